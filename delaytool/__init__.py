@@ -1,0 +1,50 @@
+"""delaytool: delay patterns and loss weights for speech-text models of the Moshi kind.
+
+from delaytool import delay, load_preset, loss_weights, undelay
+
+recipe = load_preset("moshi")         # 17 streams: text, 8 codebooks of Moshi, 8 of the user
+shifted = delay(codes, recipe)        # [..., 17, T] -> [..., 17, T + 1]
+weights = loss_weights(shifted, recipe)
+assert (undelay(shifted, recipe) == codes).all()
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from delaytool.errors import DataError as DataError
+    from delaytool.errors import RecipeError as RecipeError
+    from delaytool.pattern import delay as delay
+    from delaytool.pattern import undelay as undelay
+    from delaytool.presets import load_preset as load_preset
+    from delaytool.recipe import Recipe as Recipe
+    from delaytool.recipe import Stream as Stream
+    from delaytool.weights import loss_weights as loss_weights
+
+_ROOMS = {
+    "DataError": "errors",
+    "Recipe": "recipe",
+    "RecipeError": "errors",
+    "Stream": "recipe",
+    "delay": "pattern",
+    "load_preset": "presets",
+    "loss_weights": "weights",
+    "undelay": "pattern",
+}
+__all__ = ["__version__", *_ROOMS]  # noqa: PLE0604 - the names below, by their rooms
+
+
+def __getattr__(name: str) -> object:
+    if name not in _ROOMS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_ROOMS[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
