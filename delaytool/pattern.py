@@ -1,0 +1,341 @@
+"""The delay pattern on arrays.
+
+Stream k of T tokens, delayed by d of at most D frames, becomes
+
+    [initial step]  initial x d   tokens[0 ... T-1]   behind x (D - d)   [final step]
+
+where of the cells behind the stream the first holds its `final` token and the others its
+`padding` token. With `length` truncate only the first T frames of the middle part stay. The cells
+that hold no token of the stream are called *filled*.
+
+There are two forms of everything. Arrays `[..., K, T]` are for people: `delay`, `undelay`. Flat
+arrays are for whole batches of rows of different lengths: the tokens of some streams in row,
+stream, timestep order, with one length for each row. A run of one stream in one row is a *segment*.
+The flat form has no Python loop over rows or timesteps, and the first form is built on it.
+
+Source of the pattern: MusicGen (Copet et al. 2023, section 2.2), Moshi (Defossez et al. 2024,
+section 3.4.4); the token ids are those of moshi/models/lm_utils.py and its like.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from delaytool.recipe import ZERO_TOKEN, Recipe, Stream
+
+Array = npt.NDArray[Any]
+Index = npt.NDArray[np.int64]
+
+INITIAL, FINAL, PADDING = 0, 1, 2
+"""Which fill token a filled cell holds: the place of it in `Stream.fills`."""
+
+_WIDER = (np.dtype(np.int8), np.dtype(np.int16), np.dtype(np.int32), np.dtype(np.int64))
+
+
+@dataclass(frozen=True)
+class Filled:
+    """The filled cells of a flat batch, in no particular order.
+
+    index:  where each is in the flat shifted array
+    stream: which of the batch's streams each belongs to
+    part:   INITIAL, FINAL or PADDING
+    """
+
+    index: Index
+    stream: Index
+    part: npt.NDArray[np.int8]
+
+    def look_up(self, table: Array) -> Array:
+        """The entry of a table [streams, 3] for each filled cell."""
+        return table[self.stream, self.part]
+
+    def mask(self, size: int) -> npt.NDArray[np.bool_]:
+        """True where a flat shifted array of this size is filled."""
+        mask = np.zeros(size, dtype=bool)
+        mask[self.index] = True
+        return mask
+
+
+@dataclass(frozen=True)
+class Segments:
+    """Rows of some of a recipe's streams, and where the pattern moves them.
+
+    recipe:  the whole recipe, whose largest delay sets the length
+    lengths: frames of each row, before the shift
+    streams: the recipe's streams that the flat array holds, in order
+    """
+
+    recipe: Recipe
+    lengths: Index
+    streams: tuple[Stream, ...]
+
+    @property
+    def steps(self) -> Index:
+        """Timesteps of each row, after the shift."""
+        return self.lengths + self.recipe.steps(0)
+
+    @property
+    def source_size(self) -> int:
+        """Tokens in the flat array before the shift."""
+        return int(self.lengths.sum()) * len(self.streams)
+
+    @property
+    def shifted_size(self) -> int:
+        """Cells in the flat array after the shift."""
+        return int(self.steps.sum()) * len(self.streams)
+
+    def filled(self) -> Filled:
+        """The filled cells.
+
+        A segment that starts at `start` with `before` cells in front of its `kept` tokens and
+        `count` filled cells in all has them at start + j + (kept if j >= before else 0).
+        """
+        recipe, k = self.recipe, len(self.streams)
+        delays = np.array([stream.delay for stream in self.streams], dtype=np.int64)
+        before = np.broadcast_to(recipe.initial_step + delays, (len(self.lengths), k))
+        kept = np.broadcast_to(self.lengths[:, None], before.shape)
+        if recipe.length == "truncate":
+            kept = np.maximum(kept - delays, 0)
+            before = recipe.initial_step + np.minimum(delays, self.lengths[:, None])
+        steps = np.broadcast_to(self.steps[:, None], before.shape).ravel()
+        before, kept = before.ravel(), kept.ravel()
+        starts = np.cumsum(steps) - steps
+        count = steps - kept
+        streams = np.tile(np.arange(k, dtype=np.int64), len(self.lengths))
+        width = int(count.max(initial=0))
+        j = np.arange(width, dtype=np.int64)
+        behind = j - before[:, None]
+        index = starts[:, None] + j
+        np.add(index, kept[:, None], out=index, where=behind >= 0)
+        part = np.full(behind.shape, PADDING, dtype=np.int8)
+        part[behind < 0] = INITIAL
+        part[behind == 0] = FINAL
+        stream = np.broadcast_to(streams[:, None], index.shape)
+        if int(count.min(initial=width)) == width:
+            return Filled(index.ravel(), stream.ravel(), part.ravel())
+        real = j < count[:, None]
+        return Filled(index[real], stream[real], part[real])
+
+    def lost(self) -> npt.NDArray[np.bool_] | None:
+        """True where the pattern cuts a token of the source off; None where it cuts nothing."""
+        if self.recipe.length == "extend" or not any(stream.delay for stream in self.streams):
+            return None
+        k = len(self.streams)
+        delays = np.tile([stream.delay for stream in self.streams], len(self.lengths))
+        lengths = np.repeat(self.lengths, k)
+        lost = np.minimum(delays, lengths)
+        mask = np.zeros(self.source_size, dtype=bool)
+        ends = np.cumsum(lengths)
+        # A row's end minus 1 ... lost: as many positions as are lost, counted within each segment.
+        within = np.arange(int(lost.sum())) - np.repeat(np.cumsum(lost) - lost, lost)
+        mask[np.repeat(ends, lost) - 1 - within] = True
+        return mask
+
+    def token_table(self) -> npt.NDArray[np.int64]:
+        """The fill token of each stream and part, [streams, 3]."""
+        return np.array([stream.fills for stream in self.streams], dtype=np.int64).reshape(-1, 3)
+
+
+def possible_fills(recipe: Recipe, streams: tuple[Stream, ...]) -> set[int]:
+    """The fill tokens that can occur in these streams, whatever the rows' lengths.
+
+    delays [0, 1], neither step: the first stream's final, the second's initial
+    """
+    fills: set[int] = set()
+    for stream in streams:
+        initial, final, padding = stream.fills
+        extra = recipe.max_delay - stream.delay if recipe.length == "extend" else 0
+        behind = extra + recipe.final_step
+        if stream.delay + recipe.initial_step:
+            fills.add(initial)
+        if behind:
+            fills.add(final)
+        if behind > 1:
+            fills.add(padding)
+    return fills
+
+
+def widened(dtype: np.dtype[Any], fills: set[int]) -> np.dtype[Any]:
+    """The type that holds the tokens and the fill tokens too.
+
+    int16, {2048} -> int16;  uint8, {2048} -> int16;  uint16, {-1} -> int32
+    """
+    if dtype.kind not in "iu":
+        raise TypeError(f"tokens of type {dtype}, expected integers")
+    info = np.iinfo(dtype)
+    low, high = min(fills, default=0), max(fills, default=0)
+    if info.min <= low and high <= info.max:
+        return dtype
+    for wider in _WIDER:
+        room = np.iinfo(wider)
+        signed_is_wider = wider.itemsize > dtype.itemsize or dtype.itemsize == 8
+        if signed_is_wider and room.min <= low and high <= room.max:
+            return wider
+    raise AssertionError("fill tokens fit into 64 bits")
+
+
+def delay_flat(tokens: Array, segments: Segments, filled: Filled | None = None) -> Array:
+    """Shift a flat batch.
+
+    tokens:  integers, flat, `segments.source_size` of them
+    filled:  `segments.filled()`, if it is at hand
+    returns: integers, flat, `segments.shifted_size` of them, of the type `widened` says
+    """
+    if tokens.size != segments.source_size:
+        raise ValueError(f"{tokens.size} tokens, expected {segments.source_size}")
+    filled = segments.filled() if filled is None else filled
+    dtype = widened(tokens.dtype, possible_fills(segments.recipe, segments.streams))
+    out = np.empty(segments.shifted_size, dtype=dtype)
+    lost = segments.lost()
+    free = filled.mask(out.size)
+    np.logical_not(free, out=free)
+    out[free] = tokens if lost is None else tokens[~lost]
+    out[filled.index] = filled.look_up(segments.token_table())
+    return out
+
+
+def undelay_flat(
+    codes: Array, segments: Segments, lost_token: int = 0, filled: Filled | None = None
+) -> Array:
+    """Shift a flat batch back; fill tokens are not looked at.
+
+    codes:      integers, flat, `segments.shifted_size` of them
+    lost_token: stands where `segments.lost()` says that a token was cut off
+    returns:    integers of the same type, flat, `segments.source_size` of them
+    """
+    if codes.size != segments.shifted_size:
+        raise ValueError(f"{codes.size} cells, expected {segments.shifted_size}")
+    filled = segments.filled() if filled is None else filled
+    kept = codes[~filled.mask(codes.size)]
+    lost = segments.lost()
+    if lost is None:
+        return kept
+    tokens = np.full(segments.source_size, lost_token, dtype=codes.dtype)
+    tokens[~lost] = kept
+    return tokens
+
+
+def wrong_tokens(tokens: Array, streams: tuple[Stream, ...], lengths: Index) -> Index:
+    """Where a flat array (row, stream, timestep) holds what is neither -1 nor in the vocabulary.
+
+    lengths: timesteps of each row; returns positions in the flat array, in order
+    """
+    cards = np.array([stream.cardinality for stream in streams], dtype=np.int64)
+    if not tokens.size:
+        return np.zeros(0, dtype=np.int64)
+    low, high = int(tokens.min()), int(tokens.max())
+    if low >= ZERO_TOKEN and high < int(cards.min()):
+        return np.zeros(0, dtype=np.int64)
+    limits = np.repeat(np.tile(cards, len(lengths)), np.repeat(lengths, len(streams)))
+    # numpy would compare unsigned 64-bit tokens with signed limits as floats.
+    limits = limits.astype(np.uint64) if tokens.dtype == np.uint64 else limits
+    wrong = tokens >= limits
+    if low < ZERO_TOKEN:
+        wrong |= tokens < ZERO_TOKEN
+    return np.flatnonzero(wrong)
+
+
+def checked_grid(codes: Any, recipe: Recipe, name: str) -> Array:
+    """Codes [..., K, T] as an array, its shape and type checked."""
+    grid = np.asarray(codes)
+    if grid.dtype.kind not in "iu":
+        raise TypeError(f"{name} are {grid.dtype}, expected integers")
+    if grid.ndim < 2 or grid.shape[-2] != len(recipe.streams):
+        raise ValueError(
+            f"{name} have shape {list(grid.shape)}, "
+            f"expected [..., {len(recipe.streams)}, T]: one line for each of the recipe's streams"
+        )
+    return grid
+
+
+def segments_of(shape: tuple[int, ...], recipe: Recipe) -> Segments:
+    """The segments of an array [..., K, S] of shifted codes.
+
+    Raises ValueError when S is less than the pattern's own cells.
+    """
+    frames = shape[-1] - recipe.steps(0)
+    if frames < 0:
+        raise ValueError(
+            f"{shape[-1]} timesteps, expected at least the {recipe.steps(0)} that the pattern adds"
+        )
+    rows = int(np.prod(shape[:-2], dtype=np.int64))
+    return Segments(recipe, np.full(rows, frames, dtype=np.int64), recipe.streams)
+
+
+def _place(position: int, shape: tuple[int, ...], recipe: Recipe) -> str:
+    *rest, stream, timestep = np.unravel_index(position, shape)
+    row = f"row {[int(i) for i in rest]}, " if rest else ""
+    return f"{row}stream {recipe.streams[int(stream)].name}, timestep {int(timestep)}"
+
+
+def delay(codes: Any, recipe: Recipe) -> Array:
+    """Shift each stream by its delay and fill the cells that this empties.
+
+    codes:   integers [..., K, T], T in frames, valid tokens or -1
+    returns: integers [..., K, S] with S = recipe.steps(T), of the same type, or of the next wider
+             signed one if a fill token does not fit
+
+    With delays 0, 1, 1 and fill token 9: [[1, 2], [3, 4], [5, 6]]
+    -> [[1, 2, 9], [9, 3, 4], [9, 5, 6]]
+
+    Raises ValueError for another number of streams or a token outside of 0 ... cardinality - 1
+    other than -1, TypeError for anything but integers.
+
+    Source: module docstring; the same cells as `_delay_sequence` of moshi/models/lm_utils.py.
+    """
+    grid = checked_grid(codes, recipe, "codes")
+    rows = int(np.prod(grid.shape[:-2], dtype=np.int64))
+    segments = Segments(recipe, np.full(rows, grid.shape[-1], dtype=np.int64), recipe.streams)
+    flat = grid.ravel()
+    wrong = wrong_tokens(flat, recipe.streams, segments.lengths)
+    if wrong.size:
+        place = _place(int(wrong[0]), grid.shape, recipe)
+        stream = recipe.streams[int(np.unravel_index(wrong[0], grid.shape)[-2])]
+        raise ValueError(
+            f"{place}: token {flat[wrong[0]]}, expected 0 to {stream.cardinality - 1} or -1"
+        )
+    shape = (*grid.shape[:-1], recipe.steps(grid.shape[-1]))
+    return delay_flat(flat, segments).reshape(shape)
+
+
+def undelay(
+    codes: Any, recipe: Recipe, *, lost_token: int | None = None, check: bool = True
+) -> Array:
+    """Shift each stream back: undelay(delay(x, recipe), recipe) equals x when nothing was cut.
+
+    codes:      integers [..., K, S] as `delay` returns them
+    lost_token: with `length` truncate, what to put where a token was cut off
+    check:      whether every filled cell must hold the recipe's fill token; a grid that a model
+                generated may hold anything there
+    returns:    integers [..., K, T] of the same type
+
+    With delays 0, 1, 1 and fill token 9: [[1, 2, 9], [9, 3, 4], [9, 5, 6]]
+    -> [[1, 2], [3, 4], [5, 6]]
+
+    Raises ValueError for another number of streams, fewer timesteps than the pattern adds, a
+    wrong fill token, or tokens that were cut off without a `lost_token`; TypeError for anything
+    but integers.
+    """
+    grid = checked_grid(codes, recipe, "codes")
+    segments = segments_of(grid.shape, recipe)
+    flat, filled = grid.ravel(), segments.filled()
+    lost = segments.lost()
+    if lost is not None and lost_token is None and lost.any():
+        raise ValueError(
+            f"the pattern cut off {int(lost.sum())} tokens, expected length extend, "
+            "or a lost_token to put in their place"
+        )
+    if check:
+        expected = filled.look_up(segments.token_table())
+        wrong = np.flatnonzero(flat[filled.index] != expected)
+        if wrong.size:
+            first = wrong[np.argmin(filled.index[wrong])]
+            position = int(filled.index[first])
+            place = _place(position, grid.shape, recipe)
+            raise ValueError(f"{place}: {flat[position]}, expected the fill {expected[first]}")
+    tokens = undelay_flat(flat, segments, lost_token or 0, filled)
+    return tokens.reshape((*grid.shape[:-1], int(grid.shape[-1] - recipe.steps(0))))
