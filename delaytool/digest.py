@@ -1,0 +1,186 @@
+"""A digest of a column that does not depend on how its rows are cut into batches.
+
+A column is hashed level by level, each level with a hash of its own: where the nulls are (row
+numbers), how long the lists or strings are, and the values. What Arrow leaves open is taken out
+first: offsets and slices, data behind null slots, the order of a dictionary. So two columns have
+the same digest when their values are equal, floats bit for bit, in the same order; the type is
+not in it, except that values of another width have other bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+
+def levels(array: pa.Array, path: str = "") -> Iterator[tuple[str, bool, Any]]:
+    """The canonical content of an array: (level, whether these are row numbers, bytes-like).
+
+    [[1, 2], None, [3]] -> nulls [1], lengths [2, 1], values [1, 2, 3]
+    """
+    kind = array.type
+    if isinstance(kind, pa.BaseExtensionType):
+        array, kind = array.storage, array.type.storage_type
+    if pa.types.is_dictionary(kind):
+        array = array.dictionary_decode()
+        kind = array.type
+    if pa.types.is_string_view(kind) or pa.types.is_binary_view(kind):
+        kind = pa.large_string() if pa.types.is_string_view(kind) else pa.large_binary()
+        array = array.cast(kind)
+    yield path + "#", True, np.int64(len(array)).tobytes()
+    if pa.types.is_null(kind):
+        return
+    if array.null_count:
+        nulls = np.flatnonzero(array.is_null().to_numpy(zero_copy_only=False))
+        yield path + "?", True, nulls.astype(np.int64)
+        array = array.drop_null()
+    if pa.types.is_struct(kind):
+        for i in range(kind.num_fields):
+            yield from levels(array.field(i), f"{path}.{i}")
+    elif pa.types.is_map(kind):
+        start, stop = _ends(array)
+        yield path + "l", False, _lengths(array.offsets)
+        yield from levels(array.keys[start:stop], path + "k")
+        yield from levels(array.items[start:stop], path + "v")
+    elif pa.types.is_fixed_size_list(kind):
+        yield from levels(array.flatten(), path + "v")
+    elif pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        yield path + "l", False, _lengths(array.offsets)
+        yield from levels(array.flatten(), path + "v")
+    elif any(
+        test(kind)
+        for test in (
+            pa.types.is_string,
+            pa.types.is_binary,
+            pa.types.is_large_string,
+            pa.types.is_large_binary,
+        )
+    ):
+        yield from _bytes_levels(array, path)
+    elif pa.types.is_boolean(kind):
+        yield path + "v", False, array.cast(pa.uint8()).to_numpy()
+    else:
+        width = kind.bit_width // 8
+        data = memoryview(array.buffers()[1] or b"").cast("B")
+        yield path + "v", False, data[array.offset * width : (array.offset + len(array)) * width]
+
+
+def _ends(array: pa.Array) -> tuple[int, int]:
+    """Where the children of a map array that may be a slice begin and end."""
+    if not len(array):
+        return 0, 0
+    return array.offsets[0].as_py(), array.offsets[len(array)].as_py()
+
+
+def _lengths(offsets: pa.Array) -> Any:
+    return np.diff(offsets.to_numpy()).astype(np.int64) if len(offsets) > 1 else b""
+
+
+def _bytes_levels(array: pa.Array, path: str) -> Iterator[tuple[str, bool, Any]]:
+    large = pa.types.is_large_string(array.type) or pa.types.is_large_binary(array.type)
+    offsets, data = array.buffers()[1:]
+    if not len(array):
+        return
+    ends = np.frombuffer(offsets, dtype=np.int64 if large else np.int32)
+    ends = ends[array.offset : array.offset + len(array) + 1]
+    yield path + "l", False, np.diff(ends).astype(np.int64)
+    yield path + "v", False, memoryview(data or b"").cast("B")[int(ends[0]) : int(ends[-1])]
+
+
+class ColumnDigest:
+    """The digest of one column, batch by batch."""
+
+    def __init__(self) -> None:
+        self._hashes: dict[str, Any] = {}
+        self._rows: dict[str, int] = {}
+
+    def update(self, array: pa.Array) -> None:
+        """Add the rows of an array, which come behind those of the arrays before."""
+        start = dict(self._rows)
+        for level, is_rows, content in levels(array):
+            if level.endswith("#"):
+                rows = int.from_bytes(content, "little")
+                self._rows[level] = self._rows.get(level, 0) + rows
+                continue
+            if level not in self._hashes:
+                self._hashes[level] = hashlib.sha256()
+            # Null positions count from the column's beginning, not from the batch's.
+            before = start.get(level[:-1] + "#", 0)
+            self._hashes[level].update(content + before if is_rows else content)
+
+    def hexdigest(self) -> str:
+        """sha256 over the levels' hashes and row counts, as hex."""
+        whole = hashlib.sha256()
+        empty = hashlib.sha256().digest()
+        for level in sorted(self._hashes):
+            if self._hashes[level].digest() != empty:
+                whole.update(f"{level} {self._hashes[level].hexdigest()}\n".encode())
+        for level in sorted(self._rows):
+            if self._rows[level]:
+                whole.update(f"{level} {self._rows[level]}\n".encode())
+        return whole.hexdigest()
+
+
+class BatchDigest:
+    """The digests of every column of a stream of record batches."""
+
+    def __init__(self, names: list[str]) -> None:
+        self._columns = {name: ColumnDigest() for name in names}
+
+    def update(self, batch: pa.RecordBatch) -> None:
+        """Add the rows of a batch."""
+        for name, column in self._columns.items():
+            column.update(batch.column(name))
+
+    def hexdigests(self) -> dict[str, str]:
+        """The digest of each column, as hex."""
+        return {name: column.hexdigest() for name, column in self._columns.items()}
+
+
+def schema_digest(schema: pa.Schema, extra: Mapping[bytes, bytes]) -> str:
+    """sha256 of a schema, its metadata included, and of a footer's other entries, as hex."""
+    whole = hashlib.sha256(schema.serialize())
+    for key, value in sorted(extra.items()):
+        whole.update(b"%d %s %d %s" % (len(key), key, len(value), value))
+    return whole.hexdigest()
+
+
+def same_values(left: pa.Array, right: pa.Array) -> bool:
+    """Whether two arrays have the same content, floats bit for bit."""
+    if len(left) != len(right):
+        return False
+    if left.type == right.type and left.equals(right) and not _has_floats(left.type):
+        return True
+    ours, theirs = ColumnDigest(), ColumnDigest()
+    ours.update(left)
+    theirs.update(right)
+    return ours.hexdigest() == theirs.hexdigest()
+
+
+def _has_floats(kind: pa.DataType) -> bool:
+    """Whether equality of values may differ from equality of bits (NaN, -0.0)."""
+    if pa.types.is_floating(kind):
+        return True
+    if isinstance(kind, pa.BaseExtensionType):
+        return _has_floats(kind.storage_type)
+    if pa.types.is_dictionary(kind):
+        return _has_floats(kind.value_type)
+    return any(_has_floats(kind.field(i).type) for i in range(kind.num_fields))
+
+
+def first_difference(left: pa.Array, right: pa.Array) -> int | None:
+    """The first row in which two arrays of the same length differ; None where they do not."""
+    if same_values(left, right):
+        return None
+    low, high = 0, len(left)
+    while high - low > 1:
+        middle = (low + high) // 2
+        if same_values(left.slice(low, middle - low), right.slice(low, middle - low)):
+            low = middle
+        else:
+            high = middle
+    return low

@@ -1,0 +1,610 @@
+"""Parquet shards: find them, stream them in bounded batches, write them whole or not at all.
+
+A shard that is read streams through memory in batches of a bounded number of cells and bytes.
+Where one batch ends and the next begins follows from the rows alone, so that the row groups of an
+output are the same however its source was cut.
+
+A shard that is written grows under a temporary name in its own folder, locked while it grows, and
+gets its final name when it is complete and on disk. Whatever goes wrong before that leaves nothing
+under the final name. A temporary file that nobody holds the lock of is left over from a run that
+was killed; the next run on that shard removes it.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import errno
+import fcntl
+import glob
+import hashlib
+import os
+import queue
+import secrets
+import threading
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from delaytool.digest import schema_digest
+from delaytool.errors import DataError, Place
+from delaytool.job import ENTRY, Job, Record, Source
+
+READ_ROWS = 64
+"""Rows decoded at a time; reading is as fast as with more, and a batch of long rows stays small."""
+MAX_CELLS = 1 << 20
+MAX_BYTES = 64 << 20
+_SUFFIX = ".delaytool-part"
+_MAGIC = b"PAR1"
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A shard: its name relative to the dataset's folder, and where it is."""
+
+    name: str
+    path: str
+
+
+# Finding
+
+
+def find_shards(path: str, *, outside: str | None = None) -> list[Shard]:
+    """The shards of a file, a folder (every *.parquet in it, at any depth) or a glob, by name.
+
+    outside: a folder to leave out, the output's when it lies within the input's
+    raises:  FileNotFoundError when there is no such file or folder, DataError when there are no
+             shards in it
+    """
+    if os.path.isfile(path):
+        return [Shard(os.path.basename(path), path)]
+    if os.path.isdir(path):
+        root, files = path, list(_walk(path))
+    elif glob.has_magic(path):
+        root = _fixed_part(path)
+        found = [name for name in glob.glob(path, recursive=True) if not _hidden(name, root)]
+        files = [name for name in found if os.path.isfile(name)]
+        for folder in (name for name in found if os.path.isdir(name)):
+            files.extend(_walk(folder))
+    else:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+    skipped = None if outside is None else os.path.realpath(outside) + os.sep
+    shards = {
+        Path(os.path.relpath(file, root)).as_posix(): file
+        for file in files
+        if skipped is None or not os.path.realpath(file).startswith(skipped)
+    }
+    if not shards:
+        raise DataError(
+            "there are no shards",
+            expected="at least one *.parquet file",
+            advice="name a Parquet file, a folder with such files, or a quoted glob",
+            place=Place(shard=path),
+        )
+    return [Shard(name, shards[name]) for name in sorted(shards)]
+
+
+def _walk(folder: str) -> Iterator[str]:
+    for where, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            if name.endswith(".parquet") and not name.startswith("."):
+                yield os.path.join(where, name)
+
+
+def _hidden(path: str, root: str) -> bool:
+    return any(part.startswith(".") for part in Path(os.path.relpath(path, root)).parts)
+
+
+def _fixed_part(pattern: str) -> str:
+    """The folder of a glob's part before its first wildcard: a/b/*/c*.parquet -> a/b"""
+    folder = os.path.dirname(pattern)
+    while glob.has_magic(folder):
+        folder = os.path.dirname(folder)
+    return folder or "."
+
+
+# Reading
+
+
+@dataclass(frozen=True)
+class OpenShard:
+    """A shard that is open for reading."""
+
+    shard: Shard
+    file: pq.ParquetFile
+    schema: pa.Schema
+    fingerprint: tuple[int, str]
+    """Its size in bytes and the sha256 of its footer."""
+
+    @property
+    def rows(self) -> int:
+        """How many rows its footer says it has."""
+        return int(self.file.metadata.num_rows)
+
+    @property
+    def entry(self) -> bytes | None:
+        """The delaytool entry of its footer, unparsed."""
+        metadata = self.file.metadata.metadata or {}
+        entry = metadata.get(ENTRY.encode())
+        return entry if isinstance(entry, bytes) else None
+
+    @property
+    def extra_metadata(self) -> dict[bytes, bytes]:
+        """Key-value entries of the footer that the Arrow schema does not hold."""
+        known = {ENTRY.encode(), b"ARROW:schema", *(self.schema.metadata or {})}
+        return {k: v for k, v in (self.file.metadata.metadata or {}).items() if k not in known}
+
+    def schema_digest(self) -> str:
+        """The digest of its Arrow schema and of the footer's other entries."""
+        return schema_digest(self.schema, self.extra_metadata)
+
+    def source(self) -> Source:
+        """What a record says of this shard as a source."""
+        size, footer = self.fingerprint
+        return Source(size, footer, encode_schema(self.schema))
+
+    def batches(self, job: Job | None = None) -> Iterator[pa.RecordBatch]:
+        """Its rows in batches whose borders follow from the rows alone.
+
+        job: with it, the cells that the pattern adds count towards a batch's size
+        Raises DataError when the file cannot be read on.
+        """
+        with reading(self.shard.name):
+            yield from _bounded(self._small_batches(), self.schema, job)
+
+    def _small_batches(self) -> Iterator[pa.RecordBatch]:
+        yield from self.file.iter_batches(batch_size=self._read_rows(), use_threads=False)
+
+    def _read_rows(self) -> int:
+        """Rows to decode at a time: fewer than READ_ROWS where the footer says they are long."""
+        longest = 1.0
+        for i in range(self.file.metadata.num_row_groups):
+            group = self.file.metadata.row_group(i)
+            size = max(
+                (
+                    max(group.column(c).num_values * 4, group.column(c).total_uncompressed_size)
+                    for c in range(group.num_columns)
+                ),
+                default=0,
+            )
+            longest = max(longest, size / max(group.num_rows, 1))
+        return int(max(1, min(READ_ROWS, MAX_BYTES / 4 / longest)))
+
+
+def encode_schema(schema: pa.Schema) -> str:
+    """A schema as base64 of its IPC message."""
+    return base64.b64encode(schema.serialize()).decode()
+
+
+def decode_schema(text: str) -> pa.Schema:
+    """The schema that `encode_schema` encoded; raises DataError if it is none."""
+    try:
+        return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(text, validate=True)))
+    except (ValueError, OSError, pa.ArrowException) as error:
+        raise DataError(f"the source schema in its record cannot be read: {error}") from None
+
+
+@contextlib.contextmanager
+def reading(name: str) -> Iterator[None]:
+    """Turn what pyarrow and the system say while a shard is read into a DataError."""
+    try:
+        yield
+    except DataError as error:
+        raise (error if error.place.shard else error.at(shard=name)) from None
+    except (OSError, pa.ArrowException, ValueError, OverflowError) as error:
+        raise DataError(
+            f"cannot be read: {_first_line(error)}",
+            expected="a complete Parquet file",
+            advice="restore the file, or leave it out",
+            place=Place(shard=name),
+        ) from error
+
+
+def _first_line(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+
+
+def footer_fingerprint(path: str) -> tuple[int, str]:
+    """A Parquet file's size in bytes and the sha256 of its footer, as hex."""
+    with open(path, "rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        if size < 12:
+            raise pa.ArrowInvalid(f"it has {size} bytes, which is no Parquet file")
+        file.seek(size - 8)
+        tail = file.read(8)
+        length = int.from_bytes(tail[:4], "little")
+        if tail[4:] != _MAGIC or length > size - 12:
+            raise pa.ArrowInvalid("it does not end like a Parquet file")
+        file.seek(size - 8 - length)
+        return size, hashlib.sha256(file.read(length)).hexdigest()
+
+
+@contextlib.contextmanager
+def open_shard(shard: Shard) -> Iterator[OpenShard]:
+    """Open a shard for reading; raises DataError when it is no Parquet file."""
+    with reading(shard.name):
+        fingerprint = footer_fingerprint(shard.path)
+        file = pq.ParquetFile(shard.path, pre_buffer=False, buffer_size=1 << 20)
+        schema = file.schema_arrow
+    with file:
+        yield OpenShard(shard, file, schema, fingerprint)
+
+
+def check_unchanged(source: OpenShard) -> None:
+    """Raise DataError when a shard is no longer the file that was opened."""
+    with reading(source.shard.name):
+        now = footer_fingerprint(source.shard.path)
+    if now != source.fingerprint:
+        raise DataError(
+            "the file changed while it was read",
+            expected="the same size and footer as before",
+            advice="run again when nothing writes to it",
+            place=Place(shard=source.shard.name),
+        )
+
+
+def read_record(opened: OpenShard) -> Record | None:
+    """The record of a shard, None where there is none; raises DataError for one that cannot be."""
+    if opened.entry is None:
+        return None
+    with reading(opened.shard.name):
+        return Record.from_json(opened.entry)
+
+
+def ahead(items: Iterator[T]) -> Generator[T, None, None]:
+    """The same items, each made in a thread while the one before is in use."""
+    made: queue.Queue[tuple[str, Any]] = queue.Queue(maxsize=1)
+    stop = threading.Event()
+
+    def make() -> None:
+        try:
+            for item in items:
+                made.put(("item", item))
+                if stop.is_set():
+                    return
+            made.put(("end", None))
+        except BaseException as error:  # It is raised again in the other thread.
+            made.put(("error", error))
+
+    thread = threading.Thread(target=make, daemon=True)
+    thread.start()
+    try:
+        while True:
+            what, item = made.get()
+            if what == "error":
+                raise item
+            if what == "end":
+                return
+            yield item
+    finally:
+        stop.set()
+        while thread.is_alive():
+            # The thread may be waiting for room; what it still makes is not wanted.
+            with contextlib.suppress(queue.Empty):
+                made.get(timeout=0.05)
+
+
+# Bounded batches
+
+
+def _bounded(
+    batches: Iterator[pa.RecordBatch], schema: pa.Schema, job: Job | None
+) -> Iterator[pa.RecordBatch]:
+    """Coalesce and split batches: as many rows as fit MAX_CELLS and MAX_BYTES, at least one."""
+    pending: list[pa.RecordBatch] = []
+    cells = size = 0
+    for batch in batches:
+        batch_cells, batch_sizes = _row_sizes(batch, job)
+        start = 0
+        while start < batch.num_rows:
+            taken = _rows_that_fit(batch_cells[start:], MAX_CELLS - cells)
+            taken = min(taken, _rows_that_fit(batch_sizes[start:], MAX_BYTES - size))
+            if not pending:
+                taken = max(taken, 1)
+            if taken:
+                pending.append(batch.slice(start, taken))
+                cells += int(batch_cells[start : start + taken].sum())
+                size += int(batch_sizes[start : start + taken].sum())
+                start += taken
+            if start < batch.num_rows:
+                yield _joined(pending, schema)
+                pending, cells, size = [], 0, 0
+    if pending:
+        yield _joined(pending, schema)
+
+
+def _rows_that_fit(sizes: Any, room: int) -> int:
+    return int(np.searchsorted(np.cumsum(sizes), room, side="right"))
+
+
+def _joined(batches: list[pa.RecordBatch], schema: pa.Schema) -> pa.RecordBatch:
+    if len(batches) == 1:
+        return batches[0]
+    arrays = [pa.concat_arrays([batch.column(i) for batch in batches]) for i in range(len(schema))]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _row_sizes(batch: pa.RecordBatch, job: Job | None) -> tuple[Any, Any]:
+    """Token cells and decoded bytes of each row, the cells that the pattern adds included."""
+    cells = np.zeros(batch.num_rows, dtype=np.int64)
+    sizes = np.zeros(batch.num_rows, dtype=np.int64)
+    token_columns = {} if job is None else {column.name: column for column in job.columns}
+    for name, array in zip(batch.schema.names, batch.columns, strict=True):
+        column_sizes = np.broadcast_to(cell_sizes(array), (batch.num_rows,))
+        if job is not None and name in token_columns:
+            width = max(1, _leaf_width(array.type))
+            added = job.recipe.steps(0) * token_columns[name].count
+            cells += column_sizes // width + added
+            sizes += added * width
+        sizes += column_sizes
+    return cells, sizes
+
+
+def _leaf_width(kind: pa.DataType) -> int:
+    while hasattr(kind, "value_type"):
+        kind = kind.value_type
+    try:
+        return int(kind.bit_width) // 8
+    except ValueError:
+        return 1
+
+
+def cell_sizes(array: pa.Array) -> Any:
+    """Decoded bytes of each row: an integer if all are alike, else int64 [rows].
+
+    [[1, 2], None, [3]] of int16 -> [4, 0, 2]
+    """
+    kind = array.type
+    if isinstance(kind, pa.BaseExtensionType):
+        return cell_sizes(array.storage)
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_map(kind):
+        ends = array.offsets.to_numpy()
+        if not len(array):
+            return 0
+        values = array.values if not pa.types.is_map(kind) else None
+        if values is None:
+            inner = np.broadcast_to(cell_sizes(array.keys), len(array.keys)) + cell_sizes(
+                array.items
+            )
+        else:
+            inner = cell_sizes(values)
+        if isinstance(inner, int):
+            return np.diff(ends).astype(np.int64) * inner
+        sums = np.concatenate([[0], np.cumsum(inner)])
+        return sums[ends[1:]] - sums[ends[:-1]]
+    if pa.types.is_fixed_size_list(kind):
+        part = array.values[array.offset * kind.list_size :][: len(array) * kind.list_size]
+        inner = cell_sizes(part)
+        if isinstance(inner, int):
+            return inner * kind.list_size
+        return inner.reshape(len(array), kind.list_size).sum(axis=1)
+    if pa.types.is_struct(kind):
+        total: Any = 0
+        for i in range(kind.num_fields):
+            total = total + cell_sizes(array.field(i))
+        return total
+    if any(
+        test(kind)
+        for test in (
+            pa.types.is_string,
+            pa.types.is_binary,
+            pa.types.is_large_string,
+            pa.types.is_large_binary,
+            pa.types.is_string_view,
+            pa.types.is_binary_view,
+        )
+    ):
+        lengths = pc.binary_length(array).fill_null(0)
+        return lengths.to_numpy(zero_copy_only=False).astype(np.int64)
+    if pa.types.is_dictionary(kind):
+        return 8
+    try:
+        return max(1, int(kind.bit_width) // 8)
+    except ValueError:
+        return 0
+
+
+# Writing
+
+
+def as_stored(field: pa.Field) -> pa.Field:
+    """A field with the names that Parquet gives to what is inside of it.
+
+    list<item: int32> -> list<element: int32>
+    """
+    kind = field.type
+    if isinstance(kind, pa.BaseExtensionType):
+        return field
+    if pa.types.is_struct(kind):
+        return field.with_type(
+            pa.struct([as_stored(kind.field(i)) for i in range(kind.num_fields)])
+        )
+    if pa.types.is_map(kind):
+        key, item = as_stored(kind.key_field), as_stored(kind.item_field)
+        return field.with_type(
+            pa.map_(key.with_name("key"), item.with_name("value"), kind.keys_sorted)
+        )
+    if not hasattr(kind, "value_field"):
+        return field
+    inner = as_stored(kind.value_field).with_name("element")
+    if pa.types.is_fixed_size_list(kind):
+        return field.with_type(pa.list_(inner, kind.list_size))
+    return field.with_type(
+        pa.large_list(inner) if pa.types.is_large_list(kind) else pa.list_(inner)
+    )
+
+
+def write_shard(
+    target: str,
+    schema: pa.Schema,
+    batches: Iterator[pa.RecordBatch],
+    finish: Callable[[], dict[bytes, bytes]],
+    token_columns: list[str],
+    weight_columns: list[str],
+) -> Iterator[int]:
+    """Write batches to a shard that appears under its name only when it is complete.
+
+    finish: called after the last batch; gives key-value metadata for the footer
+    yields: the number of rows of each batch, once it is written
+    raises: DataError when it cannot be written; nothing is left behind then
+    """
+    with _committed(target) as part:
+        writer = _writer(part, schema, token_columns, weight_columns)
+        try:
+            for batch in batches:
+                writer.write_batch(batch, row_group_size=max(batch.num_rows, 1))
+                yield batch.num_rows
+            writer.add_key_value_metadata(finish())
+            writer.close()
+        except BaseException:
+            # Closing would make a readable file of half the rows; the folder forgets it first.
+            with contextlib.suppress(OSError):
+                os.unlink(part)
+            with contextlib.suppress(Exception):
+                writer.close()
+            raise
+
+
+def _writer(
+    part: str, schema: pa.Schema, token_columns: list[str], weight_columns: list[str]
+) -> pq.ParquetWriter:
+    """A writer that suits the columns: measured in tests/benchmarks.
+
+    Tokens: bytes split by place and zstd, since a dictionary of codes costs more time and space.
+    Weights: plain zstd, since they are runs. Neither has statistics that anyone could use.
+    """
+    tokens = [path for name in token_columns for path in _leaf_paths(schema.field(name))]
+    weights = [path for name in weight_columns for path in _leaf_paths(schema.field(name))]
+    others = [
+        path
+        for field in schema
+        if field.name not in token_columns and field.name not in weight_columns
+        for path in _leaf_paths(field)
+    ]
+    return pq.ParquetWriter(
+        part,
+        schema,
+        compression="zstd",
+        use_dictionary=others,
+        write_statistics=others,
+        column_encoding={
+            **dict.fromkeys(tokens, "BYTE_STREAM_SPLIT"),
+            **dict.fromkeys(weights, "PLAIN"),
+        },
+    )
+
+
+def _leaf_paths(field: pa.Field, before: str = "") -> list[str]:
+    """The names of a field's leaves in a Parquet schema: list<list<int>> a -> a.list.element..."""
+    path, kind = before + field.name, field.type
+    if isinstance(kind, pa.BaseExtensionType):
+        kind = kind.storage_type
+    if pa.types.is_map(kind):
+        inner = f"{path}.key_value."
+        return [
+            *_leaf_paths(kind.key_field.with_name("key"), inner),
+            *_leaf_paths(kind.item_field.with_name("value"), inner),
+        ]
+    if pa.types.is_struct(kind):
+        return [
+            leaf for i in range(kind.num_fields) for leaf in _leaf_paths(kind.field(i), f"{path}.")
+        ]
+    if hasattr(kind, "value_field"):
+        return _leaf_paths(kind.value_field.with_name("element"), f"{path}.list.")
+    return [path]
+
+
+@contextlib.contextmanager
+def _committed(target: str) -> Iterator[str]:
+    """A temporary name to write to, which becomes the target when the block ends well."""
+    folder, name = os.path.split(target)
+    folder = folder or "."
+    missing = _missing_folders(folder)
+    lock = -1
+    part = ""
+    try:
+        part, lock = _create_part(folder, name)
+        _remove_leftovers(folder, name)
+        yield part
+        os.fsync(lock)
+        os.replace(part, target)
+        _sync_folder(folder)
+    except BaseException as error:
+        if part:
+            with contextlib.suppress(OSError):
+                os.unlink(part)
+        for new in missing:
+            with contextlib.suppress(OSError):
+                os.rmdir(new)
+        if isinstance(error, (OSError, pa.ArrowException)):
+            raise DataError(
+                f"cannot be written: {_first_line(error)}",
+                advice="check the disk's free space and the folder's permissions, then run again",
+                place=Place(shard=target),
+            ) from error
+        raise
+    finally:
+        if lock >= 0:
+            os.close(lock)
+
+
+def _missing_folders(folder: str) -> list[str]:
+    """The folder and those above it that do not exist, the innermost first."""
+    missing = []
+    while folder and not os.path.lexists(folder):
+        missing.append(folder)
+        folder = os.path.dirname(folder)
+    return missing
+
+
+def _create_part(folder: str, name: str) -> tuple[str, int]:
+    """A new temporary file, locked for as long as the descriptor is open."""
+    while True:
+        os.makedirs(folder, exist_ok=True)
+        part = os.path.join(folder, f".{name}.{secrets.token_hex(4)}{_SUFFIX}")
+        try:
+            lock = os.open(part, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
+        except FileNotFoundError:
+            continue  # Another run that failed has just removed the folder it had made.
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.stat(part).st_ino == os.fstat(lock).st_ino:
+                return part, lock
+        except (BlockingIOError, FileNotFoundError):
+            pass  # Another run took it for a leftover in the moment before the lock.
+        os.close(lock)
+
+
+def _remove_leftovers(folder: str, name: str) -> None:
+    """Remove this shard's temporary files that no live run holds."""
+    for left in os.listdir(folder):
+        if not (left.startswith(f".{name}.") and left.endswith(_SUFFIX)):
+            continue
+        path = os.path.join(folder, left)
+        with contextlib.suppress(OSError):
+            lock = os.open(path, os.O_RDWR)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                os.unlink(path)
+            finally:
+                os.close(lock)
+
+
+def _sync_folder(folder: str) -> None:
+    """Make a rename durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
