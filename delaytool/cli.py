@@ -1,0 +1,840 @@
+"""The command line: options in, messages and an exit status out, nothing else.
+
+What a command needs is imported when the command runs, so that help and usage errors are quick.
+Results go to standard output, everything else to standard error.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+import click
+
+from delaytool import __version__
+from delaytool.errors import DataError, Place, RecipeError
+
+if TYPE_CHECKING:
+    from delaytool.engine import Task
+    from delaytool.recipe import Recipe
+    from delaytool.shards import Shard
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+WHAT, WHERE, OUT, RUN = (
+    "What to do",
+    "Where the tokens are",
+    "What comes out",
+    "How to run",
+)
+
+
+class _Option(click.Option):
+    """An option that knows which heading of the help it stands under."""
+
+    def __init__(self, *args: Any, heading: str = RUN, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.heading = heading
+
+    def get_help_extra(self, ctx: click.Context) -> Any:
+        # "[x>=1]" tells a newcomer nothing that the error for 0 does not.
+        extra = super().get_help_extra(ctx)
+        extra.pop("range", None)
+        return extra
+
+
+class _Command(click.Command):
+    """A command whose help shows its options under headings and ends with examples."""
+
+    def __init__(self, *args: Any, examples: list[str] | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.examples = examples or []
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        headings: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            line = parameter.get_help_record(ctx)
+            if line is not None and isinstance(parameter, click.Option):
+                headings.setdefault(getattr(parameter, "heading", RUN), []).append(line)
+        for heading in (WHAT, WHERE, OUT, RUN):
+            if heading in headings:
+                with formatter.section(heading):
+                    formatter.write_dl(headings[heading])
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        if self.examples:
+            with formatter.section("Examples"):
+                for example in self.examples:
+                    formatter.write(f"{'':{formatter.current_indent}}{example}\n")
+
+
+def _option(*names: str, heading: str, **kwargs: Any) -> Callable[[F], F]:
+    return click.option(*names, cls=_Option, heading=heading, **kwargs)
+
+
+def _stacked(*options: Callable[[F], F]) -> Callable[[F], F]:
+    def decorate(function: F) -> F:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+class _Delays(click.ParamType):  # type: ignore[type-arg]
+    """0,0,1,1 as a tuple of frames."""
+
+    name = "LIST"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, tuple):
+            return value
+        try:
+            return tuple(int(part) for part in value.split(","))
+        except ValueError:
+            self.fail(f"{value!r} is not a list of integers like 0,0,1,1", param, ctx)
+
+
+_debug = _option("--debug", is_flag=True, heading=RUN, help="Show tracebacks.")
+_quiet = _option("--quiet", is_flag=True, heading=RUN, help="Show no progress.")
+_json = _option("--json", "as_json", is_flag=True, heading=RUN, help="Print a summary as JSON.")
+_workers = _option(
+    "--workers",
+    type=click.IntRange(1, 4096),
+    metavar="N",
+    default=lambda: os.cpu_count() or 1,
+    show_default=False,
+    heading=RUN,
+    help="Shards at once, each in a process of its own.  [default: cores]",
+)
+_preset = _option(
+    "--preset", metavar="NAME", heading=WHAT, help="A recipe by name.  [default: moshi]"
+)
+_recipe = _option(
+    "--recipe",
+    "recipe_file",
+    type=click.Path(exists=True, dir_okay=False),
+    metavar="FILE",
+    heading=WHAT,
+    help="A recipe as JSON.",
+)
+_columns = _stacked(
+    _option(
+        "--text-column",
+        metavar="NAME",
+        default="text_tokens",
+        show_default=True,
+        heading=WHERE,
+        help="List of T text tokens.",
+    ),
+    _option(
+        "--audio-column",
+        metavar="NAME",
+        default="audio_codes",
+        show_default=True,
+        heading=WHERE,
+        help="Codes, codebook-major: [n_q][T].",
+    ),
+    _option(
+        "--key",
+        metavar="COLUMN",
+        heading=WHERE,
+        help="Column that names a row in messages.  [default: id, where there is one]",
+    ),
+)
+
+
+def _number(name: str, help: str, low: int | None = None) -> Callable[[F], F]:
+    return _option(
+        name,
+        type=int if low is None else click.IntRange(low),
+        metavar="N" if low is not None else "ID",
+        heading=WHAT,
+        help=help,
+    )
+
+
+def _weight(name: str, help: str) -> Callable[[F], F]:
+    return _option(name, type=float, metavar="X", heading=WHAT, help=help)
+
+
+_what = _stacked(
+    _preset,
+    _option(
+        "--model-config",
+        type=click.Path(exists=True, dir_okay=False),
+        metavar="FILE",
+        heading=WHAT,
+        help="Take streams, delays and tokens from a Moshi model's config.json.",
+    ),
+    _recipe,
+    _number("--n-q", "Audio streams: the first N of the recipe's.  [default: the recipe's]", 1),
+    _option(
+        "--delays",
+        type=_Delays(),
+        metavar="LIST",
+        heading=WHAT,
+        help="Frames per stream, text first, as 0,0,1,1; one number: text 0, every audio stream "
+        "that.  [default: the recipe's]",
+    ),
+    _number("--acoustic-delay", "Delay of the acoustic streams only.  [default: the recipe's]", 0),
+    _option(
+        "--length",
+        type=click.Choice(["extend", "truncate"]),
+        heading=WHAT,
+        help="Keep all tokens, or the original length.  [default: the recipe's]",
+    ),
+    _option(
+        "--initial-step/--no-initial-step",
+        default=None,
+        heading=WHAT,
+        help="A column of initial tokens in front.  [default: the recipe's]",
+    ),
+    _option(
+        "--final-step/--no-final-step",
+        default=None,
+        heading=WHAT,
+        help="A cell behind every stream at the end.  [default: the recipe's]",
+    ),
+    _number(
+        "--text-card",
+        "Vocabulary size of the text; an initial token that equalled it moves along.  "
+        "[default: the recipe's]",
+        1,
+    ),
+    _number(
+        "--card",
+        "Vocabulary size of each codebook; initial and padding tokens that equalled it "
+        "move along.  [default: the recipe's]",
+        1,
+    ),
+    _number("--text-initial", "Token of the cells before the text.  [default: the recipe's]"),
+    _number(
+        "--text-padding",
+        "Token of the cells behind the text; counts as padding in the loss, and without "
+        "--text-end-padding only it does.  [default: the recipe's]",
+    ),
+    _number(
+        "--text-end-padding",
+        "Token that counts as padding in the loss too.  [default: the recipe's]",
+    ),
+    _number(
+        "--audio-initial", "Token of the cells before each audio stream.  [default: the recipe's]"
+    ),
+    _number(
+        "--audio-padding", "Token of the cells behind each audio stream.  [default: the recipe's]"
+    ),
+    _weight(
+        "--text-padding-weight", "Factor on the loss of text padding.  [default: the recipe's]"
+    ),
+    _weight("--semantic-weight", "Loss weight of semantic tokens.  [default: the recipe's]"),
+    _weight("--acoustic-weight", "Loss weight of acoustic tokens.  [default: the recipe's]"),
+    _weight(
+        "--final-weight",
+        "Loss weight of the first cell behind each stream.  [default: the recipe's]",
+    ),
+    _number("--dep-q", "Only the first N audio streams carry loss.  [default: the recipe's]", 0),
+    _option("--no-text", is_flag=True, heading=WHAT, help="There is no text stream."),
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="delaytool")
+def main() -> None:
+    """Shift token streams by the delay pattern of Moshi-like models, weigh the loss, prove it.
+
+    apply writes shifted shards, verify proves that they revert to the original ones, inspect shows
+    what is in them.
+    """
+
+
+# apply
+
+
+@main.command(
+    cls=_Command,
+    examples=[
+        "delaytool apply data/ shifted/",
+        "delaytool apply data/ shifted/ --preset moshi-pretrain --initial-step --workers 8",
+        "delaytool apply one.parquet out.parquet --n-q 8 --delays 0,0,1,2,3,4,5,6,7 --card 1024",
+    ],
+)
+@click.argument("input", metavar="INPUT")
+@click.argument("output", metavar="OUTPUT")
+@_what
+@_columns
+@_option("--no-weights", is_flag=True, heading=OUT, help="Leave the columns of loss weights out.")
+@_workers
+@_option(
+    "--overwrite",
+    is_flag=True,
+    heading=RUN,
+    help="Replace outputs made otherwise or from another source.",
+)
+@_json
+@_quiet
+@_debug
+def apply(input: str, output: str, **options: Any) -> None:
+    """Shift every shard of INPUT, add loss weights, and write them to OUTPUT.
+
+    INPUT is a Parquet file, a folder (searched for *.parquet) or a quoted glob. OUTPUT is a folder,
+    in which every shard keeps its relative path; a single file may go to a path that ends in
+    .parquet. Running the same command again goes on where it stopped.
+    """
+    with _errors(options["debug"]):
+        recipe, origin = _choose_recipe(options)
+        from delaytool.apply import plan
+        from delaytool.engine import Task
+        from delaytool.job import make_job
+
+        try:
+            job = make_job(
+                recipe,
+                text_column=options["text_column"],
+                audio_column=options["audio_column"],
+                weights=not options["no_weights"],
+                key=options["key"],
+            )
+        except RecipeError as error:
+            raise click.UsageError(str(error)) from None
+        pairs = _outputs(input, output)
+        job = plan(pairs, job, options["overwrite"])
+        _say(_describe(recipe, origin))
+        from delaytool.apply import apply_shard
+
+        tasks = [
+            Task(
+                shard.name,
+                os.path.getsize(shard.path),
+                apply_shard,
+                (shard, target, job, options["overwrite"]),
+            )
+            for shard, target in pairs
+        ]
+        began = time.monotonic()
+        results = _run(tasks, "shifting", options)
+    written = sum(result.written for result in results)
+    summary = {
+        "shards": len(results),
+        "written": written,
+        "unchanged": len(results) - written,
+        "rows": sum(result.counts.rows_out for result in results),
+        "frames": sum(result.counts.frames for result in results),
+        "tokens": sum(result.counts.tokens for result in results),
+        "quarantined": 0,
+        "seconds": round(time.monotonic() - began, 3),
+    }
+    if options["as_json"]:
+        click.echo(json.dumps(summary))
+        return
+    lost = sum(result.counts.lost for result in results)
+    click.echo(
+        f"{output}: {_count(len(results), 'shard')} "
+        f"({written} written, {len(results) - written} unchanged), "
+        f"{_count(summary['rows'], 'row')}, {_count(summary['frames'], 'frame')}, "
+        f"{_count(summary['tokens'], 'token')} in {summary['seconds']:.1f} s"
+    )
+    if lost:
+        click.echo(f"truncation cut off {_count(lost, 'token')}")
+
+
+def _choose_recipe(options: dict[str, Any]) -> tuple[Recipe, str]:
+    """The recipe that the options arrive at, and what it came from."""
+    from delaytool.presets import DEFAULT, from_model_config, load_preset, plain_recipe
+    from delaytool.recipe import Recipe, adapt
+
+    bases = {
+        "--preset": options["preset"],
+        "--model-config": options["model_config"],
+        "--recipe": options["recipe_file"],
+    }
+    given = [name for name, value in bases.items() if value is not None]
+    if len(given) > 1:
+        raise click.UsageError(f"{given[0]} and {given[1]} exclude one another; give one of them")
+    names = [
+        "n_q",
+        "delays",
+        "acoustic_delay",
+        "length",
+        "initial_step",
+        "final_step",
+        "text_card",
+        "card",
+        "text_initial",
+        "text_padding",
+        "text_end_padding",
+        "audio_initial",
+        "audio_padding",
+        "text_padding_weight",
+        "semantic_weight",
+        "acoustic_weight",
+        "final_weight",
+        "dep_q",
+    ]
+    changes = {name: options[name] for name in names}
+    text = not options["no_text"]
+    try:
+        if options["preset"] is not None:
+            base, origin = load_preset(options["preset"]), f"preset {options['preset']}"
+        elif options["model_config"] is not None:
+            origin = options["model_config"]
+            base = from_model_config(_read_json(origin))
+        elif options["recipe_file"] is not None:
+            origin = options["recipe_file"]
+            base = Recipe.from_dict(_read_json(origin))
+        elif changes["n_q"] is not None and changes["delays"] is not None:
+            n_q, delays = changes.pop("n_q"), changes.pop("delays")
+            if len(delays) == 1:
+                delays = (*[0] * text, *delays * n_q)
+            if n_q > 8 and changes["dep_q"] is None:
+                raise RecipeError(
+                    f"n_q is {n_q}: with more than 8 audio streams, say how many carry loss "
+                    "with --dep-q; two speakers want --preset moshi"
+                )
+            base, origin = plain_recipe(n_q, delays, text), "plain streams"
+        else:
+            base, origin = load_preset(DEFAULT), f"preset {DEFAULT}"
+        return adapt(base, text=text, **changes), origin
+    except RecipeError as error:
+        where = f"{given[0]}: " if given and given[0] != "--preset" else ""
+        raise click.UsageError(f"{where}{error}") from None
+
+
+def _read_json(path: str) -> Any:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return json.load(file)
+    except (ValueError, RecursionError) as error:
+        raise RecipeError(f"{path} is not JSON: {error}") from None
+
+
+def _describe(recipe: Recipe, origin: str) -> str:
+    """A recipe for the eye: one line for each run of like streams."""
+    from delaytool.recipe import runs_of_like_streams
+
+    steps = [
+        name for name in ("initial step", "final step") if getattr(recipe, name.replace(" ", "_"))
+    ]
+    text = "text and " if recipe.has_text else ""
+    head = f"recipe ({origin}): {text}{recipe.n_q} audio streams, dep_q {recipe.dep_q}, "
+    lines = [head + ", ".join([recipe.length, *steps])]
+    table: list[tuple[str, ...]] = [
+        ("stream", "delay", "initial", "final", "padding", "card", "loss weight")
+    ]
+    for names, stream, trained in runs_of_like_streams(recipe):
+        weight = f"{stream.weight:g}" if trained else "0 (beyond dep_q)"
+        if trained and stream.token_weights:
+            factors = ", ".join(f"{t}: x{x:g}" for t, x in stream.token_weights.items())
+            weight += f" ({factors})"
+        if trained and (stream.final_weight or stream.padding_weight):
+            weight += f", behind {stream.final_weight:g} then {stream.padding_weight:g}"
+        cells = (stream.delay, *stream.fills, stream.cardinality)
+        table.append((names, *(str(cell) for cell in cells), weight))
+    widths = [max(len(line[i]) for line in table) for i in range(len(table[0]))]
+    for line in table:
+        first = line[0].ljust(widths[0])
+        rest = [cell.rjust(w) for cell, w in zip(line[1:-1], widths[1:-1], strict=True)]
+        lines.append("  ".join(["", first, *rest, line[-1]]).rstrip())
+    return "\n".join(lines)
+
+
+def _outputs(input: str, output: str) -> list[tuple[Shard, str]]:
+    """Each shard of the input and the file it goes to."""
+    from delaytool.shards import find_shards
+
+    one_file = output.endswith(".parquet") and not os.path.isdir(output)
+    if one_file and not os.path.isfile(input):
+        raise click.UsageError(
+            f"OUTPUT {output} is one file, so INPUT must be one too, not {input}"
+        )
+    if os.path.realpath(input) == os.path.realpath(output):
+        raise click.UsageError(f"INPUT and OUTPUT are the same: {input}")
+    if os.path.lexists(output) and not one_file and not os.path.isdir(output):
+        raise click.UsageError(
+            f"OUTPUT {output} is a file, expected a folder or a name in .parquet"
+        )
+    try:
+        shards = find_shards(input, outside=output)
+    except FileNotFoundError:
+        raise click.UsageError(f"INPUT {input} does not exist") from None
+    pairs = [
+        (shard, output if one_file else os.path.join(output, *shard.name.split("/")))
+        for shard in shards
+    ]
+    for shard, target in pairs:
+        if os.path.realpath(shard.path) == os.path.realpath(target):
+            raise click.UsageError(f"INPUT and OUTPUT are the same file: {target}")
+    return pairs
+
+
+# verify
+
+
+@main.command(
+    cls=_Command,
+    examples=[
+        "delaytool verify shifted/ --source data/",
+        "delaytool verify shifted/ --preset moshi",
+        "delaytool verify shifted/ --json",
+    ],
+)
+@click.argument("output", metavar="OUTPUT")
+@_option(
+    "--source",
+    metavar="INPUT",
+    heading=WHAT,
+    help="Compare with these original shards.  [default: the digests in each shard's footer]",
+)
+@_option(
+    "--preset",
+    metavar="NAME",
+    heading=WHAT,
+    help="Demand that the shards were made with this recipe.",
+)
+@_option(
+    "--recipe",
+    "recipe_file",
+    type=click.Path(exists=True, dir_okay=False),
+    metavar="FILE",
+    heading=WHAT,
+    help="Demand that they were made with this recipe, as JSON.",
+)
+@_workers
+@_json
+@_quiet
+@_debug
+def verify(output: str, **options: Any) -> None:
+    """Revert every shard of OUTPUT and compare.
+
+    Every filled cell, loss weight, length and count is checked against the recipe, and what the
+    shards revert to against the original ones: with --source value by value, without it by the
+    digests in each shard's footer. Exit status 1 if anything differs.
+    """
+    with _errors(options["debug"]):
+        from delaytool.engine import Task
+        from delaytool.verify import Mismatch, verify_shard
+
+        recipe = _demanded_recipe(options)
+        pairs, verdicts = _sources(output, options["source"])
+        tasks = [
+            Task(shard.name, os.path.getsize(shard.path), verify_shard, (shard, source, recipe))
+            for shard, source in pairs
+        ]
+        results = _run(tasks, "verifying", options)
+    mismatches: list[Mismatch] = verdicts
+    for result in results:
+        mismatches = mismatches + result.mismatches
+    count = len(verdicts) + sum(result.count for result in results)
+    rows, tokens = sum(r.rows for r in results), sum(r.tokens for r in results)
+    if options["as_json"]:
+        summary = {
+            "verified": not count,
+            "shards": len(results),
+            "rows": rows,
+            "tokens": tokens,
+            "mismatches": [mismatch.to_dict() for mismatch in mismatches],
+        }
+        click.echo(json.dumps(summary))
+    else:
+        _print_verdict(output, options["source"], results, mismatches, count, rows, tokens)
+    sys.exit(1 if count else 0)
+
+
+def _print_verdict(
+    output: str,
+    source: str | None,
+    results: list[Any],
+    mismatches: list[Any],
+    count: int,
+    rows: int,
+    tokens: int,
+) -> None:
+    for mismatch in mismatches:
+        click.echo(f"Error: {mismatch}", err=True)
+    if count > len(mismatches):
+        click.echo(f"... and {_count(count - len(mismatches), 'mismatch')} more", err=True)
+    what = f"{_count(len(results), 'shard')}, {_count(rows, 'row')}, {_count(tokens, 'token')}"
+    if count:
+        advice = "delaytool apply --overwrite makes them anew from the original shards"
+        click.echo(f"  {advice}", err=True)
+        click.echo(f"{output}: NOT verified: {_count(count, 'mismatch')} in {what}")
+        return
+    against = f"the shards of {source}" if source else "the digests in the footers"
+    click.echo(f"{output}: verified: {what} revert to what {against} say")
+    lost = sum(result.lost for result in results)
+    if lost:
+        click.echo(f"compared where tokens remain: truncation cut off {_count(lost, 'token')}")
+
+
+def _demanded_recipe(options: dict[str, Any]) -> Recipe | None:
+    if options["preset"] is None and options["recipe_file"] is None:
+        return None
+    if options["preset"] is not None and options["recipe_file"] is not None:
+        raise click.UsageError("--preset and --recipe exclude one another; give one of them")
+    from delaytool.presets import load_preset
+    from delaytool.recipe import Recipe
+
+    try:
+        if options["preset"] is not None:
+            return load_preset(options["preset"])
+        return Recipe.from_dict(_read_json(options["recipe_file"]))
+    except RecipeError as error:
+        raise click.UsageError(str(error)) from None
+
+
+def _sources(output: str, source: str | None) -> tuple[list[tuple[Shard, Shard | None]], list[Any]]:
+    """Each shard of the output with its original, and what is missing or too many."""
+    from delaytool.shards import find_shards
+    from delaytool.verify import Mismatch
+
+    try:
+        shards = find_shards(output)
+    except FileNotFoundError:
+        raise click.UsageError(f"OUTPUT {output} does not exist") from None
+    if source is None:
+        return [(shard, None) for shard in shards], []
+    if os.path.realpath(source) == os.path.realpath(output):
+        raise click.UsageError(f"OUTPUT and --source are the same: {output}")
+    try:
+        originals = find_shards(source, outside=output)
+    except FileNotFoundError:
+        raise click.UsageError(f"--source {source} does not exist") from None
+    if os.path.isfile(output) and len(originals) == 1:
+        return [(shards[0], originals[0])], []
+    by_name = {shard.name: shard for shard in originals}
+    ours = {shard.name for shard in shards}
+    verdicts = [
+        Mismatch(Place(shard=name), "shard", "a shard made from this source", "none")
+        for name in by_name
+        if name not in ours
+    ]
+    verdicts += [
+        Mismatch(Place(shard=name), "shard", "a source of this name", "none")
+        for name in sorted(ours)
+        if name not in by_name
+    ]
+    return [(s, by_name[s.name]) for s in shards if s.name in by_name], verdicts
+
+
+# inspect
+
+
+class _Steps(click.ParamType):  # type: ignore[type-arg]
+    """A:B as a pair of timesteps; either may be left out."""
+
+    name = "A:B"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, tuple):
+            return value
+        start, colon, stop = value.partition(":")
+        try:
+            first, last = int(start or 0), int(stop) if stop else None
+        except ValueError:
+            self.fail(f"{value!r} is not a range of timesteps like 0:20", param, ctx)
+        if not colon or first < 0 or (last is not None and last <= first):
+            self.fail(f"{value!r} is not a range of timesteps like 0:20", param, ctx)
+        return first, last
+
+
+@main.command(
+    cls=_Command,
+    examples=[
+        "delaytool inspect shifted/train-00000.parquet --steps 0:20",
+        "delaytool inspect shifted/train-00000.parquet --id utt-17 --weights",
+        "delaytool inspect data/train-00000.parquet --labels",
+    ],
+)
+@click.argument("shard", metavar="SHARD")
+@_option(
+    "--row",
+    type=click.IntRange(0),
+    metavar="N",
+    heading=WHAT,
+    help="Row to print, from 0.  [default: 0]",
+)
+@_option("--id", "row_key", metavar="KEY", heading=WHAT, help="Row to print, by its key.")
+@_option(
+    "--steps",
+    type=_Steps(),
+    metavar="A:B",
+    heading=WHAT,
+    help="Timesteps A to B - 1.  [default: all that fit]",
+)
+@_option("--weights", is_flag=True, heading=WHAT, help="Print the loss weights too.")
+@_option(
+    "--labels",
+    is_flag=True,
+    heading=WHAT,
+    help="Print kind and number of the frame, from 1, instead of ids; S for a filled cell.",
+)
+@_option(
+    "--text-column",
+    metavar="NAME",
+    heading=WHERE,
+    help="An original shard's text.  [default: text_tokens]",
+)
+@_option(
+    "--audio-column",
+    metavar="NAME",
+    heading=WHERE,
+    help="An original shard's codes, [n_q][T].  [default: audio_codes]",
+)
+@_option(
+    "--key",
+    metavar="COLUMN",
+    heading=WHERE,
+    help="Column of the rows' keys.  [default: id, where there is one]",
+)
+@_option("--json", "as_json", is_flag=True, heading=OUT, help="Print the row as JSON.")
+@_debug
+def inspect(shard: str, **options: Any) -> None:
+    """Print one row of a shifted or an original SHARD as a grid.
+
+    Streams are rows and time runs to the right. Cells that hold no token of their stream are dim,
+    and stand in [brackets]; with --labels they are S.
+    """
+    if options["row"] is not None and options["row_key"] is not None:
+        raise click.UsageError("--row and --id exclude one another; give one of them")
+    with _errors(options["debug"]):
+        from delaytool.grid import read_grid, render
+        from delaytool.shards import Shard
+
+        if not os.path.isfile(shard):
+            raise click.UsageError(f"SHARD {shard} is not a file")
+        grid = read_grid(
+            Shard(os.path.basename(shard), shard),
+            row=options["row"] or 0,
+            key=options["row_key"],
+            text_column=options["text_column"],
+            audio_column=options["audio_column"],
+            key_column=options["key"],
+        )
+        steps = len(grid.codes[0])
+        first, last = options["steps"] or (0, None)
+        if first >= steps and options["steps"]:
+            raise click.UsageError(f"--steps begins at {first}, but there are {steps} timesteps")
+        grid = grid.cut(first, steps if last is None else last)
+        if options["as_json"]:
+            click.echo(grid.to_json())
+            return
+        if options["weights"] and grid.weights is None:
+            raise click.UsageError(f"--weights: {shard} has no columns of loss weights")
+        import shutil
+
+        colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+        text = render(
+            grid,
+            first=first,
+            labels=options["labels"],
+            weights=options["weights"],
+            width=shutil.get_terminal_size().columns,
+            colour=colour,
+        )
+        click.echo(text, color=colour)
+
+
+# presets
+
+
+@main.command(
+    cls=_Command,
+    examples=[
+        "delaytool presets",
+        "delaytool presets moshi > my-model.json    # then: apply --recipe my-model.json",
+    ],
+)
+@click.argument("name", metavar="[NAME]", required=False)
+def presets(name: str | None) -> None:
+    """List the presets, or print one as JSON."""
+    from delaytool.presets import preset_names, read_preset
+
+    if name is None:
+        for number, each in enumerate(preset_names()):
+            preset = read_preset(each)
+            click.echo(("" if number == 0 else "\n") + _describe(preset.recipe, each))
+            click.echo(click.wrap_text(preset.description, 96, "  ", "  "))
+            click.echo(click.wrap_text(f"Source: {preset.source}", 96, "  ", "  "))
+        return
+    try:
+        click.echo(read_preset(name).recipe.to_json(), nl=False)
+    except RecipeError as error:
+        raise click.UsageError(str(error)) from None
+
+
+# What all commands share
+
+
+def _run(tasks: list[Task], what: str, options: dict[str, Any]) -> list[Any]:
+    """Run the tasks behind a progress bar; their results in the tasks' order."""
+    from tqdm import tqdm
+
+    from delaytool.engine import Done, Failed, run
+
+    results: dict[int, Any] = {}
+    told = [0.0] * len(tasks)
+    total = sum(task.size for task in tasks)
+    bar = tqdm(
+        total=total,
+        desc=what,
+        unit="B",
+        unit_scale=True,
+        unit_divisor=1024,
+        disable=options["quiet"],
+        mininterval=0.1 if sys.stderr.isatty() else 1.0,
+    )
+    bar.set_postfix_str(f"shards 0/{len(tasks)}")
+    with bar, contextlib.closing(run(tasks, options["workers"])) as events:
+        for event in events:
+            if isinstance(event, Failed):
+                raise event.error
+            fraction = 1.0 if isinstance(event, Done) else event.fraction
+            number = event.number
+            if isinstance(event, Done):
+                results[number] = event.result
+                bar.set_postfix_str(f"shards {len(results)}/{len(tasks)}", refresh=False)
+            bar.update(round((fraction - told[number]) * tasks[number].size))
+            told[number] = fraction
+    return [results[number] for number in range(len(tasks))]
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)
+
+
+def _count(number: int, noun: str) -> str:
+    plural = "es" if noun.endswith("ch") else "s"
+    return f"{number:,} {noun}{'' if number == 1 else plural}"
+
+
+@contextlib.contextmanager
+def _errors(debug: bool) -> Iterator[None]:
+    """Turn what goes wrong into a line that says where, a line on what to do, and a status."""
+    try:
+        yield
+    except (click.ClickException, click.exceptions.Exit):
+        raise
+    except KeyboardInterrupt:
+        _fail("interrupted", "run the same command again to go on", 130)
+    except DataError as error:
+        if debug:
+            raise
+        _fail(str(error), error.advice, 1)
+    except Exception as error:
+        if debug:
+            raise
+        text = str(error).strip().splitlines()
+        what = f"{type(error).__name__}: {text[0] if text else ''}"
+        _fail(what, "run again with --debug for the whole story", 1)
+
+
+def _fail(what: str, advice: str, status: int) -> NoReturn:
+    _say(f"Error: {what}")
+    if advice:
+        _say(f"  {advice[0].upper()}{advice[1:]}.")
+    sys.exit(status)

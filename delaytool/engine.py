@@ -1,0 +1,198 @@
+"""Runs shard jobs, one process for each of a few shards at once.
+
+A task is a job's generator function and its arguments. The engine says what happens, as it
+happens: how far each shard is, what came of it, which one failed. A worker that dies takes nothing
+along: the shards that were in flight run again, each in a process of its own, which tells the one
+that kills its worker.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import signal
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from typing import Any
+
+from delaytool.errors import DataError, Place
+
+_POLL = 0.1
+"""Seconds between two looks at how far the workers are."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A job on one shard.
+
+    run:  a generator function that yields fractions done and returns a picklable result
+    size: what the shard is worth in the progress, in bytes; large ones go first
+    """
+
+    name: str
+    size: int
+    run: Callable[..., Generator[float, None, Any]]
+    arguments: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A task is this far."""
+
+    number: int
+    fraction: float
+
+
+@dataclass(frozen=True)
+class Done:
+    """A task ended with a result."""
+
+    number: int
+    result: Any
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A task ended with an error."""
+
+    number: int
+    error: Exception
+
+
+Event = Progress | Done | Failed
+
+
+def run(tasks: Sequence[Task], workers: int) -> Generator[Event, None, None]:
+    """Run the tasks, up to `workers` at once, the largest first; yields what happens.
+
+    Closing the generator stops the tasks between two batches; they leave nothing half-made.
+    """
+    order = sorted(range(len(tasks)), key=lambda number: (-tasks[number].size, number))
+    if workers <= 1 or len(tasks) <= 1:
+        for number in order:
+            yield from _run_here(tasks[number], number)
+    else:
+        yield from _run_in_pools(tasks, order, min(workers, len(tasks)))
+
+
+def _run_here(task: Task, number: int) -> Iterator[Event]:
+    steps = task.run(*task.arguments)
+    with contextlib.closing(steps):
+        while True:
+            try:
+                fraction = next(steps)
+            except StopIteration as end:
+                yield Done(number, end.value)
+                return
+            except DataError as error:
+                yield Failed(number, error)
+                return
+            yield Progress(number, fraction)
+
+
+# In a worker process
+
+_stop: Any = None
+_fractions: Any = None
+
+
+def _start_worker(stop: Any, fractions: Any) -> None:
+    global _stop, _fractions
+    _stop, _fractions = stop, fractions
+    # Ctrl-C reaches the whole process group; the parent says when to stop.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _run_task(task: Task, number: int) -> Any:
+    """Run one task to its end; None when it was told to stop."""
+    steps = task.run(*task.arguments)
+    with contextlib.closing(steps):
+        while not _stop.value:
+            try:
+                _fractions[number] = next(steps)
+            except StopIteration as end:
+                return end.value
+    return None
+
+
+# In the parent
+
+
+class _Shared:
+    """What parent and workers share: the order to stop, and how far each task is.
+
+    Memory without locks, since a worker that is killed while it holds a lock stops all others.
+    """
+
+    def __init__(self, tasks: int) -> None:
+        self.context = multiprocessing.get_context("spawn")
+        self.stop = self.context.Value("b", 0, lock=False)
+        self.fractions = self.context.Array("d", tasks, lock=False)
+
+    def pool(self, workers: int) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(
+            workers,
+            mp_context=self.context,
+            initializer=_start_worker,
+            initargs=(self.stop, self.fractions),
+        )
+
+
+def _run_in_pools(tasks: Sequence[Task], order: list[int], workers: int) -> Iterator[Event]:
+    shared = _Shared(len(tasks))
+    waiting = list(reversed(order))
+    try:
+        while waiting:
+            suspects = yield from _run_in_pool(tasks, waiting, shared, workers)
+            for number in suspects:
+                if (yield from _run_in_pool(tasks, [number], shared, 1)):
+                    error = DataError(
+                        "its worker process died",
+                        advice="look for a broken file, or for too little memory: fewer --workers",
+                        place=Place(shard=tasks[number].name),
+                    )
+                    yield Failed(number, error)
+    finally:
+        shared.stop.value = 1
+
+
+def _run_in_pool(
+    tasks: Sequence[Task], waiting: list[int], shared: _Shared, workers: int
+) -> Generator[Event, None, list[int]]:
+    """Run waiting tasks until none is left or a worker dies; returns those in flight then."""
+    flying: dict[Future[Any], int] = {}
+    told: dict[int, float] = {}
+    broken: list[int] = []
+    pool = shared.pool(workers)
+    try:
+        while (waiting or flying) and not broken:
+            while waiting and len(flying) < workers + 1:
+                number = waiting.pop()
+                try:
+                    flying[pool.submit(_run_task, tasks[number], number)] = number
+                except BrokenProcessPool:
+                    waiting.append(number)
+                    break
+            ended, _ = wait(flying, timeout=_POLL, return_when=FIRST_COMPLETED)
+            for future in ended:
+                number = flying.pop(future)
+                error = future.exception()
+                if isinstance(error, BrokenProcessPool):
+                    broken.append(number)
+                elif isinstance(error, Exception):
+                    yield Failed(number, error)
+                else:
+                    yield Done(number, future.result())
+            for number in flying.values():
+                fraction = shared.fractions[number]
+                if fraction > told.get(number, 0.0):
+                    told[number] = fraction
+                    yield Progress(number, fraction)
+        return sorted([*broken, *flying.values()]) if broken else []
+    except BaseException:
+        shared.stop.value = 1
+        raise
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,385 @@
+"""One row of a shard as a grid: streams down, time across.
+
+Reading finds out what the shard is (shifted, by its record, or an original, by its columns);
+printing fits a width and says what it left out.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from delaytool.errors import DataError, Place
+from delaytool.job import Column, Job, Record, make_job
+from delaytool.pattern import Segments
+from delaytool.presets import load_preset, plain_recipe
+from delaytool.recipe import Recipe, Stream, adapt
+from delaytool.shards import OpenShard, Shard, open_shard, read_record, reading
+from delaytool.tokens import TokenBatch, check_column_type, is_list, read_tokens, read_weights
+from delaytool.transform import key_of, read_shifted
+
+_COLOURS = {"text": "36", "semantic": "33", "acoustic": "32"}
+_DIM, _RESET = "\x1b[2m", "\x1b[0m"
+
+
+@dataclass(frozen=True)
+class Grid:
+    """One row, ready to be printed.
+
+    about:   what the shard is, line by line
+    codes:   [K][S]; filled: True where a cell holds no token of its stream
+    weights: [K][S] as the shard has them; None where it has none
+    labels:  [K][S] kind and number of the frame from 1, "S" in filled cells
+    """
+
+    about: list[str]
+    row: int
+    id: Any
+    streams: list[str]
+    kinds: list[str]
+    delays: list[int]
+    codes: list[list[int]]
+    filled: list[list[bool]]
+    weights: list[list[float]] | None
+    labels: list[list[str]]
+
+    def cut(self, start: int, stop: int) -> Grid:
+        """The timesteps start ... stop - 1 only."""
+        parts: dict[str, Any] = {
+            name: [line[start:stop] for line in getattr(self, name)]
+            for name in ("codes", "filled", "weights", "labels")
+            if getattr(self, name) is not None
+        }
+        return dataclasses.replace(self, **parts)
+
+    def to_json(self) -> str:
+        """The fields that the command line prints as JSON."""
+        names = ("row", "id", "streams", "delays", "codes", "filled", "weights")
+        return json.dumps({name: getattr(self, name) for name in names}, default=str)
+
+
+def read_grid(
+    shard: Shard,
+    *,
+    row: int = 0,
+    key: str | None = None,
+    text_column: str | None = None,
+    audio_column: str | None = None,
+    key_column: str | None = None,
+) -> Grid:
+    """Read one row of a shifted or an original shard.
+
+    row, key: which row; a key is looked up in the key column, as text
+    columns:  where an original shard has its tokens; a shifted one says so itself
+    raises:   DataError when there is no such row or column, or its tokens cannot be read
+    """
+    with open_shard(shard) as opened:
+        record = read_record(opened)
+        if record is not None:
+            job = dataclasses.replace(record.job, key=key_column or record.job.key)
+            if key is None and job.key not in opened.schema.names:
+                job = dataclasses.replace(job, key=None)
+        else:
+            job = _original_job(opened, text_column, audio_column, key_column)
+        if key is not None:
+            row = _find_key(opened, job.key, key)
+        batch = _read_row(opened, row, job)
+        with reading(shard.name):
+            if record is None:
+                job = _with_streams(job, batch)
+                tokens = _placed_read(read_tokens, batch, job, row, shifted=True)
+            else:
+                tokens = _placed_read(read_shifted, batch, job, row)
+        about = _about(opened, record, job, row, batch)
+        ids = batch.column(job.key)[0].as_py() if job.key else None
+        with reading(shard.name):
+            weights = _stored_weights(batch, job)
+        return _make(about, row, ids, tokens, weights, job)
+
+
+def _placed_read(
+    read: Callable[..., TokenBatch], batch: pa.RecordBatch, job: Job, row: int, **options: Any
+) -> TokenBatch:
+    try:
+        return read(batch, job, **options)
+    except DataError as error:
+        raise error.at(row=row, key=key_of(batch, 0, job)) from None
+
+
+# Reading
+
+
+def _original_job(
+    opened: OpenShard, text_column: str | None, audio_column: str | None, key: str | None
+) -> Job:
+    """The columns of an original shard; the number of streams is not known yet."""
+    names = opened.schema.names
+    text = text_column or "text_tokens"
+    audio = audio_column or "audio_codes"
+    for name, option, given in (
+        (text, "--text-column", text_column),
+        (audio, "--audio-column", audio_column),
+    ):
+        missing_text = option == "--text-column" and given is None
+        if name not in names and not missing_text:
+            raise DataError(
+                f"there is no column {name}",
+                expected=f"one of {', '.join(names) or 'no columns at all'}",
+                advice=f"name the column with {option}",
+                place=Place(shard=opened.shard.name),
+            )
+    if key is None:
+        key = "id" if "id" in names else None
+    elif key not in names:
+        raise _no_key(opened, key)
+    recipe = plain_recipe(1, (0, 0))
+    if text not in names:
+        recipe = adapt(recipe, text=False)
+    job = make_job(recipe, text_column=text, audio_column=audio, weights=False, key=key)
+    with reading(opened.shard.name):
+        for column in job.columns:
+            check_column_type(opened.schema.field(column.name), column)
+    return job
+
+
+def _with_streams(job: Job, batch: pa.RecordBatch) -> Job:
+    """The job with as many streams as the row has codebooks, none of them moved."""
+    codes = batch.column(job.columns[-1].name)
+    n_q = len(codes[0]) if codes[0].is_valid else 1
+    moshi = load_preset()
+    if n_q == moshi.n_q:
+        recipe = adapt(moshi, text=job.recipe.has_text, delays=(0,))
+    else:
+        text = job.recipe.has_text
+        recipe = plain_recipe(max(n_q, 1), (0,) * (max(n_q, 1) + text), text)
+    names = {("text_column" if c.layout == "list" else "audio_column"): c.name for c in job.columns}
+    return make_job(recipe, weights=False, key=job.key, **names)
+
+
+def _no_key(opened: OpenShard, key: str | None) -> DataError:
+    return DataError(
+        "there is no column id" if key is None else f"there is no column {key}",
+        expected=f"one of {', '.join(opened.schema.names)}",
+        advice="name the column of the rows' keys with --key, or give --row",
+        place=Place(shard=opened.shard.name),
+    )
+
+
+def _find_key(opened: OpenShard, column: str | None, key: str) -> int:
+    """The first row whose key is this text."""
+    if column is None or column not in opened.schema.names:
+        raise _no_key(opened, column)
+    row = 0
+    with reading(opened.shard.name):
+        for batch in opened.file.iter_batches(batch_size=4096, columns=[column]):
+            for value in batch.column(0):
+                if str(value.as_py()) == key:
+                    return row
+                row += 1
+    raise DataError(
+        f"no row has the {column} {key!r}",
+        advice="look for the key in another shard, or give --row",
+        place=Place(shard=opened.shard.name),
+    )
+
+
+def _read_row(opened: OpenShard, row: int, job: Job) -> pa.RecordBatch:
+    """A batch of just this row, with the job's columns and the key."""
+    if not 0 <= row < opened.rows:
+        raise DataError(
+            f"there is no row {row}",
+            expected=f"0 to {opened.rows - 1}" if opened.rows else "a shard with rows in it",
+            advice="give another --row",
+            place=Place(shard=opened.shard.name),
+        )
+    names = [column.name for column in job.columns]
+    names += [column.weights for column in job.columns if column.weights]
+    names += [job.key] if job.key and job.key not in names else []
+    first = 0
+    with reading(opened.shard.name):
+        for group in range(opened.file.metadata.num_row_groups):
+            count = opened.file.metadata.row_group(group).num_rows
+            if row < first + count:
+                batches = opened.file.iter_batches(
+                    batch_size=16, row_groups=[group], columns=names, use_threads=False
+                )
+                return _nth_row(batches, row - first)
+            first += count
+    raise DataError(f"row {row} cannot be read", place=Place(shard=opened.shard.name))
+
+
+def _nth_row(batches: Iterator[pa.RecordBatch], row: int) -> pa.RecordBatch:
+    for batch in batches:
+        if row < batch.num_rows:
+            return batch.slice(row, 1)
+        row -= batch.num_rows
+    raise DataError(f"{row} rows fewer than the footer says")
+
+
+def _about(
+    opened: OpenShard, record: Record | None, job: Job, row: int, batch: pa.RecordBatch
+) -> list[str]:
+    recipe = job.recipe
+    key = key_of(batch, 0, job)
+    where = f"{opened.shard.name}, row {row} of {opened.rows}" + (f" ({key})" if key else "")
+    if record is None:
+        made = "original (not shifted)"
+    else:
+        steps = [name for name in ("initial_step", "final_step") if getattr(recipe, name)]
+        made = f"shifted by delaytool {record.version}: " + ", ".join(
+            [recipe.length, *(name.replace("_", " ") for name in steps)]
+        )
+        made += f", dep_q {recipe.dep_q} of {recipe.n_q}"
+    columns = [_column_about(column, opened.schema) for column in job.columns]
+    delays = f"delays (frames): {' '.join(str(delay) for delay in recipe.delays)}"
+    return [where, made, *columns, *([delays] if record else [])]
+
+
+def _column_about(column: Column, schema: pa.Schema) -> str:
+    layout = {"list": "[T], text", "codebook": f"[{column.count}][T], codebook-major codes"}
+    return f"{column.name}: {_type_name(schema.field(column.name).type)}, {layout[column.layout]}"
+
+
+def _type_name(kind: pa.DataType) -> str:
+    """list<element: list<element: int16>> as list<list<int16>>"""
+    if not is_list(kind):
+        return str(kind)
+    name = "large_list" if pa.types.is_large_list(kind) else "list"
+    return f"{name}<{_type_name(kind.value_type)}>"
+
+
+def _stored_weights(batch: pa.RecordBatch, job: Job) -> list[list[float]] | None:
+    """The weights of a batch of one row, [K][S]; None when the shard has none."""
+    if not all(column.weights for column in job.columns):
+        return None
+    weights: list[list[float]] = []
+    for column in job.columns:
+        flat, _ = read_weights(batch, column, job)
+        weights += _lines(flat, column.count)
+    return weights
+
+
+def _lines(flat: Any, count: int) -> list[list[Any]]:
+    """A flat row as one list for each stream."""
+    lines: list[list[Any]] = flat.reshape(count, flat.size // count).tolist()
+    return lines
+
+
+def _make(
+    about: list[str],
+    row: int,
+    key: Any,
+    tokens: TokenBatch,
+    weights: list[list[float]] | None,
+    job: Job,
+) -> Grid:
+    recipe = job.recipe
+    codes: list[list[int]] = []
+    filled: list[list[bool]] = []
+    for column, flat in zip(job.columns, tokens.columns, strict=True):
+        segments = Segments(recipe, tokens.lengths, column.streams(recipe))
+        codes += _lines(flat, column.count)
+        filled += _lines(segments.filled().mask(flat.size), column.count)
+    return Grid(
+        about=about,
+        row=row,
+        id=key,
+        streams=[stream.name for stream in recipe.streams],
+        kinds=[stream.kind for stream in recipe.streams],
+        delays=list(recipe.delays),
+        codes=codes,
+        filled=filled,
+        weights=weights,
+        labels=[_labels(s, line, recipe) for s, line in zip(recipe.streams, filled, strict=True)],
+    )
+
+
+def _labels(stream: Stream, filled: list[bool], recipe: Recipe) -> list[str]:
+    """S for a filled cell, else the kind and the number of the frame from 1."""
+    before = recipe.initial_step + stream.delay
+    return [
+        "S" if is_filled else f"{stream.kind}_{step - before + 1}"
+        for step, is_filled in enumerate(filled)
+    ]
+
+
+# Printing
+
+
+def render(
+    grid: Grid,
+    *,
+    first: int = 0,
+    labels: bool = False,
+    weights: bool = False,
+    width: int | None = None,
+    colour: bool = False,
+) -> str:
+    """A grid as text, streams down and time across.
+
+    first:  the number of the first timestep, for the head line
+    labels: labels instead of token ids; weights: the loss weights below
+    width:  columns to fit into; None for all of it
+    colour: ANSI colours, one for each kind of stream, filled cells dim. Without colour filled
+            cells of ids stand in brackets
+    """
+    cells = (
+        grid.labels
+        if labels
+        else [_ids(*pair) for pair in zip(grid.codes, grid.filled, strict=True)]
+    )
+    parts = [*grid.about, "", *_table(grid, cells, first, width, colour)]
+    if weights and grid.weights is not None:
+        shown = [[f"{weight:g}" for weight in line] for line in grid.weights]
+        parts += ["", "loss weights", *_table(grid, shown, first, width, colour)]
+    return "\n".join(parts)
+
+
+def _ids(codes: list[int], filled: list[bool]) -> list[str]:
+    return [f"[{c}]" if is_filled else str(c) for c, is_filled in zip(codes, filled, strict=True)]
+
+
+def _table(
+    grid: Grid, cells: list[list[str]], first: int, width: int | None, colour: bool
+) -> list[str]:
+    steps = len(cells[0])
+    head = [str(first + step) for step in range(steps)]
+    name_width = max(len("timestep"), *(len(name) for name in grid.streams))
+    widths = [max(len(line[step]) for line in [head, *cells]) for step in range(steps)]
+    shown = steps
+    if width is not None:
+        ends = np.cumsum([0, *(2 + w for w in widths)]) + name_width
+        shown = max(min(steps, 1), int(np.searchsorted(ends, width, side="right")) - 1)
+    lines = [_line("timestep", head[:shown], name_width, widths)]
+    if colour:
+        lines[0] = f"{_DIM}{lines[0]}{_RESET}"
+    for number, name in enumerate(grid.streams):
+        line = cells[number][:shown]
+        if colour:
+            painted = [
+                f"{_DIM}{cell.ljust(w)}{_RESET}"
+                if is_filled
+                else f"\x1b[{_COLOURS[grid.kinds[number]]}m{cell.ljust(w)}{_RESET}"
+                for cell, w, is_filled in zip(line, widths, grid.filled[number], strict=False)
+            ]
+            lines.append("  ".join([name.ljust(name_width), *painted]).rstrip())
+        else:
+            lines.append(_line(name, line, name_width, widths))
+    if shown < steps:
+        after = first + shown
+        lines.append(
+            f"... and {steps - shown} more timesteps, {after} to {first + steps - 1}: "
+            f"--steps {after}:{min(after + shown, first + steps)} shows the next"
+        )
+    return lines
+
+
+def _line(name: str, cells: list[str], name_width: int, widths: list[int]) -> str:
+    padded = [cell.ljust(w) for cell, w in zip(cells, widths, strict=False)]
+    return "  ".join([name.ljust(name_width), *padded]).rstrip()
