@@ -141,9 +141,9 @@ class BatchDigest:
         return {name: column.hexdigest() for name, column in self._columns.items()}
 
 
-def schema_digest(schema: pa.Schema, extra: Mapping[bytes, bytes]) -> str:
-    """sha256 of a schema, its metadata included, and of a footer's other entries, as hex."""
-    whole = hashlib.sha256(schema.serialize())
+def schema_digest(schema: str, extra: Mapping[bytes, bytes]) -> str:
+    """sha256 of an encoded schema, its metadata included, and of a footer's other entries."""
+    whole = hashlib.sha256(schema.encode())
     for key, value in sorted(extra.items()):
         whole.update(b"%d %s %d %s" % (len(key), key, len(value), value))
     return whole.hexdigest()

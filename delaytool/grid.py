@@ -24,7 +24,7 @@ from delaytool.shards import OpenShard, Shard, open_shard, read_record, reading
 from delaytool.tokens import TokenBatch, check_column_type, is_list, read_tokens, read_weights
 from delaytool.transform import key_of, read_shifted
 
-_COLOURS = {"text": "36", "semantic": "33", "acoustic": "32"}
+_COLOURS = {"text": "\x1b[36m", "semantic": "\x1b[33m", "acoustic": "\x1b[32m"}
 _DIM, _RESET = "\x1b[2m", "\x1b[0m"
 
 
@@ -329,15 +329,29 @@ def render(
     colour: ANSI colours, one for each kind of stream, filled cells dim. Without colour filled
             cells of ids stand in brackets
     """
-    cells = (
-        grid.labels
-        if labels
-        else [_ids(*pair) for pair in zip(grid.codes, grid.filled, strict=True)]
-    )
-    parts = [*grid.about, "", *_table(grid, cells, first, width, colour)]
+    ids = [_ids(*pair) for pair in zip(grid.codes, grid.filled, strict=True)]
+    tables = [("", grid.labels if labels else ids)]
     if weights and grid.weights is not None:
-        shown = [[f"{weight:g}" for weight in line] for line in grid.weights]
-        parts += ["", "loss weights", *_table(grid, shown, first, width, colour)]
+        tables.append(("loss weights", [[f"{x:g}" for x in line] for line in grid.weights]))
+    steps = len(ids[0])
+    head = [str(first + step) for step in range(steps)]
+    lines = [head, *(line for _, cells in tables for line in cells)]
+    widths = [max(len(line[step]) for line in lines) for step in range(steps)]
+    name_width = max(len(name) for name in ["timestep", *grid.streams])
+    shown = _steps_that_fit(name_width, widths, width)
+    parts = list(grid.about)
+    for title, cells in tables:
+        parts += ["", title] if title else [""]
+        parts.append(_line("timestep", head[:shown], name_width, widths))
+        for number, name in enumerate(grid.streams):
+            paints = _paints(grid, number) if colour else None
+            parts.append(_line(name, cells[number][:shown], name_width, widths, paints))
+    if shown < steps:
+        last = first + steps
+        parts.append(
+            f"... and {steps - shown} more timesteps, {first + shown} to {last - 1}: "
+            f"--steps {first + shown}:{min(first + 2 * shown, last)} shows the next"
+        )
     return "\n".join(parts)
 
 
@@ -345,41 +359,24 @@ def _ids(codes: list[int], filled: list[bool]) -> list[str]:
     return [f"[{c}]" if is_filled else str(c) for c, is_filled in zip(codes, filled, strict=True)]
 
 
-def _table(
-    grid: Grid, cells: list[list[str]], first: int, width: int | None, colour: bool
-) -> list[str]:
-    steps = len(cells[0])
-    head = [str(first + step) for step in range(steps)]
-    name_width = max(len("timestep"), *(len(name) for name in grid.streams))
-    widths = [max(len(line[step]) for line in [head, *cells]) for step in range(steps)]
-    shown = steps
-    if width is not None:
-        ends = np.cumsum([0, *(2 + w for w in widths)]) + name_width
-        shown = max(min(steps, 1), int(np.searchsorted(ends, width, side="right")) - 1)
-    lines = [_line("timestep", head[:shown], name_width, widths)]
-    if colour:
-        lines[0] = f"{_DIM}{lines[0]}{_RESET}"
-    for number, name in enumerate(grid.streams):
-        line = cells[number][:shown]
-        if colour:
-            painted = [
-                f"{_DIM}{cell.ljust(w)}{_RESET}"
-                if is_filled
-                else f"\x1b[{_COLOURS[grid.kinds[number]]}m{cell.ljust(w)}{_RESET}"
-                for cell, w, is_filled in zip(line, widths, grid.filled[number], strict=False)
-            ]
-            lines.append("  ".join([name.ljust(name_width), *painted]).rstrip())
-        else:
-            lines.append(_line(name, line, name_width, widths))
-    if shown < steps:
-        after = first + shown
-        lines.append(
-            f"... and {steps - shown} more timesteps, {after} to {first + steps - 1}: "
-            f"--steps {after}:{min(after + shown, first + steps)} shows the next"
-        )
-    return lines
+def _steps_that_fit(name_width: int, widths: list[int], width: int | None) -> int:
+    """How many timesteps fit into a width, at least one."""
+    if width is None:
+        return len(widths)
+    ends = name_width + np.cumsum([2 + step for step in widths])
+    return max(min(len(widths), 1), int(np.searchsorted(ends, width, side="right")))
 
 
-def _line(name: str, cells: list[str], name_width: int, widths: list[int]) -> str:
+def _paints(grid: Grid, number: int) -> list[str]:
+    """The colour of each cell of a stream: its kind's, dim where it is filled."""
+    paint = _COLOURS[grid.kinds[number]]
+    return [_DIM if is_filled else paint for is_filled in grid.filled[number]]
+
+
+def _line(
+    name: str, cells: list[str], name_width: int, widths: list[int], paints: list[str] | None = None
+) -> str:
     padded = [cell.ljust(w) for cell, w in zip(cells, widths, strict=False)]
+    if paints is not None:
+        padded = [f"{p}{cell}{_RESET}" for cell, p in zip(padded, paints, strict=False)]
     return "  ".join([name.ljust(name_width), *padded]).rstrip()

@@ -20,6 +20,7 @@ import glob
 import hashlib
 import os
 import queue
+import re
 import secrets
 import threading
 from collections.abc import Callable, Generator, Iterator
@@ -145,7 +146,7 @@ class OpenShard:
 
     def schema_digest(self) -> str:
         """The digest of its Arrow schema and of the footer's other entries."""
-        return schema_digest(self.schema, self.extra_metadata)
+        return schema_digest(encode_schema(self.schema), self.extra_metadata)
 
     def source(self) -> Source:
         """What a record says of this shard as a source."""
@@ -210,6 +211,9 @@ def reading(name: str) -> Iterator[None]:
 
 
 def _first_line(error: BaseException) -> str:
+    # pyarrow tells which of its calls failed, and behind that why.
+    if told := re.search(r"\[errno \d+\] (.+)", str(error)):
+        return told[1]
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

@@ -186,7 +186,7 @@ class _Check:
                 fine = fine and want.type == have.type
         if (expected.metadata or {}) != (found.metadata or {}):
             verified.add("schema metadata", _keys(expected), _keys(found))
-        digest = schema_digest(self.schema, self.output.extra_metadata)
+        digest = schema_digest(record.source.schema, self.output.extra_metadata)
         if digest != record.digests.schema:
             verified.add("schema and metadata", record.digests.schema, digest)
         if set(record.digests.columns) != set(self.schema.names):

@@ -1,0 +1,415 @@
+"""The commands, run as processes, as a user does."""
+
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from make import SAMPLE_DATA, delaytool, files_in, summary_of, tokens_table
+
+PLAIN = ("--n-q", 3, "--delays", "0,0,1,2")
+ISSUE_123 = SAMPLE_DATA / "issue-123.parquet"
+
+
+@pytest.fixture
+def data(tmp_path):
+    """A folder with two shards, one of them in a folder of its own."""
+    folder = tmp_path / "data"
+    (folder / "more").mkdir(parents=True)
+    pq.write_table(tokens_table(seed=1), folder / "a.parquet")
+    pq.write_table(tokens_table(seed=2, rows=5), folder / "more" / "b.parquet")
+    return folder
+
+
+def errors_of(done):
+    """The error line and the line on what to do."""
+    lines = done.stderr.splitlines()
+    first = next(i for i, line in enumerate(lines) if line.startswith("Error: "))
+    return lines[first:]
+
+
+# The main job
+
+
+def test_apply_verify_inspect(data, tmp_path):
+    out = tmp_path / "out"
+    done = delaytool("apply", data, out, *PLAIN, "--json")
+    summary = summary_of(done)
+    assert list(summary) == [
+        "shards", "written", "unchanged", "rows", "frames", "tokens", "quarantined", "seconds",
+    ]  # fmt: skip
+    table = pq.read_table(data)
+    frames = sum(len(row) for row in table["text_tokens"].to_pylist())
+    assert [summary[name] for name in ("shards", "written", "rows")] == [2, 2, 17]
+    assert (summary["frames"], summary["tokens"]) == (frames, 4 * frames)
+    assert sorted(files_in(out)) == ["a.parquet", "more/b.parquet"]
+    assert "acoustic_1" in done.stderr, "apply prints the recipe"
+
+    for source in ((), ("--source", data)):
+        done = delaytool("verify", out, *source, "--json")
+        assert summary_of(done) == {
+            "verified": True, "shards": 2, "rows": 17, "tokens": 4 * frames, "mismatches": [],
+        }  # fmt: skip
+
+    done = delaytool("inspect", out / "a.parquet", "--id", "utt-3", "--json")
+    grid = json.loads(done.stdout)
+    assert (grid["row"], grid["id"], grid["delays"]) == (3, "utt-3", [0, 0, 1, 2])
+    row = pq.read_table(data / "a.parquet").to_pylist()[3]
+    assert grid["codes"][0] == row["text_tokens"] + [3, 3]
+    assert grid["codes"][2] == [2048, *row["audio_codes"][1], 2048]
+    assert grid["filled"][3] == [True, True] + [False] * len(row["text_tokens"])
+
+
+def test_the_same_command_again_changes_nothing(data, tmp_path):
+    out = tmp_path / "out"
+    delaytool("apply", data, out, *PLAIN)
+    before = files_in(out)
+    summary = summary_of(delaytool("apply", data, out, *PLAIN, "--json", "--workers", 1))
+    assert (summary["written"], summary["unchanged"], summary["rows"]) == (0, 2, 17)
+    assert files_in(out) == before
+
+
+def test_a_run_goes_on_where_it_stopped(data, tmp_path):
+    out = tmp_path / "out"
+    delaytool("apply", data, out, *PLAIN)
+    before = files_in(out)
+    (out / "a.parquet").unlink()
+    (out / ".a.parquet.0123abcd.delaytool-part").write_bytes(b"left by a run that was killed")
+    summary = summary_of(delaytool("apply", data, out, *PLAIN, "--json"))
+    assert (summary["written"], summary["unchanged"]) == (1, 1)
+    assert files_in(out) == before, "the same bytes, and the leftover is gone"
+
+
+def test_any_number_of_workers_gives_the_same_bytes(data, tmp_path):
+    outputs = []
+    for workers in (1, 2, 3):
+        out = tmp_path / f"out{workers}"
+        delaytool("apply", data, out, *PLAIN, "--workers", workers)
+        outputs.append(files_in(out))
+    assert outputs[0] == outputs[1] == outputs[2]
+
+
+def test_one_file_to_a_name_in_parquet(data, tmp_path):
+    delaytool("apply", data / "a.parquet", tmp_path / "deep" / "x.parquet", *PLAIN)
+    delaytool("verify", tmp_path / "deep" / "x.parquet", "--source", data / "a.parquet")
+    delaytool("apply", data / "a.parquet", tmp_path / "folder", *PLAIN)
+    assert sorted(files_in(tmp_path / "folder")) == ["a.parquet"]
+
+
+def test_a_glob_keeps_relative_paths(data, tmp_path):
+    delaytool("apply", f"{data}/**/*.parquet", tmp_path / "out", *PLAIN)
+    assert sorted(files_in(tmp_path / "out")) == ["a.parquet", "more/b.parquet"]
+    delaytool("verify", tmp_path / "out", "--source", f"{data}/**/*.parquet")
+
+
+def test_an_output_within_the_input_is_not_input(data):
+    for _ in range(2):
+        summary = summary_of(delaytool("apply", data, data / "out", *PLAIN, "--json"))
+        assert summary["shards"] == 2
+    delaytool("verify", data / "out", "--source", data)
+
+
+def test_the_example_comes_out_to_the_token(tmp_path):
+    out = tmp_path / "out.parquet"
+    delaytool("apply", ISSUE_123, out, "--n-q", 2, "--delays", 1)
+    table = pq.read_table(out)
+    assert table["text_tokens"].to_pylist() == [[101, 102, 103, 104, 3]]
+    assert table["audio_codes"].to_pylist() == [[[2048, 11, 12, 13, 14], [2048, 21, 22, 23, 24]]]
+    assert table["text_loss_weights"].to_pylist() == [[1, 1, 1, 1, 0]]
+    assert table["audio_loss_weights"].to_pylist() == [[[0, 100, 100, 100, 100], [0, 1, 1, 1, 1]]]
+    printed = delaytool("inspect", out, "--labels").stdout.splitlines()
+    assert printed[-3:] == [
+        "text      text_1  text_2      text_3      text_4      S",
+        "semantic  S       semantic_1  semantic_2  semantic_3  semantic_4",
+        "acoustic  S       acoustic_1  acoustic_2  acoustic_3  acoustic_4",
+    ]
+
+
+def test_sample_data_with_the_default_preset(tmp_path):
+    delaytool("apply", SAMPLE_DATA / "moshi", tmp_path / "out")
+    delaytool("verify", tmp_path / "out", "--source", SAMPLE_DATA / "moshi", "--preset", "moshi")
+    done = delaytool("verify", tmp_path / "out", "--preset", "moshi-pretrain", status=1)
+    assert "delay: found 1, expected 2" in done.stderr
+
+
+def test_everything_that_a_recipe_says_can_be_an_option(data, tmp_path):
+    out, recipe = tmp_path / "out", tmp_path / "recipe.json"
+    done = delaytool(
+        "apply", data, out, *PLAIN, "--length", "truncate", "--initial-step", "--final-step",
+        "--text-card", 50, "--card", 2048, "--text-padding", 4, "--text-end-padding", 5,
+        "--audio-initial", 3000, "--audio-padding", -1, "--text-padding-weight", 0.25,
+        "--semantic-weight", 10, "--acoustic-weight", 2, "--final-weight", 0.5, "--dep-q", 2,
+    )  # fmt: skip
+    assert "truncation cut off" in done.stdout
+    delaytool("verify", out, "--source", data)
+    entry = json.loads(pq.read_metadata(out / "a.parquet").metadata[b"delaytool"])
+    text, semantic, _, acoustic = entry["recipe"]["streams"]
+    assert (text["initial"], text["padding"], text["cardinality"]) == (50, 4, 50)
+    assert text["token_weights"] == {"4": 0.25, "5": 0.25}
+    assert (semantic["weight"], semantic["initial"], semantic["padding"]) == (10, 3000, -1)
+    assert (acoustic["weight"], acoustic["delay"], acoustic["final_weight"]) == (2, 2, 0.5)
+    assert entry["recipe"]["dep_q"] == 2
+    recipe.write_text(json.dumps(entry["recipe"]))
+    again = tmp_path / "again"
+    delaytool("apply", data, again, "--recipe", recipe)
+    assert files_in(again) == files_in(out)
+    delaytool("verify", out, "--recipe", recipe)
+
+
+def test_model_config(data, tmp_path):
+    config = {"n_q": 3, "dep_q": 3, "card": 2048, "text_card": 32000, "delays": [0, 0, 1, 2]}
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(config))
+    done = delaytool("apply", data, tmp_path / "out", "--model-config", path, status=2)
+    assert "lacks the field 'existing_text_padding_id'" in done.stderr
+    path.write_text(json.dumps({**config, "existing_text_padding_id": 3}))
+    delaytool("apply", data, tmp_path / "out", "--model-config", path)
+    delaytool("apply", data, tmp_path / "plain", *PLAIN)
+    assert files_in(tmp_path / "out") == files_in(tmp_path / "plain")
+
+
+def test_no_text_and_no_weights(data, tmp_path):
+    out = tmp_path / "out"
+    delaytool("apply", data, out, "--no-text", "--n-q", 3, "--delays", 2, "--no-weights")
+    table, source = pq.read_table(out / "a.parquet"), pq.read_table(data / "a.parquet")
+    assert table.column_names == source.column_names
+    assert table["text_tokens"] == source["text_tokens"]
+    delaytool("verify", out, "--source", data)
+
+
+# What bad input gets: one line with the place, the right status, nothing written
+
+
+def one_row_differs(column, value):
+    rows = tokens_table(rows=4).to_pylist()
+    rows[2][column] = value(rows[2][column])
+    return pa.Table.from_pylist(rows, tokens_table(rows=4).schema)
+
+
+BAD_ROWS = {
+    "text shorter": ("text_tokens", lambda x: x[:-1], "frames", "audio_codes"),
+    "codebook missing": ("audio_codes", lambda x: x[:-1], "2 codebooks, expected 3", "audio_codes"),
+    "codebook shorter": ("audio_codes", lambda x: [*x[:-1], x[2][1:]], "frames", "acoustic_2"),
+    "no text": ("text_tokens", lambda x: None, "a null row", "text_tokens"),
+    "null token": ("text_tokens", lambda x: [None, *x[1:]], "a null token", "timestep 0"),
+    "null codebook": ("audio_codes", lambda x: [None, *x[1:]], "a null codebook", "semantic"),
+    "token too high": ("text_tokens", lambda x: [32000, *x[1:]], "token 32000", "timestep 0"),
+    "token too low": ("text_tokens", lambda x: [-2, *x[1:]], "token -2", "stream text"),
+    "code too high": (
+        "audio_codes",
+        lambda x: [x[0], [*x[1][:-1], 2048], x[2]],
+        "token 2048, expected 0 to 2047",
+        "stream acoustic_1",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD_ROWS)
+def test_a_bad_row_stops_the_run(data, tmp_path, case):
+    column, change, found, where = BAD_ROWS[case]
+    pq.write_table(one_row_differs(column, change), data / "a.parquet")
+    done = delaytool("apply", data / "a.parquet", tmp_path / "out", *PLAIN, "--quiet", status=1)
+    error, advice = errors_of(done)
+    assert error.startswith("Error: a.parquet, row 2 (id 'utt-2'), ")
+    assert found in error
+    assert where in error
+    assert advice.startswith("  ")
+    assert advice.endswith(".")
+    assert done.stdout == ""
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_bad_shard_leaves_the_finished_ones(data, tmp_path):
+    pq.write_table(one_row_differs("text_tokens", lambda x: None), data / "more" / "b.parquet")
+    delaytool("apply", data, tmp_path / "out", *PLAIN, "--workers", 2, status=1)
+    assert set(files_in(tmp_path / "out")) <= {"a.parquet"}
+    pq.write_table(tokens_table(), data / "more" / "b.parquet")
+    delaytool("apply", data, tmp_path / "out", *PLAIN)
+    delaytool("verify", tmp_path / "out", "--source", data)
+
+
+BAD_COMMANDS = {
+    "missing column": (1, ("--audio-column", "codes"), "there is no column codes, expected one of"),
+    "missing key": (1, ("--key", "name"), "there is no column name"),
+    "column of strings": (1, ("--text-column", "tags"), "expected list<integer>"),
+    "unknown preset": (2, ("--preset", "moshiko"), "expected moshi, "),
+    "unknown length": (2, ("--length", "cut"), "'extend', 'truncate'"),
+    "unknown option": (2, ("--delay", "1"), "--delay"),
+    "no number": (2, ("--delays", "0,x"), "not a list of integers"),
+    "negative delay": (2, ("--delays", "0,0,-1,0"), "delay is -1"),
+    "too few delays": (2, ("--delays", "0,1"), "2 delays for 4 streams"),
+    "bad weight": (2, ("--semantic-weight", "inf"), "weight is inf"),
+    "bad fill": (2, ("--audio-initial", "-3"), "initial is -3"),
+    "zero workers": (2, ("--workers", "0"), "--workers"),
+    "two bases": (2, ("--preset", "moshi", "--recipe", ISSUE_123), "exclude one another"),
+    "recipe that is no JSON": (2, ("--recipe", ISSUE_123), "JSON"),
+    "too many streams": (2, ("--preset", "moshi", "--n-q", "17"), "n_q is 17"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_COMMANDS)
+def test_a_bad_command(data, tmp_path, case):
+    status, options, message = BAD_COMMANDS[case]
+    base = [] if "--preset" in options or "--recipe" in options else ["--n-q", 3]
+    if base and "--delays" not in options:
+        base += ["--delays", "0,0,1,2"]
+    out = tmp_path / "out"
+    done = delaytool("apply", data, out, *base, *options, "--quiet", status=status)
+    assert message in "\n".join(errors_of(done))
+    assert done.stdout == ""
+    assert not out.exists()
+
+
+def test_more_than_eight_streams_need_dep_q(data, tmp_path):
+    done = delaytool("apply", data, tmp_path / "out", "--n-q", 9, "--delays", 1, status=2)
+    assert "--dep-q" in done.stderr
+    assert "--preset moshi" in done.stderr
+
+
+def test_not_a_parquet_file(data, tmp_path):
+    (data / "a.parquet").write_text("id,text_tokens\n")
+    done = delaytool("apply", data, tmp_path / "out", *PLAIN, status=1)
+    assert "Error: a.parquet: cannot be read: " in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_nothing_to_read(tmp_path):
+    assert "does not exist" in delaytool("apply", tmp_path / "no", tmp_path / "o", status=2).stderr
+    (tmp_path / "empty").mkdir()
+    done = delaytool("apply", tmp_path / "empty", tmp_path / "o", status=1)
+    assert "there are no shards" in done.stderr
+
+
+def test_input_and_output_the_same(data):
+    before = files_in(data)
+    assert "the same" in delaytool("apply", data, data, *PLAIN, status=2).stderr
+    path = data / "a.parquet"
+    assert "the same" in delaytool("apply", path, path, *PLAIN, status=2).stderr
+    done = delaytool("apply", path, data, *PLAIN, "--overwrite", status=2)
+    assert "the same" in done.stderr
+    assert files_in(data) == before
+
+
+def test_shifting_twice_is_refused(data, tmp_path):
+    delaytool("apply", data, tmp_path / "out", *PLAIN)
+    done = delaytool("apply", tmp_path / "out", tmp_path / "twice", *PLAIN, status=1)
+    assert "it is shifted already" in done.stderr
+    assert not (tmp_path / "twice").exists()
+
+
+def test_an_output_made_otherwise_is_in_the_way(data, tmp_path):
+    out = tmp_path / "out"
+    delaytool("apply", data, out, *PLAIN)
+    before = files_in(out)
+    done = delaytool("apply", data, out, *PLAIN, "--initial-step", status=1)
+    assert "is in the way: it was made with other options" in done.stderr
+    pq.write_table(tokens_table(seed=9), data / "a.parquet")
+    done = delaytool("apply", data, out, *PLAIN, status=1)
+    assert "is in the way: it was made from another source" in done.stderr
+    assert files_in(out) == before
+    (out / "a.parquet").write_text("somebody's notes")
+    done = delaytool("apply", data, out, *PLAIN, status=1)
+    assert "is in the way: " in done.stderr
+    delaytool("apply", data, out, *PLAIN, "--overwrite")
+    delaytool("verify", out, "--source", data)
+
+
+def test_an_output_column_in_the_way(data, tmp_path):
+    table = pq.read_table(data / "a.parquet")
+    table = table.append_column("text_loss_weights", table["score"])
+    pq.write_table(table, data / "a.parquet")
+    done = delaytool("apply", data / "a.parquet", tmp_path / "out", *PLAIN, status=1)
+    assert "the column text_loss_weights is in the way" in done.stderr
+    delaytool("apply", data / "a.parquet", tmp_path / "out", *PLAIN, "--no-weights")
+
+
+# verify and inspect
+
+
+def test_verify_tells_missing_and_extra_shards(data, tmp_path):
+    out = tmp_path / "out"
+    delaytool("apply", data, out, *PLAIN)
+    (out / "more" / "b.parquet").rename(out / "c.parquet")
+    done = delaytool("verify", out, "--source", data, "--json", status=1)
+    summary = summary_of(done)
+    assert not summary["verified"]
+    assert {m["shard"]: m["what"] for m in summary["mismatches"]} == {
+        "more/b.parquet": "shard",
+        "c.parquet": "shard",
+    }
+
+
+def test_verify_says_which_cell_is_wrong(data, tmp_path):
+    out = tmp_path / "out"
+    delaytool("apply", data, out, *PLAIN)
+    path = out / "a.parquet"
+    table, entry = pq.read_table(path), pq.read_metadata(path).metadata[b"delaytool"]
+    rows = table.to_pylist()
+    rows[1]["audio_codes"][2][0] = 5
+    with pq.ParquetWriter(path, table.schema) as writer:
+        writer.write_table(pa.Table.from_pylist(rows, table.schema))
+        writer.add_key_value_metadata({"delaytool": entry})
+    done = delaytool("verify", out, "--quiet", status=1)
+    place = "a.parquet, row 1 (id 'utt-1'), column audio_codes, stream acoustic_2, timestep 0"
+    assert f"Error: {place}: fill token: found 5, expected 2048" in done.stderr
+    assert "NOT verified: 1 mismatch in 2 shards" in done.stdout
+
+
+def test_verify_needs_records(data):
+    done = delaytool("verify", data, status=1)
+    assert "expected a delaytool entry in the footer" in done.stderr
+
+
+def test_inspect_fits_the_width(data, tmp_path):
+    delaytool("apply", data, tmp_path / "out", *PLAIN)
+    path = tmp_path / "out" / "a.parquet"
+    for width in (40, 80, 200):
+        printed = delaytool("inspect", path, "--row", 4, env={"COLUMNS": str(width)}).stdout
+        grid = printed[printed.index("timestep") :].splitlines()
+        assert all(len(line) <= width for line in grid[:5])
+        assert "\x1b" not in printed, "no colour when it is not a terminal"
+    assert "more timesteps" in delaytool("inspect", path, env={"COLUMNS": "40"}).stdout
+
+
+def test_inspect_steps_and_rows_that_are_not_there(data, tmp_path):
+    path = data / "a.parquet"
+    assert "there is no row 12" in delaytool("inspect", path, "--row", 12, status=1).stderr
+    assert "no row has the id 'x'" in delaytool("inspect", path, "--id", "x", status=1).stderr
+    assert "--steps" in delaytool("inspect", path, "--steps", "5:2", status=2).stderr
+    assert "--weights" in delaytool("inspect", path, "--weights", status=2).stderr
+    assert "not a file" in delaytool("inspect", tmp_path, status=2).stderr
+    grid = json.loads(delaytool("inspect", path, "--steps", "1:3", "--json").stdout)
+    row = pq.read_table(path).to_pylist()[0]
+    assert grid["codes"][0] == row["text_tokens"][1:3]
+    assert grid["weights"] is None
+
+
+def test_presets(tmp_path):
+    printed = delaytool("presets").stdout
+    for name in ("moshi", "moshi-pretrain", "moshi-finetune"):
+        assert f"recipe ({name})" in printed
+    recipe = json.loads(delaytool("presets", "moshi-pretrain").stdout)
+    assert [stream["delay"] for stream in recipe["streams"]] == [0, *([0] + [2] * 7) * 2]
+    (tmp_path / "r.json").write_text(json.dumps(recipe))
+    delaytool("apply", SAMPLE_DATA / "moshi", tmp_path / "out", "--recipe", tmp_path / "r.json")
+    delaytool("verify", tmp_path / "out", "--preset", "moshi-pretrain")
+    assert "no preset is called 'x'" in delaytool("presets", "x", status=2).stderr
+
+
+def test_help_has_headings_defaults_and_examples():
+    printed = delaytool("apply", "--help").stdout
+    for heading in ("What to do:", "Where the tokens are:", "What comes out:", "How to run:"):
+        assert heading in printed
+    assert printed.rstrip().splitlines()[-1].startswith("  delaytool apply ")
+    assert delaytool("--version").stdout.startswith("delaytool, version ")
+
+
+def test_debug_shows_the_traceback(data, tmp_path):
+    (data / "a.parquet").write_text("no")
+    import subprocess
+    import sys
+
+    command = [sys.executable, "-m", "delaytool", "apply", str(data), str(tmp_path / "o")]
+    done = subprocess.run([*command, "--debug"], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr

@@ -1,0 +1,85 @@
+"""The engine runs every task once, says what happens, and survives a worker's death."""
+
+import itertools
+import os
+import signal
+import time
+
+import pytest
+
+from delaytool.engine import Done, Failed, Progress, Task, run
+from delaytool.errors import DataError, Place
+
+
+def count(stop):
+    for i in range(stop):
+        yield (i + 1) / stop
+    return stop
+
+
+def fail(name):
+    yield 0.5
+    raise DataError("it is bad", advice="mend it", place=Place(shard=name, row=3))
+
+
+def die(marker):
+    yield 0.5
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def slow(folder, name):
+    try:
+        for i in range(200):
+            time.sleep(0.02)
+            yield i / 200
+    finally:
+        (folder / name).write_text("cleaned up")
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_every_task_is_done_once(workers):
+    tasks = [Task(f"t{i}", size=i, run=count, arguments=(i + 1,)) for i in range(12)]
+    events = list(run(tasks, workers))
+    done = {event.number: event.result for event in events if isinstance(event, Done)}
+    assert done == {i: i + 1 for i in range(12)}
+    assert len([event for event in events if isinstance(event, Done)]) == 12
+    if workers == 1:
+        first = next(event for event in events if isinstance(event, Progress))
+        assert first.number == 11, "the largest first"
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_error_comes_home_with_its_place(workers):
+    tasks = [Task("bad", 1, fail, ("bad",)), Task("good", 1, count, (3,))]
+    events = list(run(tasks, workers))
+    (failed,) = [event for event in events if isinstance(event, Failed)]
+    assert failed.number == 0
+    assert str(failed.error) == "bad, row 3: it is bad"
+    assert failed.error.advice == "mend it"
+    assert [event.number for event in events if isinstance(event, Done)] == [1]
+
+
+def test_a_worker_that_dies_is_named_and_the_others_finish():
+    tasks = [Task(f"t{i}", 1, count, (3,)) for i in range(6)]
+    tasks.insert(2, Task("killer", 1, die, ("x",)))
+    events = list(run(tasks, 2))
+    (failed,) = [event for event in events if isinstance(event, Failed)]
+    assert str(failed.error).startswith("killer: its worker process died")
+    assert sorted(e.number for e in events if isinstance(e, Done)) == [0, 1, 3, 4, 5, 6]
+
+
+def test_closing_stops_the_tasks_between_two_batches(tmp_path):
+    tasks = [Task(f"t{i}", 1, slow, (tmp_path, f"t{i}")) for i in range(2)]
+    events = run(tasks, 2)
+    assert isinstance(next(events), Progress)
+    began = time.monotonic()
+    events.close()
+    assert time.monotonic() - began < 3, "not the four seconds that the tasks take"
+    assert any(tmp_path.iterdir())
+
+
+def test_progress_moves_while_a_task_runs(tmp_path):
+    tasks = [Task(f"t{i}", 1, slow, (tmp_path, f"t{i}")) for i in range(2)]
+    times = [time.monotonic() for event in run(tasks, 2) if isinstance(event, Progress)]
+    assert len(times) > 10
+    assert max(b - a for a, b in itertools.pairwise(times)) < 2
