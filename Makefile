@@ -2,13 +2,14 @@
 # make test    set everything up, run the tests
 # make lint    style and types
 # make bench   speed, size and memory, as ratios taken in one run
+# make readme  write the help texts into the README
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 OUT := demo_out
 
-.PHONY: demo test lint bench sample_data help clean
+.PHONY: demo test lint bench readme sample_data help clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -36,6 +37,9 @@ lint: $(VENV)/installed-test
 
 bench: $(VENV)/installed-test
 	$(BIN)/python tests/benchmarks/bench.py
+
+readme: $(VENV)/installed-test
+	$(BIN)/python tests/test_readme.py
 
 sample_data: $(VENV)/installed
 	$(BIN)/python sample_data/make_sample_data.py

@@ -73,6 +73,13 @@ class _Command(click.Command):
                     formatter.write(f"{'':{formatter.current_indent}}{example}\n")
 
 
+class _Group(click.Group):
+    """Commands in the order in which people need them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
 def _option(*names: str, heading: str, **kwargs: Any) -> Callable[[F], F]:
     return click.option(*names, cls=_Option, heading=heading, **kwargs)
 
@@ -243,7 +250,9 @@ _what = _stacked(
 )
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(__version__, prog_name="delaytool")
 def main() -> None:
     """Shift token streams by the delay pattern of Moshi-like models, weigh the loss, prove it.
