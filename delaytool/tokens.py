@@ -86,7 +86,7 @@ def shifted_type(kind: pa.DataType, column: Column, job: Job) -> pa.DataType:
     """The type of a token column after the shift: wider where a fill token needs it."""
     leaf = _leaf(kind)
     fills = possible_fills(job.recipe, column.streams(job.recipe))
-    wide = widened(np.dtype(leaf.to_pandas_dtype()), fills)
+    wide = widened(np.dtype(str(leaf)), fills)
     return list_type_like(kind, pa.from_numpy_dtype(wide))
 
 

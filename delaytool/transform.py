@@ -150,7 +150,7 @@ def _original(tokens: Any, segments: Segments, column: Column, kind: pa.DataType
     leaf = kind
     while is_list(leaf):
         leaf = leaf.value_type
-    dtype = np.dtype(leaf.to_pandas_dtype())
+    dtype = np.dtype(str(leaf))
     info = np.iinfo(dtype)
     if tokens.size and not info.min <= int(tokens.min()) <= int(tokens.max()) <= info.max:
         raise DataError(
