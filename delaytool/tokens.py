@@ -292,6 +292,15 @@ def to_arrow(flat: Array | pa.Array, lengths: Index, streams: int, kind: pa.Data
 
 
 def _lists(lengths: Index, values: pa.Array, kind: pa.DataType) -> pa.Array:
+    if pa.types.is_fixed_size_list(kind):
+        wrong = np.flatnonzero(lengths != kind.list_size)
+        if wrong.size:
+            raise DataError(
+                f"{lengths[wrong[0]]} entries in a list",
+                expected=f"{kind.list_size}, the size that its type {kind} fixes",
+                advice="make the shard anew",
+            )
+        return pa.FixedSizeListArray.from_arrays(values, type=kind)
     large = pa.types.is_large_list(kind)
     offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
     np.cumsum(lengths, out=offsets[1:])

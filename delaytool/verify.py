@@ -8,6 +8,7 @@ cell, each weight, each length and the counts must be what the recipe says.
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,6 +29,7 @@ from delaytool.shards import (
     decode_schema,
     open_shard,
     read_record,
+    reading,
 )
 from delaytool.tokens import TokenBatch, place_of, read_weights
 from delaytool.transform import cut, key_of, placed, read_shifted, shifted_schema, unshift
@@ -87,8 +89,9 @@ class Verified:
 
 
 def _plain(value: Any) -> Any:
-    """A value as JSON has it."""
-    return value.item() if isinstance(value, np.generic) else value
+    """A value as JSON has it, which knows no NaN."""
+    value = value.item() if isinstance(value, np.generic) else value
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def verify_shard(
@@ -105,6 +108,7 @@ def verify_shard(
     verified = Verified(shard.name)
     try:
         with contextlib.ExitStack() as stack:
+            stack.enter_context(reading(shard.name))
             output = stack.enter_context(open_shard(shard))
             original = None if source is None else stack.enter_context(open_shard(source))
             record = read_record(output)
@@ -230,8 +234,10 @@ class _Check:
                 place = self._place(where, segments, column, batch, rows)
                 self.verified.add("fill token", fills[i], flat[where], place)
             # A wrong token in a filled cell has been told; zero stands for it from here on.
-            tokens = flat.copy() if filled.index.size else flat
-            tokens[filled.index] = 0
+            tokens = flat
+            if filled.index.size:
+                tokens = flat.copy()
+                tokens[filled.index] = 0
             for where in wrong_tokens(tokens, segments.streams, segments.steps):
                 place = self._place(int(where), segments, column, batch, rows)
                 stream = next(s for s in segments.streams if s.name == place.stream)

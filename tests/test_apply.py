@@ -117,6 +117,22 @@ def test_empty_shards_and_rows(tmp_path, rows):
         assert verified(tmp_path / "out.parquet", tmp_path / "a.parquet")
 
 
+@pytest.mark.parametrize("length", ["extend", "truncate"])
+def test_fixed_size_time_axes_become_lists(tmp_path, length):
+    codes = pa.list_(pa.list_(pa.int16(), 4), 3)
+    table = pa.table(
+        {
+            "text_tokens": pa.array([[1, 2, 3, 4]] * 5, pa.list_(pa.int32(), 4)),
+            "audio_codes": pa.array([[[1, 2, 3, 4]] * 3] * 5, codes),
+        }
+    )
+    pq.write_table(table, tmp_path / "a.parquet")
+    apply(tmp_path / "a.parquet", tmp_path / "out.parquet", tokens_job(length=length))
+    schema = pq.read_schema(tmp_path / "out.parquet")
+    assert str(schema.field("audio_codes").type) == "list<element: list<element: int16>>"
+    assert verified(tmp_path / "out.parquet", tmp_path / "a.parquet")
+
+
 def test_a_stopped_job_leaves_nothing(tmp_path):
     table = pa.concat_tables([tokens_table(rows=50, longest=4000, seed=seed) for seed in range(8)])
     pq.write_table(table, tmp_path / "a.parquet")
