@@ -56,14 +56,7 @@ def apply_shard(
         work = _Work(source, job)
         done = 0
         with contextlib.closing(ahead(work.batches())) as batches:
-            for rows in write_shard(
-                target,
-                schema,
-                batches,
-                work.metadata,
-                [column.name for column in job.columns],
-                [column.weights for column in job.columns if column.weights],
-            ):
+            for rows in write_shard(target, schema, batches, job, work.metadata):
                 done += rows
                 yield done / max(source.rows, 1)
         return Applied(shard.name, True, work.counts())
@@ -116,7 +109,7 @@ class _Work:
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Shift each batch of the source, counting and digesting on the way."""
-        for batch in self.source.batches(self.job):
+        for batch in self.source.batches(self.job, self.job.recipe.steps(0)):
             try:
                 shifted = shift(batch, self.job)
                 self.digest.update(cut(batch, self.job))

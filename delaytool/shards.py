@@ -153,14 +153,14 @@ class OpenShard:
         size, footer = self.fingerprint
         return Source(size, footer, encode_schema(self.schema))
 
-    def batches(self, job: Job | None = None) -> Iterator[pa.RecordBatch]:
+    def batches(self, job: Job, added: int = 0) -> Iterator[pa.RecordBatch]:
         """Its rows in batches whose borders follow from the rows alone.
 
-        job: with it, the cells that the pattern adds count towards a batch's size
+        added: timesteps that the pattern adds to each row, which count towards a batch's size
         Raises DataError when the file cannot be read on.
         """
         with reading(self.shard.name):
-            yield from _bounded(self._small_batches(), self.schema, job)
+            yield from _bounded(self._small_batches(), self.schema, job, added)
 
     def _small_batches(self) -> Iterator[pa.RecordBatch]:
         yield from self.file.iter_batches(batch_size=self._read_rows(), use_threads=False)
@@ -303,13 +303,13 @@ def ahead(items: Iterator[T]) -> Generator[T, None, None]:
 
 
 def _bounded(
-    batches: Iterator[pa.RecordBatch], schema: pa.Schema, job: Job | None
+    batches: Iterator[pa.RecordBatch], schema: pa.Schema, job: Job, added: int
 ) -> Iterator[pa.RecordBatch]:
     """Coalesce and split batches: as many rows as fit MAX_CELLS and MAX_BYTES, at least one."""
     pending: list[pa.RecordBatch] = []
     cells = size = 0
     for batch in batches:
-        batch_cells, batch_sizes = _row_sizes(batch, job)
+        batch_cells, batch_sizes = _row_sizes(batch, job, added)
         start = 0
         while start < batch.num_rows:
             taken = _rows_that_fit(batch_cells[start:], MAX_CELLS - cells)
@@ -339,18 +339,18 @@ def _joined(batches: list[pa.RecordBatch], schema: pa.Schema) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
-def _row_sizes(batch: pa.RecordBatch, job: Job | None) -> tuple[Any, Any]:
-    """Token cells and decoded bytes of each row, the cells that the pattern adds included."""
+def _row_sizes(batch: pa.RecordBatch, job: Job, added: int) -> tuple[Any, Any]:
+    """Token cells and decoded bytes of each row, the timesteps that the pattern adds included."""
     cells = np.zeros(batch.num_rows, dtype=np.int64)
     sizes = np.zeros(batch.num_rows, dtype=np.int64)
-    token_columns = {} if job is None else {column.name: column for column in job.columns}
+    token_columns = {column.name: column for column in job.columns}
     for name, array in zip(batch.schema.names, batch.columns, strict=True):
         column_sizes = np.broadcast_to(cell_sizes(array), (batch.num_rows,))
-        if job is not None and name in token_columns:
+        if name in token_columns:
             width = max(1, _leaf_width(array.type))
-            added = job.recipe.steps(0) * token_columns[name].count
-            cells += column_sizes // width + added
-            sizes += added * width
+            new = added * token_columns[name].count
+            cells += column_sizes // width + new
+            sizes += new * width
         sizes += column_sizes
     return cells, sizes
 
@@ -453,9 +453,8 @@ def write_shard(
     target: str,
     schema: pa.Schema,
     batches: Iterator[pa.RecordBatch],
+    job: Job,
     finish: Callable[[], dict[bytes, bytes]],
-    token_columns: list[str],
-    weight_columns: list[str],
 ) -> Iterator[int]:
     """Write batches to a shard that appears under its name only when it is complete.
 
@@ -464,7 +463,7 @@ def write_shard(
     raises: DataError when it cannot be written; nothing is left behind then
     """
     with _committed(target) as part:
-        writer = _writer(part, schema, token_columns, weight_columns)
+        writer = _writer(part, schema, job)
         try:
             for batch in batches:
                 writer.write_batch(batch, row_group_size=max(batch.num_rows, 1))
@@ -480,32 +479,37 @@ def write_shard(
             raise
 
 
-def _writer(
-    part: str, schema: pa.Schema, token_columns: list[str], weight_columns: list[str]
-) -> pq.ParquetWriter:
+def _writer(part: str, schema: pa.Schema, job: Job) -> pq.ParquetWriter:
     """A writer that suits the columns: measured in tests/benchmarks.
 
     Tokens: bytes split by place and zstd, since a dictionary of codes costs more time and space.
-    Weights: plain zstd, since they are runs. Neither has statistics that anyone could use.
+    Weights: plain zstd where they are runs, a dictionary where they differ from token to token.
+    Neither has statistics that anyone could use.
     """
-    tokens = [path for name in token_columns for path in _leaf_paths(schema.field(name))]
-    weights = [path for name in weight_columns for path in _leaf_paths(schema.field(name))]
-    others = [
-        path
-        for field in schema
-        if field.name not in token_columns and field.name not in weight_columns
-        for path in _leaf_paths(field)
-    ]
+    tokens = {column.name for column in job.columns}
+    weights = {column.weights: column for column in job.columns if column.weights}
+    others: list[str] = []
+    dictionary: list[str] = []
+    encoding: dict[str, str] = {}
+    for field in schema:
+        leaves = _leaf_paths(field)
+        column = weights.get(field.name)
+        if field.name in tokens:
+            encoding.update(dict.fromkeys(leaves, "BYTE_STREAM_SPLIT"))
+        elif column is None:
+            others += leaves
+            dictionary += leaves
+        elif any(stream.token_weights for stream in column.streams(job.recipe)):
+            dictionary += leaves
+        else:
+            encoding.update(dict.fromkeys(leaves, "PLAIN"))
     return pq.ParquetWriter(
         part,
         schema,
         compression="zstd",
-        use_dictionary=others,
+        use_dictionary=dictionary,
         write_statistics=others,
-        column_encoding={
-            **dict.fromkeys(tokens, "BYTE_STREAM_SPLIT"),
-            **dict.fromkeys(weights, "PLAIN"),
-        },
+        column_encoding=encoding,
     )
 
 

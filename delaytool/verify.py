@@ -205,11 +205,11 @@ class _Check:
     def _pairs(self) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch | None]]:
         """Batches of the output, each with the rows of the original that it should hold."""
         if self.original is None:
-            for batch in self.output.batches():
+            for batch in self.output.batches(self.job):
                 yield batch, None
             return
         originals = _Rows(self.original.batches(self.job))
-        for batch in self.output.batches():
+        for batch in self.output.batches(self.job):
             yield batch, originals.take(batch.num_rows)
         rest = originals.count_rest()
         if rest:

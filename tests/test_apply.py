@@ -88,7 +88,7 @@ def test_batches_are_bounded_in_cells(tmp_path):
     )
     pq.write_table(table, tmp_path / "a.parquet")
     with open_shard(Shard("a.parquet", str(tmp_path / "a.parquet"))) as opened:
-        batches = list(opened.batches(tokens_job()))
+        batches = list(opened.batches(tokens_job(), added=2))
     assert pa.Table.from_batches(batches).num_rows == 60
     cells = [4 * sum(len(x) + 2 for x in b["text_tokens"].to_pylist()) for b in batches]
     assert max(cells) <= MAX_CELLS

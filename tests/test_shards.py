@@ -8,7 +8,7 @@ import signal
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from make import files_in, tokens_table
+from make import files_in, tokens_job, tokens_table
 
 from delaytool.errors import DataError
 from delaytool.shards import (
@@ -33,12 +33,12 @@ def batches(*numbers):
 
 
 def write(path, items):
-    return list(write_shard(str(path), SCHEMA, items, lambda: {b"delaytool": b"{}"}, [], []))
+    return list(write_shard(str(path), SCHEMA, items, tokens_job(), lambda: {b"delaytool": b"{}"}))
 
 
 def with_its_batches(path):
     with open_shard(Shard("a.parquet", str(path))) as opened:
-        return list(opened.batches())
+        return list(opened.batches(tokens_job()))
 
 
 def names(shards):
@@ -65,7 +65,7 @@ def test_find_shards(tmp_path):
 
 def test_a_file_appears_when_it_is_complete(tmp_path):
     path = tmp_path / "new" / "out.parquet"
-    steps = write_shard(str(path), SCHEMA, batches(1, 2), dict, [], [])
+    steps = write_shard(str(path), SCHEMA, batches(1, 2), tokens_job(), dict)
     assert next(steps) == 1
     assert not path.exists()
     assert list(steps) == [1]
@@ -139,7 +139,7 @@ def test_rows_of_many_bytes_come_in_small_batches(tmp_path):
     audio = [os.urandom(1 << 20) for _ in range(100)]
     pq.write_table(pa.table({"audio": audio}), tmp_path / "a.parquet")
     with open_shard(Shard("a.parquet", str(tmp_path / "a.parquet"))) as opened:
-        sizes = [batch.num_rows for batch in opened.batches()]
+        sizes = [batch.num_rows for batch in opened.batches(tokens_job())]
     assert sum(sizes) == 100
     assert max(sizes) <= 64
 

@@ -1,0 +1,224 @@
+"""Speed, size and memory of delaytool beside plain pyarrow and numpy: `make bench`.
+
+Every figure is a ratio of two things measured in this run, since a machine is slower today than
+yesterday: A and B run in turn, ROUNDS times, and the best time of each counts. Nothing here is a
+test.
+
+apply    `engine.run` of one shard with one worker, in this process: open, read, shift, weigh,
+         encode, sync, rename. Python's start is not in it, the footer and the sync are. Beside it,
+         `pq.read_table` of a shifted shard and `pq.write_table`, all defaults, threads included,
+         without a sync.
+bits     compressed bytes of a column in the file over its cells, beside pyarrow's defaults.
+memory   `delaytool apply` as a command, from a small parent; the libraries' own pages count. The
+         median of PEAK_RUNS runs, since one differs from the next by some 10 MB.
+shift    `transform.shift`, Arrow in and Arrow out, checks included; beside it `numpy.copyto` of as
+         many bytes as come out, tokens and weights. For a batch as large as apply makes it, which
+         caches hold, and for one 16 times as large, which they do not: a copy is slower there.
+verify   `engine.run` of one shard, beside `pq.read_table` of the same shard.
+
+All tokens are synthetic, see `synthetic.py`; codes are uniform where nothing else is said.
+"""
+
+import datetime
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import synthetic
+from peak import peak_bytes
+
+from delaytool import engine, load_preset
+from delaytool.apply import apply_shard
+from delaytool.job import make_job
+from delaytool.shards import MAX_CELLS, Shard
+from delaytool.transform import shift
+from delaytool.verify import verify_shard
+
+ROUNDS = 9
+TOKENS = 25_000_000
+PEAK_TOKENS = 24_000_000
+PEAK_RUNS = 5
+GROWTH = 8
+JOB = make_job(load_preset("moshi"))
+
+
+# Measuring
+
+
+def in_turn(*actions, rounds=ROUNDS):
+    """The best time of each action in seconds; they run in turn, after a round to warm up."""
+    best = [float("inf")] * len(actions)
+    for turn in range(rounds + 1):
+        for number, action in enumerate(actions):
+            began = time.perf_counter()
+            action()
+            if turn:
+                best[number] = min(best[number], time.perf_counter() - began)
+    return best
+
+
+def run(function, *arguments):
+    """What a job on one shard returns, run as the command runs it with one worker."""
+    *_, last = engine.run([engine.Task("shard", 1, function, arguments)], 1)
+    if isinstance(last, engine.Failed):
+        raise last.error
+    return last.result
+
+
+def apply(source, target):
+    target.unlink(missing_ok=True)
+    return run(apply_shard, Shard(source.name, str(source)), str(target), JOB, False)
+
+
+def verify(target, source):
+    original = None if source is None else Shard(source.name, str(source))
+    verified = run(verify_shard, Shard(target.name, str(target)), original, None)
+    assert not verified.count, verified.mismatches
+
+
+def rewrite(source, target):
+    """What anyone would do with pyarrow alone: read the output's columns, write them."""
+    target.unlink(missing_ok=True)
+    pq.write_table(pq.read_table(source), target)
+
+
+def bits_per_cell(path):
+    """Bits in the file for one token, and for one weight: the lists' levels included."""
+    footer = pq.read_metadata(path)
+    size, cells = {False: 0, True: 0}, {False: 0, True: 0}
+    for group in range(footer.num_row_groups):
+        for number in range(footer.num_columns):
+            column = footer.row_group(group).column(number)
+            weights = column.path_in_schema.split(".")[0].endswith("_loss_weights")
+            size[weights] += column.total_compressed_size
+            cells[weights] += column.num_values
+    return tuple(8 * size[weights] / cells[weights] for weights in (False, True))
+
+
+# Figures: (what, aim, figure, whether it is met; None where there is nothing to meet)
+
+
+def ratio(what, value, aim):
+    return what, f"{aim:g} or less", f"{value:.2f}", value <= aim
+
+
+def speed_figures(folder):
+    source, output, plain = (folder / name for name in ("in.parquet", "out.parquet", "plain"))
+    synthetic.write(source, TOKENS)
+    tokens = apply(source, output).counts.tokens
+    spare = folder / "again.parquet"
+    applied, rewritten = in_turn(lambda: apply(source, spare), lambda: rewrite(output, plain))
+    yield ratio("apply: time over a plain read and write", applied / rewritten, 0.75)
+    yield "apply: tokens a second", "", f"{tokens / applied / 1e6:.1f} M", None
+    yield from bits_figures(output, plain, "uniform codes")
+    alone, against, read = in_turn(
+        lambda: verify(output, None),
+        lambda: verify(output, source),
+        lambda: pq.read_table(output),
+    )
+    yield ratio("verify: time over a plain read", alone / read, 1.3)
+    yield ratio("verify --source: time over a plain read", against / read, 1.3)
+
+
+def bits_figures(output, plain, kind):
+    figures = zip(("token", "weight"), bits_per_cell(output), bits_per_cell(plain), strict=True)
+    for what, ours, theirs in figures:
+        aim = f"pyarrow's {theirs:.3f} or less"
+        yield f"bits a {what}, {kind}", aim, f"{ours:.3f}", ours <= theirs
+
+
+def skewed_figures(folder):
+    source, output, plain = (folder / name for name in ("skewed", "skewed.parquet", "plain"))
+    synthetic.write(source, TOKENS // 4, skewed=True)
+    apply(source, output)
+    rewrite(output, plain)
+    yield from bits_figures(output, plain, "skewed codes")
+
+
+def memory_figures(folder):
+    peaks = []
+    for tokens in (PEAK_TOKENS, PEAK_TOKENS * GROWTH):
+        peaks.append(apply_peak(folder, tokens))
+        what = f"peak memory, one row group of {tokens // 10**6} M tokens"
+        yield what, "under 400 MB", f"{peaks[-1]:.0f} MB", peaks[-1] < 400
+    grown = peaks[1] / peaks[0]
+    yield f"peak memory, {GROWTH} times as large", "no growth (1.05)", f"{grown:.2f}", grown <= 1.05
+
+
+def apply_peak(folder, tokens):
+    """The peak of the apply command in MB, for a new shard of so many tokens."""
+    source, output = folder / "peak.parquet", folder / "peak-out.parquet"
+    synthetic.write(source, tokens)
+    command = (sys.executable, "-m", "delaytool", "apply", str(source), str(output))
+    peaks = []
+    for _ in range(PEAK_RUNS):
+        output.unlink(missing_ok=True)
+        peaks.append(peak_bytes(*command, "--workers", "1", "--quiet") / 1e6)
+    return statistics.median(peaks)
+
+
+def shift_figures():
+    random = np.random.default_rng(7)
+    for frames in (50, 5000):
+        for cells in (MAX_CELLS, 16 * MAX_CELLS):
+            rows = cells // (frames * synthetic.STREAMS)
+            speed = shift_speed(synthetic.batch(random, np.full(rows, frames)))
+            what = f"shift, {cells >> 20} M cells in rows of {frames}: speed over copyto"
+            yield what, "0.15 or more", f"{speed:.3f}", speed >= 0.15
+
+
+def shift_speed(batch):
+    source = np.ones(shift(batch, JOB).nbytes, dtype=np.uint8)
+    target = np.zeros_like(source)
+    shifted, copied = in_turn(
+        lambda: shift(batch, JOB), lambda: np.copyto(target, source), rounds=100
+    )
+    return copied / shifted
+
+
+# The table
+
+
+def print_table(figures):
+    names = {True: "yes", False: "NO", None: ""}
+    lines = [("what", "aim", "figure", "met?")]
+    lines += [(what, aim, figure, names[met]) for what, aim, figure, met in figures]
+    widths = [max(len(line[i]) for line in lines) for i in range(4)]
+    lines.insert(1, tuple("-" * width for width in widths))
+    for what, aim, figure, met in lines:
+        cells = (what.ljust(widths[0]), aim.ljust(widths[1]), figure.rjust(widths[2]))
+        print(" | ".join((*cells, met.ljust(widths[3]))).rstrip())
+
+
+def machine():
+    load = os.getloadavg()[0]
+    return (
+        f"{datetime.date.today()}, {platform.system()} {platform.machine()}, "
+        f"{os.cpu_count()} cores (load {load:.1f} before), Python {platform.python_version()}, "
+        f"pyarrow {pa.__version__}, numpy {np.__version__}"
+    )
+
+
+def main():
+    print(machine())
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        figures = [
+            *speed_figures(folder),
+            *skewed_figures(folder),
+            *memory_figures(folder),
+            *shift_figures(),
+        ]
+    print(f"{synthetic.STREAMS} streams, {TOKENS // 10**6} M tokens; the best of {ROUNDS} rounds\n")
+    print_table(figures)
+
+
+if __name__ == "__main__":
+    main()
