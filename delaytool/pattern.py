@@ -172,8 +172,9 @@ def widened(dtype: np.dtype[Any], fills: set[int]) -> np.dtype[Any]:
         return dtype
     for wider in _WIDER:
         room = np.iinfo(wider)
-        signed_is_wider = wider.itemsize > dtype.itemsize or dtype.itemsize == 8
-        if signed_is_wider and room.min <= low and high <= room.max:
+        # Nothing is wider than uint64; its valid tokens fit into int64 all the same.
+        is_wider = wider.itemsize > min(dtype.itemsize, 4)
+        if is_wider and room.min <= low and high <= room.max:
             return wider
     raise AssertionError("fill tokens fit into 64 bits")
 
