@@ -167,7 +167,7 @@ def test_zero_tokens_weigh_nothing_in_any_stream():
 
 def test_wrong_shapes_and_types_are_refused():
     recipe = plain_recipe(1, (0, 2))
-    with pytest.raises(ValueError, match="expected .*2"):
+    with pytest.raises(ValueError, match=r"expected .*2"):
         loss_weights(np.zeros((3, 4), dtype=int), recipe)
     with pytest.raises(TypeError, match="expected integers"):
         loss_weights(np.zeros((2, 4)), recipe)
