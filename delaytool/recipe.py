@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -30,6 +29,8 @@ MAX_DELAY = 2**20
 MAX_STREAMS = 4096
 MIN_FILL, MAX_FILL = -2, 2**31
 MAX_CARDINALITY = 2**31
+MAX_WEIGHT = 3.4e38
+"""Weights are float32."""
 
 
 def _integer(field: str, value: object, low: int, high: int) -> int:
@@ -39,8 +40,9 @@ def _integer(field: str, value: object, low: int, high: int) -> int:
 
 
 def _weight(field: str, value: object) -> float:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or not 0 <= value <= 3.4e38:  # type: ignore[arg-type, operator]
+    # Comparing comes first: a huge integer cannot be made a float. NaN compares with nothing.
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not is_number or not 0 <= value <= MAX_WEIGHT:  # type: ignore[operator]
         raise RecipeError(f"{field} is {_show(value)}, expected a finite number from 0 up")
     return float(value)  # type: ignore[arg-type]
 
@@ -124,6 +126,8 @@ class Stream:
             )
             for token, factor in self.token_weights.items()
         }
+        for token, factor in weights.items():
+            _weight(f"weight times token_weights of token {token}", self.weight * factor)
         object.__setattr__(self, "token_weights", dict(sorted(weights.items())))
 
     def __hash__(self) -> int:
@@ -158,7 +162,9 @@ class Stream:
 
 def _token(text: object) -> int:
     """A key of token_weights; JSON's keys are strings: '3' -> 3."""
-    if isinstance(text, str) and text.isascii() and text.isdigit() and str(int(text)) == text:
+    # Longer ones are no token; Python refuses to make integers of the longest.
+    is_number = isinstance(text, str) and text.isascii() and text.isdigit() and len(text) < 20
+    if is_number and str(int(text)) == text:  # type: ignore[call-overload]
         return int(text)
     if isinstance(text, int) and not isinstance(text, bool):
         return text
