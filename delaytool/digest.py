@@ -10,11 +10,12 @@ not in it, except that values of another width have other bytes.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 
 def levels(array: pa.Array, path: str = "") -> Iterator[tuple[str, bool, Any]]:
@@ -22,22 +23,16 @@ def levels(array: pa.Array, path: str = "") -> Iterator[tuple[str, bool, Any]]:
 
     [[1, 2], None, [3]] -> nulls [1], lengths [2, 1], values [1, 2, 3]
     """
+    array = _plain(array)
     kind = array.type
-    if isinstance(kind, pa.BaseExtensionType):
-        array, kind = array.storage, array.type.storage_type
-    if pa.types.is_dictionary(kind):
-        array = array.dictionary_decode()
-        kind = array.type
-    if pa.types.is_string_view(kind) or pa.types.is_binary_view(kind):
-        kind = pa.large_string() if pa.types.is_string_view(kind) else pa.large_binary()
-        array = array.cast(kind)
     yield path + "#", True, np.int64(len(array)).tobytes()
     if pa.types.is_null(kind):
         return
     if array.null_count:
         nulls = np.flatnonzero(array.is_null().to_numpy(zero_copy_only=False))
         yield path + "?", True, nulls.astype(np.int64)
-        array = array.drop_null()
+        if not _is_list_view(kind):
+            array = array.drop_null()
     if pa.types.is_struct(kind):
         for i in range(kind.num_fields):
             yield from levels(array.field(i), f"{path}.{i}")
@@ -46,6 +41,11 @@ def levels(array: pa.Array, path: str = "") -> Iterator[tuple[str, bool, Any]]:
         yield path + "l", False, _lengths(array.offsets)
         yield from levels(array.keys[start:stop], path + "k")
         yield from levels(array.items[start:stop], path + "v")
+    elif _is_list_view(kind):
+        # Neither taking rows of these nor casting them can be relied on.
+        lengths = pc.list_value_length(array).drop_null()
+        yield path + "l", False, lengths.to_numpy().astype(np.int64) if len(lengths) else b""
+        yield from levels(array.flatten(), path + "v")
     elif pa.types.is_fixed_size_list(kind):
         yield from levels(array.flatten(), path + "v")
     elif pa.types.is_list(kind) or pa.types.is_large_list(kind):
@@ -67,6 +67,39 @@ def levels(array: pa.Array, path: str = "") -> Iterator[tuple[str, bool, Any]]:
         width = kind.bit_width // 8
         data = memoryview(array.buffers()[1] or b"").cast("B")
         yield path + "v", False, data[array.offset * width : (array.offset + len(array)) * width]
+
+
+def _is_list_view(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_list_view(kind) or pa.types.is_large_list_view(kind))
+
+
+def _plain(array: pa.Array) -> pa.Array:
+    """An array that is no extension and no dictionary, with no strings or bytes as views in it."""
+    kind = array.type
+    if isinstance(kind, pa.BaseExtensionType):
+        return _plain(array.storage)
+    if pa.types.is_dictionary(kind):
+        values = _plain(array.dictionary)
+        return pa.DictionaryArray.from_arrays(array.indices, values).dictionary_decode()
+    plain = _plain_type(kind)
+    return array if plain == kind else array.cast(plain)
+
+
+def _plain_type(kind: pa.DataType) -> pa.DataType:
+    """A type with strings and bytes in place of views of them."""
+    if pa.types.is_string_view(kind):
+        return pa.large_string()
+    if pa.types.is_binary_view(kind):
+        return pa.large_binary()
+    if pa.types.is_struct(kind):
+        fields = [kind.field(i) for i in range(kind.num_fields)]
+        return pa.struct([field.with_type(_plain_type(field.type)) for field in fields])
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        field = kind.value_field.with_type(_plain_type(kind.value_type))
+        if pa.types.is_fixed_size_list(kind):
+            return pa.list_(field, kind.list_size)
+        return pa.large_list(field) if pa.types.is_large_list(kind) else pa.list_(field)
+    return kind
 
 
 def _ends(array: pa.Array) -> tuple[int, int]:
@@ -141,9 +174,11 @@ class BatchDigest:
         return {name: column.hexdigest() for name, column in self._columns.items()}
 
 
-def schema_digest(schema: str, extra: Mapping[bytes, bytes]) -> str:
-    """sha256 of an encoded schema, its metadata included, and of a footer's other entries."""
-    whole = hashlib.sha256(schema.encode())
+def schema_digest(schemas: Sequence[str], extra: Mapping[bytes, bytes]) -> str:
+    """sha256 of encoded schemas, their metadata included, and of a footer's other entries."""
+    whole = hashlib.sha256()
+    for schema in schemas:
+        whole.update(schema.encode() + b"\n")
     for key, value in sorted(extra.items()):
         whole.update(b"%d %s %d %s" % (len(key), key, len(value), value))
     return whole.hexdigest()
