@@ -9,8 +9,8 @@ where of the cells behind the stream the first holds its `final` token and the o
 that hold no token of the stream are called *filled*.
 
 There are two forms of everything. Arrays `[..., K, T]` are for people: `delay`, `undelay`. Flat
-arrays are for whole batches of rows of different lengths: the tokens of some streams in row,
-stream, timestep order, with one length for each row. A run of one stream in one row is a *segment*.
+arrays are for whole batches of rows of different lengths: the tokens of some streams, row after row
+or stream after stream, with one length for each row. A run of one stream in one row is a *segment*.
 The flat form has no Python loop over rows or timesteps, and the first form is built on it.
 
 Source of the pattern: MusicGen (Copet et al. 2023, section 2.2), Moshi (Defossez et al. 2024,
@@ -64,14 +64,17 @@ class Filled:
 class Segments:
     """Rows of some of a recipe's streams, and where the pattern moves them.
 
-    recipe:  the whole recipe, whose largest delay sets the length
-    lengths: frames of each row, before the shift
-    streams: the recipe's streams that the flat array holds, in order
+    recipe:    the whole recipe, whose largest delay sets the length
+    lengths:   frames of each row, before the shift
+    streams:   the recipe's streams that the flat array holds, in order
+    by_stream: whether the flat array has all rows of its first stream, then all of the second, and
+               so on; else all streams of the first row, then of the second
     """
 
     recipe: Recipe
     lengths: Index
     streams: tuple[Stream, ...]
+    by_stream: bool = False
 
     @property
     def steps(self) -> Index:
@@ -88,24 +91,32 @@ class Segments:
         """Cells in the flat array after the shift."""
         return int(self.steps.sum()) * len(self.streams)
 
+    def of_rows(self, values: Array) -> Array:
+        """A value of each row as one of each segment."""
+        k = len(self.streams)
+        return np.tile(values, k) if self.by_stream else np.repeat(values, k)
+
+    def of_streams(self, values: Any) -> Array:
+        """A value of each stream as one of each segment."""
+        rows = len(self.lengths)
+        return np.repeat(values, rows) if self.by_stream else np.tile(values, rows)
+
     def filled(self) -> Filled:
         """The filled cells.
 
         A segment that starts at `start` with `before` cells in front of its `kept` tokens and
         `count` filled cells in all has them at start + j + (kept if j >= before else 0).
         """
-        recipe, k = self.recipe, len(self.streams)
-        delays = np.array([stream.delay for stream in self.streams], dtype=np.int64)
-        before = np.broadcast_to(recipe.initial_step + delays, (len(self.lengths), k))
-        kept = np.broadcast_to(self.lengths[:, None], before.shape)
+        recipe = self.recipe
+        delays = self.of_streams(np.array([s.delay for s in self.streams], dtype=np.int64))
+        kept, steps = self.of_rows(self.lengths), self.of_rows(self.steps)
+        before = recipe.initial_step + delays
         if recipe.length == "truncate":
+            before = recipe.initial_step + np.minimum(delays, kept)
             kept = np.maximum(kept - delays, 0)
-            before = recipe.initial_step + np.minimum(delays, self.lengths[:, None])
-        steps = np.broadcast_to(self.steps[:, None], before.shape).ravel()
-        before, kept = before.ravel(), kept.ravel()
         starts = np.cumsum(steps) - steps
         count = steps - kept
-        streams = np.tile(np.arange(k, dtype=np.int64), len(self.lengths))
+        streams = self.of_streams(np.arange(len(self.streams), dtype=np.int64))
         width = int(count.max(initial=0))
         j = np.arange(width, dtype=np.int64)
         behind = j - before[:, None]
@@ -124,10 +135,8 @@ class Segments:
         """True where the pattern cuts a token of the source off; None where it cuts nothing."""
         if self.recipe.length == "extend" or not any(stream.delay for stream in self.streams):
             return None
-        k = len(self.streams)
-        delays = np.tile([stream.delay for stream in self.streams], len(self.lengths))
-        lengths = np.repeat(self.lengths, k)
-        lost = np.minimum(delays, lengths)
+        lengths = self.of_rows(self.lengths)
+        lost = np.minimum(self.of_streams([stream.delay for stream in self.streams]), lengths)
         mask = np.zeros(self.source_size, dtype=bool)
         ends = np.cumsum(lengths)
         # A row's end minus 1 ... lost: as many positions as are lost, counted within each segment.
@@ -186,16 +195,26 @@ def delay_flat(tokens: Array, segments: Segments, filled: Filled | None = None) 
     filled:  `segments.filled()`, if it is at hand
     returns: integers, flat, `segments.shifted_size` of them, of the type `widened` says
     """
-    if tokens.size != segments.source_size:
-        raise ValueError(f"{tokens.size} tokens, expected {segments.source_size}")
     filled = segments.filled() if filled is None else filled
     dtype = widened(tokens.dtype, possible_fills(segments.recipe, segments.streams))
+    out = scatter(tokens, segments, filled, dtype)
+    out[filled.index] = filled.look_up(segments.token_table())
+    return out
+
+
+def scatter(values: Array, segments: Segments, filled: Filled, dtype: Any) -> Array:
+    """Values of a flat batch where the shift puts them; the filled cells are left undefined.
+
+    values:  any type, flat, `segments.source_size` of them
+    returns: dtype, flat, `segments.shifted_size` of them
+    """
+    if values.size != segments.source_size:
+        raise ValueError(f"{values.size} tokens, expected {segments.source_size}")
     out = np.empty(segments.shifted_size, dtype=dtype)
     lost = segments.lost()
     free = filled.mask(out.size)
     np.logical_not(free, out=free)
-    out[free] = tokens if lost is None else tokens[~lost]
-    out[filled.index] = filled.look_up(segments.token_table())
+    out[free] = values if lost is None else values[~lost]
     return out
 
 
@@ -220,18 +239,19 @@ def undelay_flat(
     return tokens
 
 
-def wrong_tokens(tokens: Array, streams: tuple[Stream, ...], lengths: Index) -> Index:
-    """Where a flat array (row, stream, timestep) holds what is neither -1 nor in the vocabulary.
+def wrong_tokens(tokens: Array, segments: Segments, steps: Index) -> Index:
+    """Where a flat array holds what is neither -1 nor in the vocabulary.
 
-    lengths: timesteps of each row; returns positions in the flat array, in order
+    steps: entries of each row: `segments.lengths` before the shift, `segments.steps` after it
+    returns positions in the flat array, in order
     """
-    cards = np.array([stream.cardinality for stream in streams], dtype=np.int64)
+    cards = np.array([stream.cardinality for stream in segments.streams], dtype=np.int64)
     if not tokens.size:
         return np.zeros(0, dtype=np.int64)
     low, high = int(tokens.min()), int(tokens.max())
     if low >= ZERO_TOKEN and high < int(cards.min()):
         return np.zeros(0, dtype=np.int64)
-    limits = np.repeat(np.tile(cards, len(lengths)), np.repeat(lengths, len(streams)))
+    limits = np.repeat(segments.of_streams(cards), segments.of_rows(steps))
     # numpy would compare unsigned 64-bit tokens with signed limits as floats.
     limits = limits.astype(np.uint64) if tokens.dtype == np.uint64 else limits
     wrong = tokens >= limits
@@ -292,7 +312,7 @@ def delay(codes: Any, recipe: Recipe) -> Array:
     rows = int(np.prod(grid.shape[:-2], dtype=np.int64))
     segments = Segments(recipe, np.full(rows, grid.shape[-1], dtype=np.int64), recipe.streams)
     flat = grid.ravel()
-    wrong = wrong_tokens(flat, recipe.streams, segments.lengths)
+    wrong = wrong_tokens(flat, segments, segments.lengths)
     if wrong.size:
         place = _place(int(wrong[0]), grid.shape, recipe)
         stream = recipe.streams[int(np.unravel_index(wrong[0], grid.shape)[-2])]

@@ -8,6 +8,8 @@ factor of that token if the stream has one, and 0
 - for filled cells, unless the stream trains the first cell behind it (`final_weight`: an end
   token) or the others (`padding_weight`).
 
+A *label* is the token of a cell whose weight is above 0, and -100 elsewhere.
+
 Source: Moshi's paper, section 4.4 (text padding counts half, semantic tokens 100 times an
 acoustic one); `compute_loss_with_mask` of moshi-finetune.
 """
@@ -19,38 +21,57 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from delaytool.pattern import Array, Filled, Segments, checked_grid, segments_of
+from delaytool.pattern import (
+    Array,
+    Filled,
+    Segments,
+    checked_grid,
+    scatter,
+    segments_of,
+    widened,
+)
 from delaytool.recipe import ZERO_TOKEN, Recipe
 
 Weights = npt.NDArray[np.float32]
+NO_LABEL = -100
+"""The label of a cell without loss, which torch and transformers ignore."""
 
 
 def loss_weights_flat(
-    codes: Array, segments: Segments, first: int = 0, filled: Filled | None = None
+    codes: Array,
+    segments: Segments,
+    first: int = 0,
+    filled: Filled | None = None,
+    factors: Weights | None = None,
 ) -> Weights:
     """Weights of a flat shifted batch.
 
     codes:    integers, flat, `segments.shifted_size` of them, as `delay_flat` returns them
     segments: rows, and which of the recipe's streams the batch holds
     first:    number of the first of these streams in the recipe
-    returns:  float32, flat, as many
+    factors:  float32, flat, `segments.source_size` of them: a factor on the weight of each token,
+              shifted along with it
+    returns:  float32, flat, `segments.shifted_size` of them
     """
     if codes.size != segments.shifted_size:
         raise ValueError(f"{codes.size} cells, expected {segments.shifted_size}")
     recipe, streams = segments.recipe, segments.streams
+    filled = segments.filled() if filled is None else filled
     carries = [recipe.carries_loss(first + number) for number in range(len(streams))]
     base = np.array(
         [stream.weight * does for stream, does in zip(streams, carries, strict=True)],
         dtype=np.float32,
     )
-    steps = segments.steps
-    if len(streams) == 1 or (base == base[:1]).all():
+    if (base == base[:1]).all():
         weights = np.full(codes.size, base[0], dtype=np.float32)
     else:
-        weights = np.repeat(np.tile(base, len(steps)), np.repeat(steps, len(streams)))
+        weights = np.repeat(segments.of_streams(base), segments.of_rows(segments.steps))
     _apply_token_weights(weights, codes, segments, base)
+    if factors is not None:
+        shifted = scatter(factors, segments, filled, np.float32)
+        shifted[filled.index] = 0
+        weights *= shifted
     weights[codes == ZERO_TOKEN] = 0
-    filled = segments.filled() if filled is None else filled
     table = np.array(
         [
             (0.0, stream.final_weight * does, stream.padding_weight * does)
@@ -65,19 +86,29 @@ def loss_weights_flat(
 def _apply_token_weights(
     weights: Weights, codes: Array, segments: Segments, base: npt.NDArray[np.float32]
 ) -> None:
-    """Multiply the factors of single tokens in, in place; the product is rounded once."""
+    """Put the weights of single tokens in; the product with the stream's is rounded once."""
     for number, stream in enumerate(segments.streams):
         if not stream.token_weights or not base[number]:
             continue
         here: Any = slice(None)
         if len(segments.streams) > 1:
-            own = np.arange(len(segments.streams)) == number
-            steps = np.repeat(segments.steps, len(segments.streams))
-            here = np.flatnonzero(np.repeat(np.tile(own, len(segments.steps)), steps))
+            own = segments.of_streams(np.arange(len(segments.streams)) == number)
+            here = np.flatnonzero(np.repeat(own, segments.of_rows(segments.steps)))
         part = weights[here]
         for token, factor in stream.token_weights.items():
             part[codes[here] == token] = np.float32(stream.weight * factor)
         weights[here] = part
+
+
+def labels_flat(codes: Array, weights: Weights) -> Array:
+    """Training labels: the token where its weight is above 0, else -100.
+
+    codes:   integers, flat; weights: float32, as many
+    returns: integers, as many, of the codes' type or of the next wider one that holds -100
+    """
+    labels = codes.astype(widened(codes.dtype, {NO_LABEL}))
+    labels[~(weights > 0)] = NO_LABEL
+    return labels
 
 
 def loss_weights(codes: Any, recipe: Recipe) -> Weights:

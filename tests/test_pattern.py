@@ -336,7 +336,7 @@ def test_wrong_tokens_are_those_outside_each_streams_own_vocabulary(batch, token
         last,
     )
     expected = [i for i, x in enumerate(flat) if not -1 <= x < cards[i]]
-    found = wrong_tokens(np.array(flat, dtype=np.int64), segments.streams, segments.lengths)
+    found = wrong_tokens(np.array(flat, dtype=np.int64), segments, segments.lengths)
     assert found.tolist() == expected
 
 
