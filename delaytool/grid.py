@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from delaytool.detect import describe_columns, find_columns
 from delaytool.errors import DataError, Place
-from delaytool.job import Column, Job, Record, make_job
-from delaytool.pattern import Segments
+from delaytool.job import Column, Job, Output, Record, Where, make_job
 from delaytool.presets import load_preset, plain_recipe
 from delaytool.recipe import Recipe, Stream, adapt
 from delaytool.shards import OpenShard, Shard, open_shard, read_record, reading
-from delaytool.tokens import TokenBatch, check_column_type, is_list, read_tokens, read_weights
+from delaytool.tokens import TokenBatch, read_tokens, read_values, segments_of_column
 from delaytool.transform import key_of, read_shifted
 
 _COLOURS = {"text": "\x1b[36m", "semantic": "\x1b[33m", "acoustic": "\x1b[32m"}
@@ -64,102 +64,60 @@ class Grid:
         return json.dumps({name: getattr(self, name) for name in names}, default=str)
 
 
-def read_grid(
-    shard: Shard,
-    *,
-    row: int = 0,
-    key: str | None = None,
-    text_column: str | None = None,
-    audio_column: str | None = None,
-    key_column: str | None = None,
-) -> Grid:
+def read_grid(shard: Shard, where: Where, *, row: int = 0, key: str | None = None) -> Grid:
     """Read one row of a shifted or an original shard.
 
+    where:    where an original shard has its tokens; a shifted one says so itself
     row, key: which row; a key is looked up in the key column, as text
-    columns:  where an original shard has its tokens; a shifted one says so itself
     raises:   DataError when there is no such row or column, or its tokens cannot be read
     """
-    with open_shard(shard) as opened:
+    with open_shard(shard) as opened, reading(shard.name):
         record = read_record(opened)
-        if record is not None:
-            job = dataclasses.replace(record.job, key=key_column or record.job.key)
-            if key is None and job.key not in opened.schema.names:
-                job = dataclasses.replace(job, key=None)
-        else:
-            job = _original_job(opened, text_column, audio_column, key_column)
+        job = _original_job(opened, where) if record is None else record.job
+        job = dataclasses.replace(job, key=_key_column(opened, where.key or job.key, key))
         if key is not None:
             row = _find_key(opened, job.key, key)
         batch = _read_row(opened, row, job)
-        with reading(shard.name):
+        try:
             if record is None:
-                job = _with_streams(job, batch)
-                tokens = _placed_read(read_tokens, batch, job, row, shifted=True)
+                tokens = read_tokens(batch, job, any_token=True)
             else:
-                tokens = _placed_read(read_shifted, batch, job, row)
+                tokens = read_shifted(batch, job)
+            weights = _stored_weights(batch, job)
+        except DataError as error:
+            raise error.at(row=row, key=key_of(batch, 0, job)) from None
         about = _about(opened, record, job, row, batch)
         ids = batch.column(job.key)[0].as_py() if job.key else None
-        with reading(shard.name):
-            weights = _stored_weights(batch, job)
-        return _make(about, row, ids, tokens, weights, job)
-
-
-def _placed_read(
-    read: Callable[..., TokenBatch], batch: pa.RecordBatch, job: Job, row: int, **options: Any
-) -> TokenBatch:
-    try:
-        return read(batch, job, **options)
-    except DataError as error:
-        raise error.at(row=row, key=key_of(batch, 0, job)) from None
+        held = job.columns if record is None else job.outputs
+        return _make(about, row, ids, held, tokens, weights, job)
 
 
 # Reading
 
 
-def _original_job(
-    opened: OpenShard, text_column: str | None, audio_column: str | None, key: str | None
-) -> Job:
-    """The columns of an original shard; the number of streams is not known yet."""
-    names = opened.schema.names
-    text = text_column or "text_tokens"
-    audio = audio_column or "audio_codes"
-    for name, option, given in (
-        (text, "--text-column", text_column),
-        (audio, "--audio-column", audio_column),
-    ):
-        missing_text = option == "--text-column" and given is None
-        if name not in names and not missing_text:
-            raise DataError(
-                f"there is no column {name}",
-                expected=f"one of {', '.join(names) or 'no columns at all'}",
-                advice=f"name the column with {option}",
-                place=Place(shard=opened.shard.name),
-            )
-    if key is None:
-        key = "id" if "id" in names else None
-    elif key not in names:
-        raise _no_key(opened, key)
-    recipe = plain_recipe(1, (0, 0))
-    if text not in names:
-        recipe = adapt(recipe, text=False)
-    job = make_job(recipe, text_column=text, audio_column=audio, weights=False, key=key)
-    with reading(opened.shard.name):
-        for column in job.columns:
-            check_column_type(opened.schema.field(column.name), column)
-    return job
+def _key_column(opened: OpenShard, column: str | None, key: str | None) -> str | None:
+    """The column of the rows' keys, if there is one."""
+    if column is None and "id" in opened.schema.names:
+        column = "id"
+    if column is not None and column in opened.schema.names:
+        return column
+    if key is not None or column is not None:
+        raise _no_key(opened, column)
+    return None
 
 
-def _with_streams(job: Job, batch: pa.RecordBatch) -> Job:
-    """The job with as many streams as the row has codebooks, none of them moved."""
-    codes = batch.column(job.columns[-1].name)
-    n_q = len(codes[0]) if codes[0].is_valid else 1
+def _original_job(opened: OpenShard, where: Where) -> Job:
+    """The columns of an original shard, with a recipe of as many streams, none of them moved."""
+    where = dataclasses.replace(where, weights=False, factors=None)
+    columns = find_columns(where, opened.schema, None, opened.small_batches())
+    has_text = (columns[0].layout == "list" and columns[0].name == where.text) or bool(where.grid)
+    n_q = sum(column.count for column in columns) - has_text
     moshi = load_preset()
     if n_q == moshi.n_q:
-        recipe = adapt(moshi, text=job.recipe.has_text, delays=(0,))
+        recipe = adapt(moshi, text=has_text, delays=(0,))
     else:
-        text = job.recipe.has_text
-        recipe = plain_recipe(max(n_q, 1), (0,) * (max(n_q, 1) + text), text)
-    names = {("text_column" if c.layout == "list" else "audio_column"): c.name for c in job.columns}
-    return make_job(recipe, weights=False, key=job.key, **names)
+        recipe = plain_recipe(n_q, (0,) * (n_q + has_text), has_text)
+    return make_job(recipe, where, columns)
 
 
 def _no_key(opened: OpenShard, key: str | None) -> DataError:
@@ -198,8 +156,9 @@ def _read_row(opened: OpenShard, row: int, job: Job) -> pa.RecordBatch:
             advice="give another --row",
             place=Place(shard=opened.shard.name),
         )
-    names = [column.name for column in job.columns]
-    names += [column.weights for column in job.columns if column.weights]
+    shifted = opened.entry is not None
+    names = [held.name for held in (job.outputs if shifted else job.columns)]
+    names += [output.weights for output in job.outputs if output.weights]
     names += [job.key] if job.key and job.key not in names else []
     first = 0
     with reading(opened.shard.name):
@@ -236,37 +195,24 @@ def _about(
             [recipe.length, *(name.replace("_", " ") for name in steps)]
         )
         made += f", dep_q {recipe.dep_q} of {recipe.n_q}"
-    columns = [_column_about(column, opened.schema) for column in job.columns]
+    columns = describe_columns(job.columns if record is None else job.outputs, opened.schema)
     delays = f"delays (frames): {' '.join(str(delay) for delay in recipe.delays)}"
     return [where, made, *columns, *([delays] if record else [])]
 
 
-def _column_about(column: Column, schema: pa.Schema) -> str:
-    layout = {"list": "[T], text", "codebook": f"[{column.count}][T], codebook-major codes"}
-    return f"{column.name}: {_type_name(schema.field(column.name).type)}, {layout[column.layout]}"
-
-
-def _type_name(kind: pa.DataType) -> str:
-    """list<element: list<element: int16>> as list<list<int16>>"""
-    if not is_list(kind):
-        return str(kind)
-    name = "large_list" if pa.types.is_large_list(kind) else "list"
-    return f"{name}<{_type_name(kind.value_type)}>"
-
-
 def _stored_weights(batch: pa.RecordBatch, job: Job) -> list[list[float]] | None:
     """The weights of a batch of one row, [K][S]; None when the shard has none."""
-    if not all(column.weights for column in job.columns):
-        return None
     weights: list[list[float]] = []
-    for column in job.columns:
-        flat, _ = read_weights(batch, column, job)
-        weights += _lines(flat, column.count)
+    for output in job.outputs:
+        if output.weights is None:
+            return None
+        flat, _ = read_values(batch, output.weights, output, job)
+        weights += _lines(flat, output.count)
     return weights
 
 
 def _lines(flat: Any, count: int) -> list[list[Any]]:
-    """A flat row as one list for each stream."""
+    """A flat row as one list for each stream; of one row both orders are the same."""
     lines: list[list[Any]] = flat.reshape(count, flat.size // count).tolist()
     return lines
 
@@ -275,6 +221,7 @@ def _make(
     about: list[str],
     row: int,
     key: Any,
+    held: Sequence[Column | Output],
     tokens: TokenBatch,
     weights: list[list[float]] | None,
     job: Job,
@@ -282,8 +229,8 @@ def _make(
     recipe = job.recipe
     codes: list[list[int]] = []
     filled: list[list[bool]] = []
-    for column, flat in zip(job.columns, tokens.columns, strict=True):
-        segments = Segments(recipe, tokens.lengths, column.streams(recipe))
+    for column, flat in zip(held, tokens.columns, strict=True):
+        segments = segments_of_column(column, tokens.lengths, job)
         codes += _lines(flat, column.count)
         filled += _lines(segments.filled().mask(flat.size), column.count)
     return Grid(

@@ -14,37 +14,54 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from delaytool.errors import DataError, RecipeError
 from delaytool.recipe import Recipe, Stream
 
+T = TypeVar("T")
+
 ENTRY = "delaytool"
 """The key of the record in a shard's key-value metadata."""
+ASIDE = "delaytool-quarantine"
+"""The same in a shard of quarantined rows, which holds the record of the shard they are not in."""
+REASON = "reason"
+"""The column that says why a row is in quarantine."""
 FORMAT = 1
 MAX_ENTRY = 64 << 20
 """Bytes of an entry that are still parsed; a schema of 4096 columns takes about one."""
 
-Layout = Literal["list", "codebook"]
-LAYOUTS = ("list", "codebook")
+Layout = Literal["list", "codebook", "frame", "flat-codebook", "flat-frame"]
+LAYOUTS = ("list", "codebook", "frame", "flat-codebook", "flat-frame")
+Align = Literal["error", "pad", "trim"]
+ALIGNS = ("error", "pad", "trim")
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column of tokens: which of the recipe's streams it holds, and how.
+    """A column of a source that holds tokens: which of the recipe's streams, and how.
 
     first, count: the streams first ... first + count - 1 of the recipe
-    layout:       "list" [T] of one stream, "codebook" [count][T]
-    weights:      name of the column of their loss weights, if they are written
+    layout:       "list" [T] of one stream; n codebooks as "codebook" [n][T], "frame" [T][n], or as
+                  one list, "flat-codebook" with T tokens of each in turn or "flat-frame" with n of
+                  each frame
+    size:         n, how many codebooks the column holds; all but `count` of them, from `start` on,
+                  are none of the recipe's streams
     """
 
     name: str
     first: int
     count: int
     layout: Layout
-    weights: str | None
+    size: int
+    start: int = 0
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every codebook of the column is one of the recipe's streams."""
+        return self.size == self.count
 
     def streams(self, recipe: Recipe) -> tuple[Stream, ...]:
         """The streams this column holds."""
@@ -52,53 +69,176 @@ class Column:
 
 
 @dataclass(frozen=True)
+class Output:
+    """A column of shifted tokens, and the names of those of their loss weights and labels."""
+
+    name: str
+    first: int
+    count: int
+    layout: Layout
+    weights: str | None = None
+    labels: str | None = None
+
+    def streams(self, recipe: Recipe) -> tuple[Stream, ...]:
+        """The streams this column holds."""
+        return recipe.streams[self.first : self.first + self.count]
+
+
+def is_by_stream(layout: Layout) -> bool:
+    """Whether tokens of this layout become flat arrays stream after stream, not row after row."""
+    return layout in ("frame", "flat-frame")
+
+
+@dataclass(frozen=True)
 class Job:
     """What is to be done to every shard of a dataset.
 
-    key: column that names a row in messages; it decides no byte of the tokens, so two jobs that
-         differ in it alone are equal
+    columns: where the tokens are; outputs: what they become; each holds every stream once, in order
+    align:   what becomes of text that is shorter ("pad") or longer ("trim") than the audio
+    factors: name of a column of factors on the loss weights
+    key:     column that names a row in messages; it decides no byte of the tokens, so two jobs that
+             differ in it alone are equal
     """
 
     recipe: Recipe
     columns: tuple[Column, ...]
+    outputs: tuple[Output, ...]
+    align: Align = "error"
+    factors: str | None = None
     key: str | None = dataclasses.field(default=None, compare=False)
 
     def __post_init__(self) -> None:
-        held = [number for c in self.columns for number in range(c.first, c.first + c.count)]
-        if held != list(range(len(self.recipe.streams))):
-            raise RecipeError("the columns do not hold each of the recipe's streams once, in order")
-        names = [c.name for c in self.columns] + [c.weights for c in self.columns if c.weights]
-        if twice := next((name for name in names if names.count(name) > 1), None):
-            raise RecipeError(f"the column {twice!r} is named twice")
-        if any(c.layout == "list" and c.count != 1 for c in self.columns):
-            raise RecipeError("a column of layout list holds more than one stream")
+        for held in (self.columns, self.outputs):
+            ends = [0, *(c.first + c.count for c in held)]
+            in_turn = [c.first for c in held] == ends[:-1] and all(c.count > 0 for c in held)
+            if not in_turn or ends[-1] != len(self.recipe.streams):
+                raise RecipeError("the columns do not hold each of the recipe's streams once")
+            if any(c.layout == "list" and c.count != 1 for c in held):
+                raise RecipeError("a column of layout list holds more than one stream")
+        for column in self.columns:
+            fits = 0 <= column.start <= column.start + column.count <= column.size
+            if not fits or (column.layout == "list" and column.size != 1):
+                raise RecipeError(f"the column {column.name!r} has not the codebooks that are used")
+        _no_name_twice([column.name for column in self.columns])
+        _no_name_twice([name for output in self.outputs for name in self.names_of(output)])
+        if self.align != "error" and not (self.recipe.has_text and self.recipe.n_q):
+            raise RecipeError("there are no text and audio streams to align")
+        if self.align != "error" and self.columns[0].count != 1:
+            raise RecipeError("text and codes in one column are aligned already")
+        text = self.recipe.streams[0]
+        if self.align == "pad" and not -1 <= text.padding < text.cardinality:
+            raise RecipeError(
+                f"text cannot be padded with {text.padding}, "
+                f"expected a text padding from 0 to {text.cardinality - 1}, or -1"
+            )
+        for number, stream in enumerate(self.recipe.streams):
+            self._check_labels(number, stream)
+
+    def _check_labels(self, number: int, stream: Stream) -> None:
+        """A label must be within what the stream's output predicts."""
+        if not any(output.labels for output in self.outputs) or not self.recipe.carries_loss(
+            number
+        ):
+            return
+        for name, weight, token in (
+            ("final", stream.final_weight, stream.fills[1]),
+            ("padding", stream.padding_weight, stream.fills[2]),
+        ):
+            if weight and not 0 <= token < stream.cardinality:
+                raise RecipeError(
+                    f"stream {stream.name}: the {name} token {token} would be a label, "
+                    f"expected one from 0 to {stream.cardinality - 1}, or {name}_weight 0"
+                )
+
+    @staticmethod
+    def names_of(output: Output) -> list[str]:
+        """The names of the columns that an output makes: tokens, weights, labels."""
+        return [name for name in (output.name, output.weights, output.labels) if name]
+
+    def twin(self, output: Output) -> Column | None:
+        """The source's column with just the streams of an output, in the same layout."""
+        for column in self.columns:
+            alike = (column.first, column.count) == (output.first, output.count)
+            if alike and column.is_whole and column.layout == output.layout:
+                return column
+        return None
 
     def to_dict(self) -> dict[str, Any]:
         """Every field, with JSON's types."""
         return {
             "recipe": self.recipe.to_dict(),
             "columns": [dataclasses.asdict(column) for column in self.columns],
+            "outputs": [dataclasses.asdict(output) for output in self.outputs],
+            "align": self.align,
+            "factors": self.factors,
             "key": self.key,
         }
 
 
-def make_job(
-    recipe: Recipe,
-    *,
-    text_column: str = "text_tokens",
-    audio_column: str = "audio_codes",
-    weights: bool = True,
-    key: str | None = None,
-) -> Job:
-    """A job on a text column and a column of codes; a recipe without text has no text column."""
-    columns = []
-    if recipe.has_text:
-        name = "text_loss_weights" if weights else None
-        columns.append(Column(text_column, 0, 1, "list", name))
-    if recipe.n_q:
-        name = "audio_loss_weights" if weights else None
-        columns.append(Column(audio_column, int(recipe.has_text), recipe.n_q, "codebook", name))
-    return Job(recipe, tuple(columns), key)
+def _no_name_twice(names: list[str]) -> None:
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise RecipeError(f"the column {twice!r} is named twice")
+
+
+@dataclass(frozen=True)
+class Where:
+    """Where a user says that the tokens are, and what should come out of them.
+
+    text:    column of T text tokens
+    audio:   columns of codes, to be stacked: a name, a name with a slice of its codebooks
+             ("codes[0:8]"), or "codes_{q}" for a column per codebook
+    grid:    columns of text and codes together, instead of `text` and `audio`
+    layout:  layout of the codes, or "auto"
+    result:  "split" or "grid", else as the tokens came
+    """
+
+    text: str = "text_tokens"
+    audio: tuple[str, ...] = ("audio_codes",)
+    grid: tuple[str, ...] = ()
+    layout: str = "auto"
+    result: str | None = None
+    weights: bool = True
+    labels: bool = False
+    align: Align = "error"
+    factors: str | None = None
+    key: str | None = None
+
+
+def make_job(recipe: Recipe, where: Where, columns: tuple[Column, ...]) -> Job:
+    """The job on these columns, with outputs named as the command line's contract says."""
+    result = where.result or ("grid" if where.grid else "split")
+    if result == "grid":
+        outputs = [_named("codes", 0, len(recipe.streams), "codebook", "", where)]
+    elif where.grid:
+        outputs = []
+        if recipe.has_text:
+            outputs.append(_named("text_tokens", 0, 1, "list", "text_", where))
+        if recipe.n_q:
+            outputs.append(
+                _named("audio_codes", len(outputs), recipe.n_q, "codebook", "audio_", where)
+            )
+    else:
+        audio = [column for column in columns if column.first >= recipe.has_text]
+        outputs = []
+        for column in columns:
+            if recipe.has_text and column.first == 0:
+                prefix = "text_"
+            else:
+                prefix = "audio_" if len(audio) == 1 else f"{column.name}_"
+            place = (column.first, column.count, column.layout)
+            outputs.append(_named(column.name, *place, prefix, where))
+    return Job(recipe, columns, tuple(outputs), where.align, where.factors, where.key)
+
+
+def _named(name: str, first: int, count: int, layout: Layout, prefix: str, where: Where) -> Output:
+    return Output(
+        name,
+        first,
+        count,
+        layout,
+        f"{prefix}loss_weights" if where.weights else None,
+        f"{prefix}labels" if where.labels else None,
+    )
 
 
 @dataclass(frozen=True)
@@ -115,13 +255,29 @@ class Source:
 
 @dataclass(frozen=True)
 class Counts:
-    """What went in and came out; `lost` counts the tokens that truncation cut off."""
+    """What went in and came out.
 
-    rows_in: int
-    rows_out: int
-    frames: int
-    tokens: int
-    lost: int
+    lost:        tokens that truncation cut off
+    padded:      text tokens that alignment added; trimmed: those that it cut off
+    quarantined: rows that were put aside, so that rows_in = rows_out + quarantined
+    """
+
+    rows_in: int = 0
+    rows_out: int = 0
+    frames: int = 0
+    tokens: int = 0
+    lost: int = 0
+    padded: int = 0
+    trimmed: int = 0
+    quarantined: int = 0
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(
+            *(
+                getattr(self, field.name) + getattr(other, field.name)
+                for field in dataclasses.fields(self)
+            )
+        )
 
 
 @dataclass(frozen=True)
@@ -134,19 +290,28 @@ class Digests:
 
 @dataclass(frozen=True)
 class Record:
-    """What a finished shard says of itself."""
+    """What a finished shard says of itself.
+
+    sources:     the shard it was made from; two where text and codes came in shards of their own
+    padded:      (row, tokens) for each row whose text alignment has made longer
+    quarantined: (row of the source, how many from there on) that were put aside
+    """
 
     version: str
     job: Job
-    source: Source
+    sources: tuple[Source, ...]
     counts: Counts
     digests: Digests
+    padded: tuple[tuple[int, int], ...] = ()
+    quarantined: tuple[tuple[int, int], ...] = ()
 
     def to_json(self) -> str:
         """The entry, its checksum last."""
         fields: dict[str, Any] = {"format": FORMAT, "version": self.version, **self.job.to_dict()}
-        for name in ("source", "counts", "digests"):
+        fields["sources"] = [dataclasses.asdict(source) for source in self.sources]
+        for name in ("counts", "digests"):
             fields[name] = dataclasses.asdict(getattr(self, name))
+        fields |= {"padded": self.padded, "quarantined": self.quarantined}
         return _dump({**fields, "checksum": _checksum(fields)})
 
     @classmethod
@@ -155,51 +320,63 @@ class Record:
         if len(text) > MAX_ENTRY:
             raise _bad(f"has {len(text)} bytes, expected at most {MAX_ENTRY}")
         try:
-            fields = json.loads(text)
+            fields = json.loads(
+                text, parse_constant=_no_constant, object_pairs_hook=_no_field_twice
+            )
         except (ValueError, RecursionError):
             raise _bad("is not JSON") from None
         if not isinstance(fields, dict):
             raise _bad("is not a JSON object")
         if fields.get("format") != FORMAT:
-            raise _bad(
-                f"has the format {fields.get('format')!r}, this version of delaytool reads {FORMAT}"
-            )
+            found = fields.get("format")
+            found = found if isinstance(found, int) and abs(found) < 10**9 else _shown(found)
+            raise _bad(f"has the format {found}, this version of delaytool reads {FORMAT}")
         checksum = fields.pop("checksum", None)
         if checksum != _checksum(fields):
             raise _bad("does not match its own checksum")
         try:
-            return cls(
-                version=_text(fields["version"]),
-                job=Job(
-                    recipe=Recipe.from_dict(fields["recipe"]),
-                    columns=tuple(_column(column) for column in fields["columns"]),
-                    key=None if fields["key"] is None else _text(fields["key"]),
-                ),
-                source=Source(
-                    size=_count(fields["source"]["size"]),
-                    footer=_text(fields["source"]["footer"]),
-                    schema=_text(fields["source"]["schema"]),
-                ),
-                counts=Counts(
-                    **{
-                        field.name: _count(fields["counts"][field.name])
-                        for field in dataclasses.fields(Counts)
-                    }
-                ),
-                digests=Digests(
-                    columns={
-                        _text(name): _text(digest)
-                        for name, digest in fields["digests"]["columns"].items()
-                    },
-                    schema=_text(fields["digests"]["schema"]),
-                ),
-            )
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            return cls._parse(fields)
+        except (LookupError, TypeError, AttributeError, ValueError) as error:
             raise _bad(f"cannot be: {type(error).__name__}: {error}") from None
+
+    @classmethod
+    def _parse(cls, fields: Mapping[str, Any]) -> Record:
+        digests = fields["digests"]
+        return cls(
+            version=_text(fields["version"]),
+            job=Job(
+                recipe=Recipe.from_dict(fields["recipe"]),
+                columns=tuple(_plain(Column, column) for column in _list(fields["columns"])),
+                outputs=tuple(_plain(Output, output) for output in _list(fields["outputs"])),
+                align=_one_of(fields["align"], ALIGNS),  # type: ignore[arg-type]
+                factors=_name(fields["factors"]),
+                key=_name(fields["key"]),
+            ),
+            sources=tuple(_plain(Source, source) for source in _list(fields["sources"])),
+            counts=_plain(Counts, fields["counts"]),
+            digests=Digests(
+                {_text(name): _text(digest) for name, digest in digests["columns"].items()},
+                _text(digests["schema"]),
+            ),
+            padded=_pairs(fields["padded"]),
+            quarantined=_pairs(fields["quarantined"]),
+        )
 
 
 def _bad(what: str) -> DataError:
     return DataError(f"the {ENTRY} entry in the footer {what}", advice="make the shard anew")
+
+
+def _no_constant(name: str) -> None:
+    """NaN and infinities, which Python reads though they are no JSON."""
+    raise ValueError(name)
+
+
+def _no_field_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise ValueError("a field is there twice")
+    return fields
 
 
 def _dump(fields: Mapping[str, Any]) -> str:
@@ -213,29 +390,58 @@ def _checksum(fields: Mapping[str, Any]) -> str:
         return ""
 
 
+def _shown(value: object) -> str:
+    """The beginning of a value's text, or its type where that might be endless."""
+    if isinstance(value, (str, bool, float, type(None))):
+        return repr(value[:60] if isinstance(value, str) else value)
+    return f"a value of type {type(value).__name__}"
+
+
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"{value!r:.60} is not a string")
+        raise TypeError(f"{_shown(value)} is not a string")
     return value
+
+
+def _name(value: object) -> str | None:
+    return None if value is None else _text(value)
 
 
 def _count(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise TypeError(f"{value!r:.60} is not a count")
+        raise TypeError(f"{_shown(value)} is not a count")
     return value
 
 
-def _column(fields: object) -> Column:
+def _list(value: object) -> list[Any]:
+    if not isinstance(value, list):
+        raise TypeError(f"{_shown(value)} is not a list")
+    return value
+
+
+def _pairs(value: object) -> tuple[tuple[int, int], ...]:
+    return tuple((_count(first), _count(second)) for first, second in map(_list, _list(value)))
+
+
+def _one_of(value: object, valid: tuple[str, ...]) -> str:
+    if not isinstance(value, str) or value not in valid:
+        raise TypeError(f"{_shown(value)} is none of {', '.join(valid)}")
+    return value
+
+
+_PARSERS: dict[str, Callable[[object], Any]] = {
+    "str": _text,
+    "str | None": _name,
+    "int": _count,
+    "Layout": lambda value: _one_of(value, LAYOUTS),
+}
+
+
+def _plain(kind: type[T], fields: object) -> T:
+    """A dataclass of strings, counts and layouts from a JSON object with just its fields."""
     if not isinstance(fields, dict):
-        raise TypeError(f"{fields!r:.60} is not a column")
-    layout = fields["layout"]
-    if layout not in LAYOUTS:
-        raise TypeError(f"{layout!r:.60} is not a layout")
-    weights = fields["weights"]
-    return Column(
-        name=_text(fields["name"]),
-        first=_count(fields["first"]),
-        count=_count(fields["count"]),
-        layout=layout,
-        weights=None if weights is None else _text(weights),
-    )
+        raise TypeError(f"{_shown(fields)} is no {kind.__name__}")
+    parsers = {field.name: _PARSERS[str(field.type)] for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    if set(fields) != set(parsers):
+        raise TypeError(f"{_shown(fields)} is no {kind.__name__}")
+    return kind(**{name: parse(fields[name]) for name, parse in parsers.items()})

@@ -8,24 +8,46 @@ columns, and readers fail on a description that no longer fits.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from delaytool.errors import DataError, Place
-from delaytool.job import ENTRY, Column, Job
-from delaytool.pattern import Segments, delay_flat, undelay_flat
+from delaytool.job import ENTRY, REASON, Column, Counts, Job, Output, Record, is_by_stream
+from delaytool.pattern import Array, Filled, Index, Segments, delay_flat, undelay_flat
+from delaytool.recipe import Recipe
 from delaytool.tokens import (
+    Problems,
     TokenBatch,
     check_column_type,
+    common_type,
+    depth_of,
     is_list,
+    labels_type,
+    output_type,
+    read_factors,
+    read_outputs,
+    read_rest,
     read_tokens,
-    shifted_type,
+    resized,
+    rest_type,
+    scan,
+    scan_factors,
+    segments_of_column,
+    split_rows,
+    storage,
+    streams_first,
+    streams_last,
+    text_lengths,
     to_arrow,
     weights_type,
 )
-from delaytool.weights import loss_weights_flat
+from delaytool.weights import Weights, labels_flat, loss_weights_flat
+
+# Schemas
 
 
 def check_schema(schema: pa.Schema, job: Job) -> None:
@@ -41,22 +63,64 @@ def check_schema(schema: pa.Schema, job: Job) -> None:
     if ENTRY.encode() in (schema.metadata or {}):
         raise already_shifted()
     for column in job.columns:
-        if column.name not in names:
-            option = "--text-column" if column.layout == "list" else "--audio-column"
+        check_there(schema, column.name, _option_of(column, job))
+        check_column_type(schema.field(column.name), column.layout)
+    if job.factors is not None:
+        check_there(schema, job.factors, "--weight-column")
+        _check_factors(schema.field(job.factors))
+    _check_slices(job)
+    taken = set(names) - {column.name for column in job.columns if column.is_whole}
+    for name in (name for output in job.outputs for name in job.names_of(output)):
+        if name in taken:
             raise DataError(
-                f"there is no column {column.name}",
-                expected=f"one of {', '.join(names) or 'no columns at all'}",
-                advice=f"name the column with {option}",
-            )
-        check_column_type(schema.field(column.name), column)
-    for column in job.columns:
-        if column.weights in names:
-            raise DataError(
-                f"the column {column.weights} is in the way of the loss weights",
+                f"the column {name} is in the way of a column of that name in the output",
                 expected="no column of that name",
-                advice="rename or drop it, or use --no-weights",
-                place=Place(column=column.weights),
+                advice="rename or drop it"
+                + (", or use --no-weights" if name.endswith("loss_weights") else ""),
+                place=Place(column=name),
             )
+
+
+def _check_slices(job: Job) -> None:
+    """A slice's other codebooks stay under the column's name, so its streams need another."""
+    outputs = {output.name for output in job.outputs}
+    for column in job.columns:
+        if not column.is_whole and column.name in outputs:
+            raise DataError(
+                f"only codebooks {column.start} to {column.start + column.count - 1} "
+                f"of {column.size} are used, and the others stay in a column of this name",
+                expected="a grid for the ones that are used",
+                advice="add --output-layout grid",
+                place=Place(column=column.name),
+            )
+
+
+def check_there(schema: pa.Schema, name: str, option: str) -> None:
+    """Raise DataError unless the schema has this column."""
+    if name not in schema.names:
+        raise DataError(
+            f"there is no column {name}",
+            expected=f"one of {', '.join(schema.names) or 'no columns at all'}",
+            advice=f"name the column with {option}",
+        )
+
+
+def _option_of(column: Column, job: Job) -> str:
+    if column.first == 0 and job.recipe.has_text:
+        return "--text-column" if column.count == 1 else "--grid-column"
+    return "--audio-column"
+
+
+def _check_factors(field: pa.Field) -> None:
+    depth, leaf = depth_of(field.type)
+    number = pa.types.is_floating(leaf) or pa.types.is_integer(leaf) or pa.types.is_boolean(leaf)
+    if depth not in (1, 2) or not number or pa.types.is_boolean(leaf):
+        raise DataError(
+            f"has the type {field.type}",
+            expected="list<number> [T], or list<list<number>> [K][T]",
+            advice="name another --weight-column",
+            place=Place(column=field.name),
+        )
 
 
 def already_shifted() -> DataError:
@@ -71,50 +135,233 @@ def already_shifted() -> DataError:
 def shifted_schema(schema: pa.Schema, job: Job) -> pa.Schema:
     """The schema of what `shift` gives for batches of this schema.
 
-    Raises DataError as `check_schema` does.
+    An output that a column of the same streams and layout becomes stands in its place, one that is
+    put together stands in place of the first column with tokens. Raises DataError as `check_schema`
+    does.
     """
     check_schema(schema, job)
-    fields = list(schema)
-    for column in job.columns:
-        place = schema.get_field_index(column.name)
-        fields[place] = fields[place].with_type(shifted_type(fields[place].type, column, job))
-    for column in job.columns:
-        if column.weights:
-            kind = weights_type(schema.field(column.name).type)
-            fields.append(pa.field(column.weights, kind))
-    changed = [field for field in fields if schema.get_field_index(field.name) < 0]
-    changed += [field for field in fields if field.name in [c.name for c in job.columns]]
-    return pa.schema(fields, metadata=_mended(schema.metadata, changed))
+    twins = {twin.name: output for output in job.outputs if (twin := job.twin(output))}
+    made = [output for output in job.outputs if job.twin(output) is None]
+    columns = {column.name: column for column in job.columns}
+    fields: list[pa.Field] = []
+    changed: list[pa.Field] = []
+    for field in schema:
+        column = columns.get(field.name)
+        if column is None:
+            fields.append(field)
+            continue
+        new = [_output_field(output, schema, job) for output in made]
+        made = []
+        if field.name in twins:
+            new.append(_output_field(twins[field.name], schema, job))
+        elif not column.is_whole:
+            new.append(_plain_field(field).with_type(rest_type(storage(field.type), column)))
+        changed += new
+        fields += new
+    for kind, name_of in ((weights_type, "weights"), (labels_type, "labels")):
+        for output in job.outputs:
+            name = getattr(output, name_of)
+            if name:
+                tokens = next(field for field in fields if field.name == output.name)
+                changed.append(pa.field(name, kind(tokens.type)))
+                fields.append(changed[-1])
+    return pa.schema(fields, metadata=_mended(schema, fields, changed))
+
+
+def _output_field(output: Output, schema: pa.Schema, job: Job) -> pa.Field:
+    """The field of an output's tokens."""
+    twin = job.twin(output)
+    sources = [twin] if twin else [c for c in job.columns if _overlap(c, output)]
+    kinds = [schema.field(column.name).type for column in sources]
+    kind = output_type(kinds, output, job)
+    if twin:
+        return _plain_field(schema.field(twin.name)).with_type(kind).with_name(output.name)
+    return pa.field(output.name, kind)
+
+
+def quarantine_schema(schema: pa.Schema) -> pa.Schema:
+    """The schema of bad rows: all their columns, and a reason; raises DataError for a clash."""
+    if REASON in schema.names:
+        raise DataError(
+            f"the column {REASON} is in the way of a column of that name in the quarantine",
+            expected="no column of that name",
+            advice="rename it, or run without --quarantine",
+            place=Place(column=REASON),
+        )
+    reason = pa.field(REASON, pa.string())
+    fields = [*schema, reason]
+    return pa.schema(fields, metadata=_mended(schema, fields, [reason]))
+
+
+def _overlap(column: Column, output: Output) -> bool:
+    return column.first < output.first + output.count and output.first < column.first + column.count
+
+
+def _plain_field(field: pa.Field) -> pa.Field:
+    """A field without the note that it is an extension type, whose shape no longer fits."""
+    notes = {k: v for k, v in (field.metadata or {}).items() if not k.startswith(b"ARROW:ext")}
+    return field.with_metadata(notes or None)
+
+
+# Shifting
+
+
+@dataclass(frozen=True)
+class Shifted:
+    """A shifted batch, and what happened to its rows.
+
+    padded: for each row how many text tokens alignment has added
+    """
+
+    batch: pa.RecordBatch
+    counts: Counts
+    padded: Index
 
 
 def shift(batch: pa.RecordBatch, job: Job) -> pa.RecordBatch:
-    """Shift every stream of a batch by its delay and add the columns of loss weights.
+    """Shift every stream of a batch by its delay; add the columns of loss weights and labels.
 
     Raises DataError for a schema that does not fit and for the first bad row, with its row number
     in the batch.
     """
-    schema = shifted_schema(batch.schema, job)
+    return shift_batch(batch, job, shifted_schema(batch.schema, job)).batch
+
+
+def shift_batch(batch: pa.RecordBatch, job: Job, schema: pa.Schema) -> Shifted:
+    """`shift` to a known schema, with what happened to the rows."""
     tokens = read_tokens(batch, job)
-    arrays = {name: batch.column(name) for name in batch.schema.names}
-    for column, flat in zip(job.columns, tokens.columns, strict=True):
-        segments = Segments(job.recipe, tokens.lengths, column.streams(job.recipe))
+    texts = text_lengths(batch, job) if job.align != "error" else tokens.lengths
+    tokens = _aligned(tokens, texts, job, schema)
+    arrays = {name: batch.column(name) for name in batch.schema.names if name in schema.names}
+    factors = read_factors(batch, job, tokens.lengths) if job.factors else None
+    for column in job.columns:
+        if not column.is_whole:
+            rest = read_rest(batch, column, job, tokens.lengths)
+            arrays[column.name] = _rest_array(rest, tokens.lengths, column, schema)
+    for output, flat in zip(job.outputs, _for_outputs(tokens, job), strict=True):
+        segments = segments_of_column(output, tokens.lengths, job)
         filled = segments.filled()
         codes = delay_flat(flat, segments, filled)
-        kind = schema.field(column.name).type
-        arrays[column.name] = to_arrow(codes, segments.steps, column.count, kind)
-        if column.weights:
-            weights = loss_weights_flat(codes, segments, column.first, filled)
-            kind = schema.field(column.weights).type
-            arrays[column.weights] = to_arrow(weights, segments.steps, column.count, kind)
-    return pa.RecordBatch.from_arrays([arrays[name] for name in schema.names], schema=schema)
+
+        def column_of(name: str, values: Array, output: Output = output) -> pa.Array:
+            steps = tokens.lengths + job.recipe.steps(0)
+            kind = schema.field(name).type
+            return to_arrow(values, steps, output.layout, output.count, kind)
+
+        arrays[output.name] = column_of(output.name, codes)
+        if output.weights or output.labels:
+            weights = weights_of(codes, segments, output, filled, factors)
+            if output.weights:
+                arrays[output.weights] = column_of(output.weights, weights)
+            if output.labels:
+                arrays[output.labels] = column_of(output.labels, labels_flat(codes, weights))
+    shifted = pa.RecordBatch.from_arrays([arrays[name] for name in schema.names], schema=schema)
+    counts = count(tokens.lengths, texts, job.recipe)
+    return Shifted(shifted, counts, np.maximum(tokens.lengths - texts, 0))
+
+
+def bad_rows(batch: pa.RecordBatch, job: Job) -> Problems:
+    """Every row of an original batch that cannot be shifted, with what is wrong with it."""
+    _, problems = scan(batch, job)
+    if job.factors is None:
+        return problems
+    rows = np.delete(np.arange(batch.num_rows), list(problems))
+    part, _ = split_rows(batch, list(problems))
+    while True:
+        _, found = scan_factors(part, job, read_tokens(part, job).lengths)
+        if not found:
+            return dict(sorted(problems.items()))
+        for row, error in found.items():
+            problems[int(rows[row])] = error.at(row=int(rows[row]))
+        rows = np.delete(rows, list(found))
+        part, _ = split_rows(part, list(found))
+
+
+def count(lengths: Index, texts: Index, recipe: Recipe) -> Counts:
+    """What went in and came out: rows of `lengths` frames, whose text had `texts` tokens."""
+    frames = int(lengths.sum())
+    cut = recipe.delays if recipe.length == "truncate" else ()
+    return Counts(
+        rows_in=len(lengths),
+        rows_out=len(lengths),
+        frames=frames,
+        tokens=frames * len(recipe.streams),
+        lost=sum(int(np.minimum(lengths, delay).sum()) for delay in cut),
+        padded=int(np.maximum(lengths - texts, 0).sum()),
+        trimmed=int(np.maximum(texts - lengths, 0).sum()),
+    )
+
+
+def _aligned(tokens: TokenBatch, texts: Index, job: Job, schema: pa.Schema) -> TokenBatch:
+    """The batch with its text as long as the audio."""
+    if np.array_equal(texts, tokens.lengths) and job.align != "pad":
+        return tokens
+    padding = job.recipe.streams[0].padding
+    output = job.outputs[0]
+    dtype = np.dtype(str(depth_of(schema.field(output.name).type)[1]))
+    text = resized(tokens.columns[0], texts, tokens.lengths, padding, dtype)
+    return TokenBatch((text, *tokens.columns[1:]), tokens.lengths)
+
+
+def _for_outputs(tokens: TokenBatch, job: Job) -> list[Array]:
+    """The flat tokens of each output, in its order."""
+    by_column = dict(zip(job.columns, tokens.columns, strict=True))
+    flats: list[Array] = []
+    grid: Array | None = None
+    for output in job.outputs:
+        twin = job.twin(output)
+        if twin is not None:
+            flats.append(by_column[twin])
+            continue
+        if grid is None:
+            grid = _stacked(tokens, job.columns)
+        streams = grid[output.first : output.first + output.count]
+        streams = streams.astype(_type_of(tokens, output, job), copy=False)
+        flats.append(streams_last(streams, tokens.lengths, is_by_stream(output.layout)))
+    return flats
+
+
+def _type_of(tokens: TokenBatch, output: Output, job: Job) -> np.dtype[Any]:
+    """The common type of the columns that an output is put together from."""
+    pairs = zip(job.columns, tokens.columns, strict=True)
+    return common_type([flat.dtype for column, flat in pairs if _overlap(column, output)])
+
+
+def _stacked(tokens: TokenBatch, columns: Sequence[Column | Output]) -> Array:
+    """All columns as one array [K, timesteps of all rows]."""
+    dtype = common_type([flat.dtype for flat in tokens.columns])
+    return np.concatenate(
+        [
+            streams_first(flat, tokens.lengths, column.count, is_by_stream(column.layout)).astype(
+                dtype, copy=False
+            )
+            for column, flat in zip(columns, tokens.columns, strict=True)
+        ]
+    )
+
+
+def weights_of(
+    codes: Array, segments: Segments, output: Output, filled: Filled, factors: Array | None
+) -> Weights:
+    """The loss weights of an output's shifted codes.
+
+    factors: the user's, [K, frames of all rows], or None
+    """
+    if factors is not None:
+        streams = factors[output.first : output.first + output.count]
+        factors = streams_last(streams, segments.lengths, segments.by_stream)
+    return loss_weights_flat(codes, segments, output.first, filled, factors)
+
+
+# Shifting back
 
 
 def read_shifted(batch: pa.RecordBatch, job: Job) -> TokenBatch:
-    """The shifted tokens of a batch, with the lengths the rows had before the shift.
+    """The outputs' tokens of a shifted batch, with the lengths the rows had before the shift.
 
     Raises DataError for a bad row, one with fewer timesteps than the pattern adds included.
     """
-    codes = read_tokens(batch, job, shifted=True)
+    codes = read_outputs(batch, job)
     lengths = codes.lengths - job.recipe.steps(0)
     if lengths.size and lengths.min() < 0:
         row = int(np.flatnonzero(lengths < 0)[0])
@@ -127,64 +374,167 @@ def read_shifted(batch: pa.RecordBatch, job: Job) -> TokenBatch:
     return TokenBatch(codes.columns, lengths)
 
 
-def unshift(batch: pa.RecordBatch, job: Job, schema: pa.Schema) -> pa.RecordBatch:
+def unshift(
+    batch: pa.RecordBatch, job: Job, schema: pa.Schema, padded: Index | None = None
+) -> pa.RecordBatch:
     """Shift every stream of a batch back.
 
     schema:  of the original batches
+    padded:  how many text tokens alignment has added to each row; none when not given
     returns: a batch of that schema; a token that truncation cut off is null
 
     Raises DataError for a bad row, and for a token that the original type cannot hold.
     """
     codes = read_shifted(batch, job)
-    arrays = {name: batch.column(name) for name in schema.names}
-    for column, flat in zip(job.columns, codes.columns, strict=True):
-        segments = Segments(job.recipe, codes.lengths, column.streams(job.recipe))
-        tokens = undelay_flat(flat, segments)
+    tokens = TokenBatch(
+        tuple(
+            undelay_flat(flat, segments_of_column(output, codes.lengths, job))
+            for output, flat in zip(job.outputs, codes.columns, strict=True)
+        ),
+        codes.lengths,
+    )
+    by_twin = {
+        twin.name: flat
+        for output, flat in zip(job.outputs, tokens.columns, strict=True)
+        if (twin := job.twin(output))
+    }
+    grid = None if len(by_twin) == len(job.columns) else _stacked(tokens, job.outputs)
+    arrays = {name: batch.column(name) for name in schema.names if name in batch.schema.names}
+    for column in job.columns:
+        if column.name in by_twin:
+            flat = by_twin[column.name]
+        else:
+            assert grid is not None, "columns without a twin come from the stacked grid"
+            streams = grid[column.first : column.first + column.count]
+            flat = streams_last(streams, tokens.lengths, is_by_stream(column.layout))
+        rest = None if column.is_whole else read_rest(batch, column, job, tokens.lengths, True)
         kind = schema.field(column.name).type
-        arrays[column.name] = _original(tokens, segments, column, kind)
+        arrays[column.name] = _original(flat, tokens.lengths, column, job, kind, rest, padded)
     return pa.RecordBatch.from_arrays([arrays[name] for name in schema.names], schema=schema)
 
 
-def _original(tokens: Any, segments: Segments, column: Column, kind: pa.DataType) -> pa.Array:
-    """Flat tokens as a column of the original type, with nulls for what was cut off."""
-    leaf = kind
-    while is_list(leaf):
-        leaf = leaf.value_type
-    dtype = np.dtype(str(leaf))
-    info = np.iinfo(dtype)
-    if tokens.size and not info.min <= int(tokens.min()) <= int(tokens.max()) <= info.max:
-        raise DataError(
-            f"tokens from {tokens.min()} to {tokens.max()}",
-            expected=f"what the original type {leaf} holds",
-            advice="make the shard anew",
-            place=Place(column=column.name),
-        )
-    values = pa.array(tokens.astype(dtype, copy=False), mask=segments.lost())
-    return to_arrow(values, segments.lengths, column.count, kind)
+class Padded:
+    """How many text tokens alignment has added to each row of a shard, as its record says."""
+
+    def __init__(self, record: Record) -> None:
+        pairs = np.array(record.padded, dtype=np.int64).reshape(-1, 2)
+        self._rows, self._tokens = pairs[:, 0], pairs[:, 1]
+        if np.any(np.diff(self._rows) <= 0):
+            raise DataError("the rows that its record calls padded are not in order")
+
+    def of_rows(self, first: int, count: int) -> Index:
+        """The tokens added to each of the rows first ... first + count - 1."""
+        padded = np.zeros(count, dtype=np.int64)
+        start, stop = np.searchsorted(self._rows, [first, first + count])
+        padded[self._rows[start:stop] - first] = self._tokens[start:stop]
+        return padded
+
+
+class Quarantined:
+    """Which rows of a source are not in a shard but in quarantine, as its record says."""
+
+    def __init__(self, record: Record) -> None:
+        pairs = np.array(record.quarantined, dtype=np.int64).reshape(-1, 2)
+        self._firsts, self._ends = pairs[:, 0], pairs[:, 0] + pairs[:, 1]
+        self.count = int(pairs[:, 1].sum())
+        rows_in = record.counts.rows_in
+        if np.any(self._firsts[1:] <= self._ends[:-1]) or np.any(pairs[:, 1] < 1):
+            raise DataError("the rows that its record calls quarantined are not in order")
+        if len(pairs) and self._ends[-1] > rows_in:
+            raise DataError(f"its record calls row {self._ends[-1] - 1} of {rows_in} quarantined")
+
+    def of_rows(self, first: int, count: int) -> list[int]:
+        """Which of the rows first ... first + count - 1 are in quarantine, counted from first."""
+        start = int(np.searchsorted(self._ends, first, side="right"))
+        stop = int(np.searchsorted(self._firsts, first + count))
+        rows: list[int] = []
+        for one, end in zip(self._firsts[start:stop], self._ends[start:stop], strict=True):
+            rows += range(max(int(one), first) - first, min(int(end), first + count) - first)
+        return rows
 
 
 def cut(batch: pa.RecordBatch, job: Job) -> pa.RecordBatch:
-    """An original batch as `unshift` gives it back: tokens that truncation cuts off are null."""
-    if job.recipe.length == "extend":
+    """An original batch as `unshift` gives it back.
+
+    Tokens that truncation cuts off are null, text that alignment cuts off is gone.
+    """
+    if job.recipe.length == "extend" and job.align != "trim":
         return batch
     tokens = read_tokens(batch, job)
+    texts = text_lengths(batch, job) if job.align != "error" else tokens.lengths
+    kept = np.minimum(texts, tokens.lengths)
     arrays = {name: batch.column(name) for name in batch.schema.names}
-    for column, flat in zip(job.columns, tokens.columns, strict=True):
-        segments = Segments(job.recipe, tokens.lengths, column.streams(job.recipe))
+    for number, (column, flat) in enumerate(zip(job.columns, tokens.columns, strict=True)):
         kind = batch.schema.field(column.name).type
-        arrays[column.name] = _original(flat, segments, column, kind)
+        rest = None if column.is_whole else read_rest(batch, column, job, tokens.lengths)
+        own, padded = flat, None
+        if number == 0 and job.align != "error":
+            own = resized(flat, texts, tokens.lengths, 0, flat.dtype)
+            padded = tokens.lengths - kept
+        arrays[column.name] = _original(own, tokens.lengths, column, job, kind, rest, padded)
     return pa.RecordBatch.from_arrays(list(arrays.values()), schema=batch.schema)
 
 
-def count_frames(shifted: pa.RecordBatch, job: Job) -> tuple[int, int]:
-    """Frames that went into a shifted batch, and tokens that truncation cut off."""
-    codes = read_shifted(shifted, job)
-    lost = sum(
-        int(np.minimum(codes.lengths, delay).sum())
-        for delay in job.recipe.delays
-        if job.recipe.length == "truncate"
-    )
-    return int(codes.lengths.sum()), lost
+def _original(
+    flat: Array,
+    lengths: Index,
+    column: Column,
+    job: Job,
+    kind: pa.DataType,
+    rest: Array | None,
+    padded: Index | None,
+) -> pa.Array:
+    """Flat tokens as a column of the original type, with nulls for what was cut off.
+
+    rest: the codebooks that are none of the recipe's streams, [n, frames of all rows]
+    """
+    dtype = np.dtype(str(depth_of(kind)[1]))
+    lost = segments_of_column(column, lengths, job).lost()
+    known = flat if lost is None else flat[~lost]
+    info = np.iinfo(dtype)
+    if known.size and not info.min <= int(known.min()) <= int(known.max()) <= info.max:
+        raise DataError(
+            f"tokens from {known.min()} to {known.max()}",
+            expected=f"what the original type {dtype} holds",
+            advice="make the shard anew",
+            place=Place(column=column.name),
+        )
+    flat = flat.astype(dtype, copy=False)
+    if padded is not None and column.first == 0 and job.align != "error":
+        wanted = lengths - padded
+        if wanted.size and wanted.min() < 0:
+            raise DataError(
+                f"{padded[np.argmin(wanted)]} tokens of padding in a row of fewer frames",
+                place=Place(row=int(np.argmin(wanted)), column=column.name),
+            )
+        flat = resized(flat, lengths, wanted, 0, dtype)
+        lost = None if lost is None else resized(lost, lengths, wanted, 0, bool)
+        lengths = wanted
+    if rest is not None:
+        by_stream = is_by_stream(column.layout)
+        grid = streams_first(flat, lengths, column.count, by_stream)
+        flat = streams_last(_with_rest(grid, rest.astype(dtype), column), lengths, by_stream)
+        if lost is not None:
+            mask = streams_first(lost, lengths, column.count, by_stream)
+            mask = _with_rest(mask, np.zeros(rest.shape, dtype=bool), column)
+            lost = streams_last(mask, lengths, by_stream)
+    array = to_arrow(flat, lengths, column.layout, column.size, storage(kind), lost)
+    return pa.ExtensionArray.from_storage(kind, array) if storage(kind) != kind else array
+
+
+def _with_rest(grid: Array, rest: Array, column: Column) -> Array:
+    """The used codebooks in their place among the others, [size, frames of all rows]."""
+    return np.concatenate([rest[: column.start], grid, rest[column.start :]])
+
+
+def _rest_array(rest: Array, lengths: Index, column: Column, schema: pa.Schema) -> pa.Array:
+    """The codebooks that are none of the recipe's streams, as a column of their own."""
+    flat = streams_last(rest, lengths, is_by_stream(column.layout))
+    kind = schema.field(column.name).type
+    return to_arrow(flat, lengths, column.layout, column.size - column.count, kind)
+
+
+# Places
 
 
 def key_of(batch: pa.RecordBatch, row: int, job: Job) -> str | None:
@@ -206,16 +556,20 @@ def placed(error: DataError, shard: str, rows: int, batch: pa.RecordBatch, job: 
     return error.at(shard=shard, row=rows + row, key=key_of(batch, row, job))
 
 
-def _mended(metadata: dict[bytes, bytes] | None, changed: list[pa.Field]) -> Any:
+# Metadata that describes columns
+
+
+def _mended(schema: pa.Schema, fields: list[pa.Field], changed: list[pa.Field]) -> Any:
     """Schema metadata in which what describes the columns fits the changed ones."""
-    if not metadata:
-        return metadata
-    mended = dict(metadata)
+    if not schema.metadata:
+        return schema.metadata
+    gone = set(schema.names) - {field.name for field in fields}
+    mended = dict(schema.metadata)
     for key, mend in ((b"huggingface", _mend_huggingface), (b"pandas", _mend_pandas)):
         if key in mended:
             try:
                 described = json.loads(mended[key])
-                mend(described, changed)
+                mend(described, changed, gone)
                 mended[key] = json.dumps(described).encode()
             except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
                 # A description that is not as expected cannot be mended; without it, readers go
@@ -224,38 +578,48 @@ def _mended(metadata: dict[bytes, bytes] | None, changed: list[pa.Field]) -> Any
     return mended
 
 
-def _mend_huggingface(described: Any, changed: list[pa.Field]) -> None:
+def _mend_huggingface(described: Any, changed: list[pa.Field], gone: set[str]) -> None:
     """Describe the changed columns as Hugging Face `datasets` features."""
     features = described["info"]["features"]
+    for name in gone:
+        features.pop(name, None)
     for field in changed:
         features[field.name] = _feature(field.type)
 
 
 def _feature(kind: pa.DataType) -> dict[str, Any]:
     # "Sequence" with a length is read by every version of datasets, "List" only by new ones.
+    if pa.types.is_large_list(kind):
+        return {"feature": _feature(kind.value_type), "_type": "LargeList"}
     if is_list(kind):
-        name = "LargeList" if pa.types.is_large_list(kind) else "Sequence"
-        length = {} if name == "LargeList" else {"length": -1}
-        return {"feature": _feature(kind.value_type), **length, "_type": name}
-    dtype = "float32" if pa.types.is_float32(kind) else str(kind)
-    return {"dtype": dtype, "_type": "Value"}
+        length = kind.list_size if pa.types.is_fixed_size_list(kind) else -1
+        return {"feature": _feature(kind.value_type), "length": length, "_type": "Sequence"}
+    return {"dtype": _dtype(kind), "_type": "Value"}
 
 
-def _mend_pandas(described: Any, changed: list[pa.Field]) -> None:
+def _dtype(kind: pa.DataType) -> str:
+    return "float32" if pa.types.is_float32(kind) else str(kind)
+
+
+def _mend_pandas(described: Any, changed: list[pa.Field], gone: set[str]) -> None:
     """Describe the changed columns as pandas does: nested lists are objects to it."""
-    columns = {column["name"]: column for column in described["columns"]}
+    names = {field.name for field in changed}
+    # An index without a name has a column with one, its field_name.
+    kept = [c for c in described["columns"] if c.get("field_name", c["name"]) not in names | gone]
     for field in changed:
-        columns[field.name] = {
+        new = {
             "name": field.name,
             "field_name": field.name,
             "pandas_type": _pandas_type(field.type),
             "numpy_type": "object",
             "metadata": None,
         }
-    described["columns"] = list(columns.values())
+        kept.append(new)
+    described["columns"] = kept
+    index = described.get("index_columns", [])
+    # What is no name describes a range.
+    described["index_columns"] = [n for n in index if not (isinstance(n, str) and n in gone)]
 
 
 def _pandas_type(kind: pa.DataType) -> str:
-    if is_list(kind):
-        return f"list[{_pandas_type(kind.value_type)}]"
-    return "float32" if pa.types.is_float32(kind) else str(kind)
+    return f"list[{_pandas_type(kind.value_type)}]" if is_list(kind) else _dtype(kind)

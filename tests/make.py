@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from delaytool.job import make_job
+from delaytool.detect import find_columns
+from delaytool.job import Column, Where, make_job
 from delaytool.presets import plain_recipe
 from delaytool.recipe import adapt
 
@@ -43,7 +44,21 @@ def tokens_table(rows=12, n_q=3, seed=0, longest=30, text_type=None, codes_type=
 
 def tokens_job(n_q=3, delays=(0, 0, 1, 2), **changes):
     """A job on such a table."""
-    return make_job(adapt(plain_recipe(n_q, delays), **changes), key="id")
+    return job_on(tokens_table(n_q=n_q), adapt(plain_recipe(n_q, delays), **changes), key="id")
+
+
+def plain_job(recipe, text="text_tokens", audio="audio_codes", **where):
+    """A job on a column of text and a codebook-major one of codes."""
+    columns = [Column(text, 0, 1, "list", 1)] if recipe.has_text else []
+    if recipe.n_q:
+        columns.append(Column(audio, len(columns), recipe.n_q, "codebook", recipe.n_q))
+    return make_job(recipe, Where(**where), tuple(columns))
+
+
+def job_on(table, recipe, **where):
+    """A job on a table, its columns found as the command does."""
+    columns = find_columns(Where(**where), table.schema, recipe, table.to_batches())
+    return make_job(recipe, Where(**where), columns)
 
 
 def finish(steps):

@@ -5,19 +5,25 @@ import pyarrow.parquet as pq
 import pytest
 from make import finish, tokens_job, tokens_table
 
-from delaytool.apply import apply_shard
+from delaytool.apply import Item, apply_shard
 from delaytool.errors import DataError
-from delaytool.grid import read_grid, render
+from delaytool.grid import read_grid as read
+from delaytool.grid import render
+from delaytool.job import Where
 from delaytool.pattern import delay
 from delaytool.shards import Shard
 from delaytool.weights import loss_weights
+
+
+def read_grid(shard, row=0, key=None, **where):
+    return read(shard, Where(**where), row=row, key=key)
 
 
 @pytest.fixture
 def shards(tmp_path):
     source, output = (Shard(n, str(tmp_path / n)) for n in ("a.parquet", "out.parquet"))
     pq.write_table(tokens_table(), source.path, row_group_size=5)
-    finish(apply_shard(source, output.path, tokens_job(initial_step=True), False))
+    finish(apply_shard(Item(source, None, output.path), tokens_job(initial_step=True), False))
     return source, output
 
 
@@ -75,7 +81,7 @@ def test_what_is_not_there(shards):
     with pytest.raises(DataError, match="there is no row 12, expected 0 to 11"):
         read_grid(shards[0], row=12)
     with pytest.raises(DataError, match="there is no column codes"):
-        read_grid(shards[0], audio_column="codes")
+        read_grid(shards[0], audio=("codes",))
     with pytest.raises(DataError, match="there is no column name"):
-        read_grid(shards[1], key="x", key_column="name")
-    assert read_grid(shards[1], key="ann", key_column="speaker").id == "ann"
+        read(shards[1], Where(key="name"), key="x")
+    assert read(shards[1], Where(key="speaker"), key="ann").id == "ann"

@@ -1,0 +1,175 @@
+"""One dataset in every layout in which people keep theirs, and how to read a layout slowly.
+
+A dataset is a list of rows, each [K][T], text first. `LAYOUTS` maps a name to a function that
+makes a table of it, with codes of a given integer type, and to what `Where` has to say.
+"""
+
+import numpy as np
+import pyarrow as pa
+
+LONG = 5
+"""Frames of rows whose time axis has a fixed size."""
+
+
+def transposed(grid):
+    return [list(frame) for frame in zip(*grid, strict=True)]
+
+
+def flat(lists):
+    return [value for part in lists for value in part]
+
+
+def _text(rows, kind):
+    return pa.array([row[0] for row in rows], kind)
+
+
+def nested(make, outer=pa.list_, inner=pa.list_):
+    """Text and one column of codes, [n_q][T] or [T][n_q]."""
+
+    def table(rows, kind):
+        codes = pa.array([make(row[1:]) for row in rows], outer(inner(kind)))
+        return {"text_tokens": _text(rows, pa.list_(kind)), "audio_codes": codes}
+
+    return table
+
+
+def flattened(make, outer=pa.list_):
+    def table(rows, kind):
+        codes = pa.array([flat(make(row[1:])) for row in rows], outer(kind))
+        return {"text_tokens": _text(rows, outer(kind)), "audio_codes": codes}
+
+    return table
+
+
+def as_they_are(codes):
+    return codes
+
+
+def sized(size):
+    return lambda kind: pa.list_(kind, size)
+
+
+def columns_per_codebook(rows, kind):
+    codes = {
+        f"codes_{q}": pa.array([row[1 + q] for row in rows], pa.list_(kind))
+        for q in range(len(rows[0]) - 1)
+    }
+    return {"text_tokens": _text(rows, pa.list_(kind)), **codes}
+
+
+def stacked(rows, kind):
+    """Two speakers: one codebook-major, one frame-major, text last."""
+    return {
+        "moshi": pa.array([row[1:3] for row in rows], pa.list_(pa.list_(kind))),
+        "user": pa.array([transposed(row[3:]) for row in rows], pa.list_(pa.list_(kind))),
+        "text_tokens": _text(rows, pa.list_(kind)),
+    }
+
+
+def grid(make):
+    def table(rows, kind):
+        return {"grid": pa.array([make(row) for row in rows], pa.list_(pa.list_(kind)))}
+
+    return table
+
+
+def grid_fixed(rows, kind):
+    return {"grid": pa.array(rows, pa.list_(pa.list_(kind), len(rows[0])))}
+
+
+def two_grids(make):
+    """As J-Moshi keeps them: each speaker's text and codes; the second text is not used."""
+
+    def table(rows, kind):
+        second = [[[100 + t for t in range(len(row[0]))], *row[3:]] for row in rows]
+        return {
+            "A": pa.array([make(row[:3]) for row in rows], pa.list_(pa.list_(kind))),
+            "B": pa.array([make(codes) for codes in second], pa.list_(pa.list_(kind))),
+        }
+
+    return table
+
+
+def flat_slices(rows, kind):
+    """Flat lists of which a part is used: two codebooks of three."""
+    spare = [[99] * len(row[0]) for row in rows]
+    return {
+        "text_tokens": _text(rows, pa.list_(kind)),
+        "a": pa.array(
+            [flat([other, *row[1:3]]) for other, row in zip(spare, rows, strict=True)],
+            pa.list_(kind),
+        ),
+        "b": pa.array(
+            [flat([*row[3:], other]) for other, row in zip(spare, rows, strict=True)],
+            pa.list_(kind),
+        ),
+    }
+
+
+def array2d(make):
+    """Hugging Face's extension type, whose first axis may have any length."""
+
+    def table(rows, kind):
+        from datasets import Array2D
+
+        codes = [make(row[1:]) for row in rows]
+        shape = (None, len(codes[0][0]))
+        kind2d = Array2D(shape=shape, dtype=str(kind))()
+        storage = pa.array(codes, pa.list_(pa.list_(kind)))
+        return {
+            "text_tokens": _text(rows, pa.list_(kind)),
+            "audio_codes": pa.ExtensionArray.from_storage(kind2d, storage),
+        }
+
+    return table
+
+
+GRID = {"grid": ("grid",)}
+LAYOUTS = {
+    "codebook": (nested(as_they_are), {}),
+    "codebook, large lists": (nested(as_they_are, pa.large_list, pa.large_list), {}),
+    "codebook, large outside": (nested(as_they_are, pa.large_list, pa.list_), {}),
+    "codebook, fixed codebooks": (nested(as_they_are, sized(4)), {}),
+    "codebook, all fixed": (nested(as_they_are, sized(4), sized(LONG)), {}),
+    "frame": (nested(transposed), {}),
+    "frame, large lists": (nested(transposed, pa.large_list, pa.large_list), {}),
+    "frame, fixed codebooks": (nested(transposed, pa.list_, sized(4)), {}),
+    "frame, all fixed": (nested(transposed, sized(LONG), sized(4)), {}),
+    "flat-codebook": (flattened(as_they_are), {"layout": "flat-codebook"}),
+    "flat-frame": (flattened(transposed), {"layout": "flat-frame"}),
+    "flat-frame, large": (flattened(transposed, pa.large_list), {"layout": "flat-frame"}),
+    "column per codebook": (columns_per_codebook, {"audio": ("codes_{q}",)}),
+    "two speakers": (stacked, {"audio": ("moshi", "user")}),
+    "grid": (grid(as_they_are), GRID),
+    "grid, frame": (grid(transposed), GRID),
+    "grid, fixed streams": (grid_fixed, GRID),
+    "two grids, sliced": (two_grids(as_they_are), {"grid": ("A", "B[1:]")}),
+    "two grids, frame, sliced": (two_grids(transposed), {"grid": ("A", "B[1:]")}),
+    "flat, sliced": (
+        flat_slices,
+        {"audio": ("a[1:]", "b[:2]"), "layout": "flat-codebook", "result": "grid"},
+    ),
+    "Array2D, frame": (array2d(transposed), {}),
+}
+FIXED = {name for name in LAYOUTS if "all fixed" in name}
+
+
+def rows_of(streams=5, rows=9, longest=12, seed=0, high=40, fixed=False):
+    """Random rows [K][T], their lengths all but the number of codebooks."""
+    random = np.random.default_rng(seed)
+    lengths = [LONG] * rows if fixed else [*range(LONG, LONG + rows - 2), 1, 0]
+    return [random.integers(0, high, (streams, n)).tolist() for n in lengths]
+
+
+def read_slowly(values, layout, size):
+    """A row as [n][T], by its layout."""
+    if layout == "list":
+        return [values]
+    if layout == "codebook":
+        return [list(line) for line in values]
+    if layout == "frame":
+        return [[frame[q] for frame in values] for q in range(size)]
+    steps = len(values) // size
+    if layout == "flat-codebook":
+        return [[values[q * steps + t] for t in range(steps)] for q in range(size)]
+    return [[values[t * size + q] for t in range(steps)] for q in range(size)]
