@@ -1,6 +1,6 @@
 """python -m delaytool"""
 
-from delaytool.cli import main
+from delaytool.cli import program
 
 if __name__ == "__main__":
-    main(prog_name="delaytool")
+    program()

@@ -3,38 +3,47 @@
 A task is a job's generator function and its arguments. The engine says what happens, as it
 happens: how far each shard is, what came of it, which one failed. A worker that dies takes nothing
 along: the shards that were in flight run again, each in a process of its own, which tells the one
-that kills its worker.
+that kills its worker. A worker whose parent dies ends itself.
 """
 
 from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import multiprocessing.connection
+import os
 import signal
+import threading
+import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from typing import Any
 
-from delaytool.errors import DataError, Place
+from delaytool.errors import DataError, Place, ReaderDiedError
 
 _POLL = 0.1
 """Seconds between two looks at how far the workers are."""
+GRACE = 1.2
+"""Seconds that workers have to stop between two batches; then they are killed."""
 
 
 @dataclass(frozen=True)
 class Task:
     """A job on one shard.
 
-    run:  a generator function that yields fractions done and returns a picklable result
-    size: what the shard is worth in the progress, in bytes; large ones go first
+    run:     a generator function that yields fractions done and returns a picklable result
+    size:    what the shard is worth in the progress, in bytes; large ones go first
+    abandon: called with the arguments when a worker was killed while it ran the task
     """
 
     name: str
     size: int
     run: Callable[..., Generator[float, None, Any]]
     arguments: tuple[Any, ...]
+    abandon: Callable[..., None] | None = None
 
 
 @dataclass(frozen=True)
@@ -96,6 +105,7 @@ def _run_here(task: Task, number: int) -> Iterator[Event]:
 
 _stop: Any = None
 _fractions: Any = None
+_terminated = False
 
 
 def _start_worker(stop: Any, fractions: Any) -> None:
@@ -103,17 +113,34 @@ def _start_worker(stop: Any, fractions: Any) -> None:
     _stop, _fractions = stop, fractions
     # Ctrl-C reaches the whole process group; the parent says when to stop.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _terminate)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _terminate(number: int, frame: Any) -> None:
+    global _terminated
+    _terminated = True
+
+
+def _end_with_parent() -> None:
+    """Wait for the parent's death: nobody would ever tell this process to end."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "workers are started by a parent"
+    multiprocessing.connection.wait([parent.sentinel])
+    os._exit(1)
 
 
 def _run_task(task: Task, number: int) -> Any:
     """Run one task to its end; None when it was told to stop."""
     steps = task.run(*task.arguments)
     with contextlib.closing(steps):
-        while not _stop.value:
+        while not (_stop.value or _terminated):
             try:
                 _fractions[number] = next(steps)
             except StopIteration as end:
                 return end.value
+    if _terminated:
+        os._exit(128 + signal.SIGTERM)
     return None
 
 
@@ -143,19 +170,16 @@ class _Shared:
 def _run_in_pools(tasks: Sequence[Task], order: list[int], workers: int) -> Iterator[Event]:
     shared = _Shared(len(tasks))
     waiting = list(reversed(order))
-    try:
-        while waiting:
-            suspects = yield from _run_in_pool(tasks, waiting, shared, workers)
-            for number in suspects:
-                if (yield from _run_in_pool(tasks, [number], shared, 1)):
-                    error = DataError(
-                        "its worker process died",
-                        advice="look for a broken file, or for too little memory: fewer --workers",
-                        place=Place(shard=tasks[number].name),
-                    )
-                    yield Failed(number, error)
-    finally:
-        shared.stop.value = 1
+    while waiting:
+        suspects = yield from _run_in_pool(tasks, waiting, shared, workers)
+        for number in suspects:
+            if (yield from _run_in_pool(tasks, [number], shared, 1)):
+                error = ReaderDiedError(
+                    "its worker process died",
+                    advice="look for a broken file, or for too little memory: fewer --workers",
+                    place=Place(shard=tasks[number].name),
+                )
+                yield Failed(number, error)
 
 
 def _run_in_pool(
@@ -165,6 +189,7 @@ def _run_in_pool(
     flying: dict[Future[Any], int] = {}
     told: dict[int, float] = {}
     broken: list[int] = []
+    others = set(multiprocessing.active_children())
     pool = shared.pool(workers)
     try:
         while (waiting or flying) and not broken:
@@ -190,9 +215,27 @@ def _run_in_pool(
                 if fraction > told.get(number, 0.0):
                     told[number] = fraction
                     yield Progress(number, fraction)
+        pool.shutdown(wait=True, cancel_futures=True)
         return sorted([*broken, *flying.values()]) if broken else []
     except BaseException:
         shared.stop.value = 1
+        pool.shutdown(wait=False, cancel_futures=True)
+        if _stop_all(set(multiprocessing.active_children()) - others):
+            for number in flying.values():
+                task = tasks[number]
+                if task.abandon is not None:
+                    task.abandon(*task.arguments)
         raise
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _stop_all(children: set[BaseProcess]) -> bool:
+    """Wait a while for children to end, then kill them; whether any had to be killed."""
+    until = time.monotonic() + GRACE
+    for child in children:
+        child.join(max(0.0, until - time.monotonic()))
+    late = [child for child in children if child.is_alive()]
+    for child in late:
+        child.kill()
+    for child in late:
+        child.join()
+    return bool(late)

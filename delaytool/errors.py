@@ -65,7 +65,7 @@ class DataError(Exception):
     def at(self, **where: Any) -> DataError:
         """The same error with more of its place known."""
         place = dataclasses.replace(self.place, **where)
-        return DataError(self.found, expected=self.expected, advice=self.advice, place=place)
+        return type(self)(self.found, expected=self.expected, advice=self.advice, place=place)
 
     @property
     def reason(self) -> str:
@@ -78,8 +78,14 @@ class DataError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Exceptions pickle by their positional arguments only; workers send these home.
-        return _rebuild, (self.found, self.expected, self.advice, self.place)
+        return _rebuild, (type(self), self.found, self.expected, self.advice, self.place)
 
 
-def _rebuild(found: str, expected: str, advice: str, place: Place) -> DataError:
-    return DataError(found, expected=expected, advice=advice, place=place)
+def _rebuild(
+    kind: type[DataError], found: str, expected: str, advice: str, place: Place
+) -> DataError:
+    return kind(found, expected=expected, advice=advice, place=place)
+
+
+class ReaderDiedError(DataError):
+    """Whatever read a shard was killed by it, twice; other shards are none the worse for it."""
