@@ -7,24 +7,56 @@ import dataclasses
 import os
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
-from delaytool import __version__
-from delaytool.digest import BatchDigest
+from delaytool import __version__, guard
+from delaytool.detect import describe_columns, find_columns
+from delaytool.digest import BatchDigest, schema_digest
 from delaytool.errors import DataError, Place
-from delaytool.job import ENTRY, Counts, Digests, Job, Record
+from delaytool.job import ASIDE, ENTRY, Counts, Digests, Job, Record, Where, make_job
+from delaytool.recipe import Recipe
 from delaytool.shards import (
     OpenShard,
+    PairedShard,
     Shard,
+    ShardWriter,
     ahead,
-    check_unchanged,
     open_shard,
+    open_source,
+    output_kinds,
     read_record,
     reading,
-    write_shard,
+    writing,
 )
-from delaytool.transform import already_shifted, count_frames, cut, placed, shift, shifted_schema
+from delaytool.tokens import depth_of, split_rows
+from delaytool.transform import (
+    already_shifted,
+    bad_rows,
+    check_there,
+    cut,
+    placed,
+    quarantine_schema,
+    shift_batch,
+    shifted_schema,
+)
+
+Opened = OpenShard | PairedShard
+
+
+@dataclass(frozen=True)
+class Item:
+    """A shard, the shard of its codes if they are in one of their own, and where it goes.
+
+    aside: where its bad rows go; None where the first one is an error
+    """
+
+    shard: Shard
+    codes: Shard | None
+    target: str
+    aside: str | None = None
 
 
 @dataclass(frozen=True)
@@ -36,63 +68,142 @@ class Applied:
     counts: Counts
 
 
-def apply_shard(
-    shard: Shard, target: str, job: Job, overwrite: bool
-) -> Generator[float, None, Applied]:
-    """Shift a shard into a target file.
+def apply_shard(item: Item, job: Job, overwrite: bool) -> Generator[float, None, Applied]:
+    """Shift a shard into its target file.
 
     yields:  the fraction of the rows that are done
     returns: what was done; an output that is there already, from the same source with the same
              job, is left alone
     raises:  DataError for bad data, or an output in the way; nothing is written then
     """
-    with open_shard(shard) as source:
-        with reading(shard.name):
-            schema = check_source(source, job)
-        existing = existing_record(target, source, job, overwrite)
+    name = item.shard.name
+    with open_source(item.shard, item.codes, job.key) as source:
+        with reading(name):
+            schema = check_source(source, job, item.aside is not None)
+        existing = existing_record(item, source, job, overwrite)
         if existing is not None:
             yield 1.0
-            return Applied(shard.name, False, existing.counts)
-        work = _Work(source, job)
+            return Applied(name, False, existing.counts)
+        work = _Work(source, job, schema, item.aside is not None)
         done = 0
-        with contextlib.closing(ahead(work.batches())) as batches:
-            for rows in write_shard(target, schema, batches, job, work.metadata):
-                done += rows
+        with contextlib.ExitStack() as stack:
+            batches = stack.enter_context(contextlib.closing(ahead(work.batches())))
+            output = stack.enter_context(writing(item.target, schema, output_kinds(job)))
+            aside = stack.enter_context(_Aside(item.aside, source, overwrite))
+            for batch, bad in batches:
+                output.write(batch)
+                if bad is not None:
+                    aside.write(bad)
+                done += batch.num_rows + (0 if bad is None else bad.num_rows)
                 yield done / max(source.rows, 1)
-        return Applied(shard.name, True, work.counts())
+            output.metadata = work.metadata()
+            # The output is the commit point: what it leaves out is in its place before it is.
+            aside.commit(output.metadata)
+        return Applied(name, True, work.counts)
 
 
-def check_source(source: OpenShard, job: Job) -> pa.Schema:
-    """The schema of a source's output; raises DataError when the source does not fit the job."""
+class _Aside:
+    """The shard of quarantined rows, which comes into being with the first one."""
+
+    def __init__(self, target: str | None, source: Opened, overwrite: bool) -> None:
+        self.target, self.source, self.overwrite = target, source, overwrite
+        self.stack = contextlib.ExitStack()
+        self.shard: ShardWriter | None = None
+
+    def __enter__(self) -> _Aside:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self.stack.__exit__(*error)
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Add bad rows, with their reasons."""
+        assert self.target is not None, "rows are put aside only where there is a place for them"
+        if self.shard is None:
+            schema = quarantine_schema(self.source.schema)
+            self.shard = self.stack.enter_context(writing(self.target, schema, {}))
+        self.shard.write(batch)
+
+    def commit(self, metadata: dict[bytes, bytes]) -> None:
+        """Give the shard its name; without a bad row, remove what an earlier run put there."""
+        if self.shard is not None:
+            self.shard.metadata = _aside_metadata(metadata)
+            self.stack.close()
+        elif self.target is not None and self.overwrite and _aside_entry(self.target) is not None:
+            os.unlink(self.target)
+
+
+def _aside_metadata(metadata: dict[bytes, bytes]) -> dict[bytes, bytes]:
+    """The footer's entries of a shard of quarantined rows, from those of their shard's output."""
+    rest = {key: value for key, value in metadata.items() if key != ENTRY.encode()}
+    return {**rest, ASIDE.encode(): metadata[ENTRY.encode()]}
+
+
+def _aside_entry(path: str) -> bytes | None:
+    """What a shard of quarantined rows says of itself; None for any other file, or none."""
+    if not os.path.isfile(path):
+        return None
+    try:
+        with open_shard(Shard(path, path)) as opened:
+            return opened.entry_called(ASIDE)
+    except DataError:
+        return None
+
+
+def check_source(source: Opened, job: Job, aside: bool) -> pa.Schema:
+    """The schema of a source's output; raises DataError when the source does not fit the job.
+
+    aside: whether bad rows are put aside, with a column of their own
+    """
     if source.entry is not None:
         raise already_shifted().at(shard=source.shard.name)
+    _ = source.rows
+    if aside:
+        quarantine_schema(source.schema)
     return shifted_schema(source.schema, job)
 
 
-def existing_record(target: str, source: OpenShard, job: Job, overwrite: bool) -> Record | None:
+def existing_record(item: Item, source: Opened, job: Job, overwrite: bool) -> Record | None:
     """The record of an output that can be left as it is; None where one has to be written.
 
     Raises DataError when something else is in the way.
     """
-    if not os.path.lexists(target):
-        return None
-    why = "it is not a shard that delaytool made"
+    record, why = _record_at(item.target, ENTRY, source, job)
+    if item.aside is not None:
+        aside, why_not = _record_at(item.aside, ASIDE, source, job)
+        if why_not and not (overwrite and os.path.isfile(item.aside)):
+            raise _in_the_way(item.aside, why_not, source)
+        if record is not None and record.counts.quarantined and record != aside:
+            record = None
+    elif record is not None and record.counts.quarantined:
+        why = f"{record.counts.quarantined} rows of it are in quarantine"
+        record = None
+    if why and not (overwrite and os.path.isfile(item.target)):
+        raise _in_the_way(item.target, why, source)
+    return record
+
+
+def _record_at(path: str, entry: str, source: Opened, job: Job) -> tuple[Record | None, str]:
+    """The record of a file made from this source with this job, or why there is another file."""
+    if not os.path.lexists(path):
+        return None, ""
     try:
-        with open_shard(Shard(target, target)) as output:
-            record = read_record(output)
-        if record is not None:
-            if record.job != job:
-                why = "it was made with other options"
-            elif (record.source.size, record.source.footer) != source.fingerprint:
-                why = "it was made from another source"
-            else:
-                return record
+        with open_shard(Shard(path, path)) as output:
+            record = read_record(output, entry)
     except DataError as error:
-        why = error.reason
-    if overwrite and os.path.isfile(target):
-        return None
-    raise DataError(
-        f"the output {target} is in the way: {why}",
+        return None, error.reason
+    if record is None:
+        return None, "it is not a shard that delaytool made"
+    if record.job != job:
+        return None, "it was made with other options"
+    if record.sources != source.sources:
+        return None, "it was made from another source"
+    return record, ""
+
+
+def _in_the_way(path: str, why: str, source: Opened) -> DataError:
+    return DataError(
+        f"the output {path} is in the way: {why}",
         expected="no file, or one made from this source with these options",
         advice="choose another output, or replace it with --overwrite",
         place=Place(shard=source.shard.name),
@@ -102,69 +213,158 @@ def existing_record(target: str, source: OpenShard, job: Job, overwrite: bool) -
 class _Work:
     """The shifted batches of a source, and the record of them."""
 
-    def __init__(self, source: OpenShard, job: Job) -> None:
-        self.source, self.job = source, job
+    def __init__(self, source: Opened, job: Job, schema: pa.Schema, aside: bool) -> None:
+        self.source, self.job, self.schema, self.aside = source, job, schema, aside
         self.digest = BatchDigest(source.schema.names)
-        self.rows = self.frames = self.lost = 0
+        self.counts = Counts()
+        self.padded: list[tuple[int, int]] = []
+        self.quarantined: list[tuple[int, int]] = []
 
-    def batches(self) -> Iterator[pa.RecordBatch]:
-        """Shift each batch of the source, counting and digesting on the way."""
+    def batches(self) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch | None]]:
+        """Each batch of the source shifted, and its bad rows; counts and digests on the way."""
         for batch in self.source.batches(self.job, self.job.recipe.steps(0)):
+            rows, good, bad = self.counts.rows_in, batch, None
             try:
-                shifted = shift(batch, self.job)
-                self.digest.update(cut(batch, self.job))
+                try:
+                    shifted = shift_batch(batch, self.job, self.schema)
+                except DataError as error:
+                    if not self.aside or error.place.row is None:
+                        raise
+                    good, bad = self._sift(batch, rows)
+                    shifted = shift_batch(good, self.job, self.schema)
+                self.digest.update(cut(good, self.job))
             except DataError as error:
-                raise placed(error, self.source.shard.name, self.rows, batch, self.job) from None
-            self._count(batch, shifted)
-            yield shifted
+                raise placed(error, self.source.shard.name, rows, batch, self.job) from None
+            self.padded += [
+                (self.counts.rows_out + int(row), int(shifted.padded[row]))
+                for row in np.flatnonzero(shifted.padded)
+            ]
+            self.counts += shifted.counts
+            yield shifted.batch, bad
 
-    def _count(self, batch: pa.RecordBatch, shifted: pa.RecordBatch) -> None:
-        frames, lost = count_frames(shifted, self.job)
-        self.rows += batch.num_rows
-        self.frames += frames
-        self.lost += lost
-
-    def counts(self) -> Counts:
-        """Rows, frames and tokens so far."""
-        return Counts(
-            rows_in=self.rows,
-            rows_out=self.rows,
-            frames=self.frames,
-            tokens=self.frames * len(self.job.recipe.streams),
-            lost=self.lost,
-        )
+    def _sift(self, batch: pa.RecordBatch, rows: int) -> tuple[pa.RecordBatch, pa.RecordBatch]:
+        """The good rows of a batch, and the bad ones with their reasons."""
+        problems = bad_rows(batch, self.job)
+        numbers = sorted(problems)
+        reasons = [str(placed(problems[n], "", rows, batch, self.job)) for n in numbers]
+        for number in numbers:
+            first, count = self.quarantined[-1] if self.quarantined else (0, 0)
+            if count and first + count == rows + number:
+                self.quarantined[-1] = first, count + 1
+            else:
+                self.quarantined.append((rows + number, 1))
+        self.counts += Counts(rows_in=len(numbers), quarantined=len(numbers))
+        good, bad = split_rows(batch, numbers)
+        schema = quarantine_schema(batch.schema)
+        reason = pa.array(reasons, pa.string())
+        return good, pa.RecordBatch.from_arrays([*bad.columns, reason], schema=schema)
 
     def metadata(self) -> dict[bytes, bytes]:
         """The entries of the footer, once every batch has been through."""
-        check_unchanged(self.source)
+        self.source.check_unchanged()
+        sources, extra = self.source.sources, self.source.extra_metadata
         record = Record(
             version=__version__,
             job=self.job,
-            source=self.source.source(),
-            counts=self.counts(),
-            digests=Digests(self.digest.hexdigests(), self.source.schema_digest()),
+            sources=sources,
+            counts=self.counts,
+            digests=Digests(
+                self.digest.hexdigests(),
+                schema_digest([source.schema for source in sources], extra),
+            ),
+            padded=tuple(self.padded),
+            quarantined=tuple(self.quarantined),
         )
-        return {**self.source.extra_metadata, ENTRY.encode(): record.to_json().encode()}
+        return {**extra, ENTRY.encode(): record.to_json().encode()}
 
 
-def plan(pairs: list[tuple[Shard, str]], job: Job, overwrite: bool) -> Job:
-    """Look at every shard before the first one is written.
+# Before the first shard
 
-    pairs:   shards and their target files
-    returns: the job, its key column settled: `id` where there is one and none is given
-    raises:  DataError for a shard that cannot be read or lacks a column, or an output in the way
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be done to every shard, and what there is to say about it before it starts."""
+
+    job: Job
+    columns: list[str]
+    notes: list[str]
+
+
+def plan(items: list[Item], recipe: Recipe, where: Where, overwrite: bool) -> Plan:
+    """Settle where the tokens are, and look at every shard before the first one is written.
+
+    raises: DataError for a shard that cannot be read or does not fit, or an output in the way;
+            RecipeError when recipe and columns do not go together
     """
-    for number, (shard, target) in enumerate(pairs):
-        with open_shard(shard) as source, reading(shard.name):
-            names = source.schema.names
-            if job.key is None and number == 0 and "id" in names:
-                job = dataclasses.replace(job, key="id")
-            elif job.key is not None and job.key not in names:
-                raise DataError(
-                    f"there is no column {job.key}",
-                    expected=f"one of {', '.join(names) or 'no columns at all'}",
-                    advice="name the column of the rows' keys with --key",
-                )
-            check_source(source, job)
-            existing_record(target, source, job, overwrite)
-    return job
+    notes: list[str] = []
+    # Those that cannot even be opened are told by their own tasks, once the others are done.
+    items = [item for item in items if not _is_deadly(item)] or items
+    with open_shard(items[0].shard) as first, reading(items[0].shard.name):
+        if where.key is None and "id" in first.schema.names:
+            where = dataclasses.replace(where, key="id")
+    with open_source(items[0].shard, items[0].codes, where.key) as source:
+        with reading(source.shard.name):
+            if source.entry is not None:
+                raise already_shifted()
+            schema = source.schema
+            columns = find_columns(where, schema, recipe, _rows_of(items, where.key))
+        job = make_job(recipe, where, columns)
+        described = describe_columns(columns, schema)
+        notes += _unshifted_columns(source, job)
+    if items[0].codes is not None and where.key is None:
+        notes.append("no key: rows of text and codes go together by their order alone")
+    for item in items:
+        with (
+            open_source(item.shard, item.codes, where.key) as source,
+            reading(item.shard.name),
+        ):
+            if where.key is not None:
+                check_there(source.schema, where.key, "--key")
+            check_source(source, job, item.aside is not None)
+            existing_record(item, source, job, overwrite)
+    return Plan(job, described, notes)
+
+
+def _is_deadly(item: Item) -> bool:
+    codes = item.codes
+    return guard.is_deadly(item.shard.path) or bool(codes and guard.is_deadly(codes.path))
+
+
+def _rows_of(items: list[Item], key: str | None) -> Iterator[pa.RecordBatch]:
+    """The rows of all shards, as far as somebody asks for them."""
+    for item in items:
+        with open_source(item.shard, item.codes, key) as source, reading(item.shard.name):
+            yield from source.small_batches()
+
+
+def _unshifted_columns(source: Opened, job: Job) -> list[str]:
+    """Notes on columns that look like they belong to the tokens but pass through unshifted."""
+    held = {column.name for column in job.columns} | {job.factors}
+    with reading(source.shard.name):
+        batch = next(source.small_batches(), None)
+        if batch is None or not batch.num_rows:
+            return []
+        steps = _frames_of_first_row(batch, job)
+        return [
+            f"column {name} is as long as the tokens and passes through unshifted"
+            for name, array in zip(batch.schema.names, batch.columns, strict=True)
+            if name not in held and steps > 1 and _length(array) == steps
+        ]
+
+
+def _frames_of_first_row(batch: pa.RecordBatch, job: Job) -> int:
+    """T of a batch's first row, by its first column; 0 where that is null."""
+    column = job.columns[0]
+    value = batch.column(column.name)[0].as_py()
+    if not value:
+        return 0
+    if column.layout == "codebook":
+        return len(value[0] or ())
+    return len(value) // (column.size if column.layout.startswith("flat") else 1)
+
+
+def _length(array: pa.Array) -> int | None:
+    """How long the list in the first row is; None where it is none."""
+    if not depth_of(array.type)[0] or not array[0].is_valid:
+        return None
+    return len(array[0].as_py())

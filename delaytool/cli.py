@@ -9,22 +9,29 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
 from delaytool import __version__
-from delaytool.errors import DataError, Place, RecipeError
+from delaytool.errors import DataError, Place, ReaderDiedError, RecipeError
 
 if TYPE_CHECKING:
+    from delaytool.apply import Item
     from delaytool.engine import Task
+    from delaytool.job import Job, Where
     from delaytool.recipe import Recipe
     from delaytool.shards import Shard
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_is_program = False
+"""Whether this process is the command, to fork and to take signals, and not a library's user."""
 
 WHAT, WHERE, OUT, RUN = (
     "What to do",
@@ -130,6 +137,13 @@ _recipe = _option(
     heading=WHAT,
     help="A recipe as JSON.",
 )
+_key = _option(
+    "--key",
+    metavar="COLUMN",
+    heading=WHERE,
+    help="Column that names a row, in messages and to match paired rows.  "
+    "[default: id, where there is one]",
+)
 _columns = _stacked(
     _option(
         "--text-column",
@@ -142,17 +156,49 @@ _columns = _stacked(
     _option(
         "--audio-column",
         metavar="NAME",
-        default="audio_codes",
-        show_default=True,
+        multiple=True,
         heading=WHERE,
-        help="Codes, codebook-major: [n_q][T].",
+        help="Codes; repeat it to stack several, or 'codes_{q}' for a column per codebook.  "
+        "[default: audio_codes]",
     ),
     _option(
-        "--key",
-        metavar="COLUMN",
+        "--audio-layout",
+        type=click.Choice(["auto", "codebook", "frame", "flat-codebook", "flat-frame"]),
+        metavar="LAYOUT",
+        default="auto",
+        show_default=True,
         heading=WHERE,
-        help="Column that names a row in messages.  [default: id, where there is one]",
+        help="codebook [n_q][T], frame [T][n_q], one list as flat-codebook or flat-frame, or auto: "
+        "from the types and the first row that only one of them fits.",
     ),
+    _option(
+        "--grid-column",
+        metavar="NAME",
+        multiple=True,
+        heading=WHERE,
+        help="Text and codes in one [K][T] column; repeat and slice it to stack: A, then 'B[1:]'.",
+    ),
+)
+_align = _option(
+    "--align",
+    type=click.Choice(["error", "pad", "trim"]),
+    default="error",
+    show_default=True,
+    heading=WHERE,
+    help="Text shorter or longer than the audio: refuse, pad with the recipe's text padding, or "
+    "cut.",
+)
+_factors = _option(
+    "--weight-column",
+    metavar="NAME",
+    heading=WHERE,
+    help="A [T] or [K][T] column of factors on the loss weights, shifted along.",
+)
+_audio_input = _option(
+    "--audio-input",
+    metavar="PATH",
+    heading=WHERE,
+    help="Codes are in shards of their own, matched to INPUT's by relative path.",
 )
 
 
@@ -177,7 +223,8 @@ _what = _stacked(
         type=click.Path(exists=True, dir_okay=False),
         metavar="FILE",
         heading=WHAT,
-        help="Take streams, delays and tokens from a Moshi model's config.json.",
+        help="Take streams, delays and tokens from a model's config.json (Moshi, Dia, MusicGen, "
+        "Higgs).",
     ),
     _recipe,
     _number("--n-q", "Audio streams: the first N of the recipe's.  [default: the recipe's]", 1),
@@ -257,9 +304,16 @@ _what = _stacked(
 def main() -> None:
     """Shift token streams by the delay pattern of Moshi-like models, weigh the loss, prove it.
 
-    apply writes shifted shards, verify proves that they revert to the original ones, inspect shows
-    what is in them.
+    apply writes shifted shards, verify proves that they revert to the original ones, revert does
+    it, inspect shows what is in them.
     """
+
+
+def program() -> None:
+    """Be the command `delaytool`."""
+    global _is_program
+    _is_program = True
+    main(prog_name="delaytool")
 
 
 # apply
@@ -270,20 +324,44 @@ def main() -> None:
     examples=[
         "delaytool apply data/ shifted/",
         "delaytool apply data/ shifted/ --preset moshi-pretrain --initial-step --workers 8",
-        "delaytool apply one.parquet out.parquet --n-q 8 --delays 0,0,1,2,3,4,5,6,7 --card 1024",
+        "delaytool apply text/ shifted/ --audio-input codes/ --key id --align pad",
+        "delaytool apply a/ b/ --preset j-moshi --grid-column A --grid-column 'B[1:]'",
     ],
 )
 @click.argument("input", metavar="INPUT")
 @click.argument("output", metavar="OUTPUT")
 @_what
 @_columns
+@_audio_input
+@_key
+@_align
+@_factors
+@_option(
+    "--output-layout",
+    type=click.Choice(["split", "grid"]),
+    heading=OUT,
+    help="Text and codes in columns of their own, or in one column codes [K][S].  [default: as "
+    "they came]",
+)
 @_option("--no-weights", is_flag=True, heading=OUT, help="Leave the columns of loss weights out.")
+@_option(
+    "--label-columns",
+    is_flag=True,
+    heading=OUT,
+    help="Add columns of labels: the token where its weight is above 0, else -100.",
+)
 @_workers
 @_option(
     "--overwrite",
     is_flag=True,
     heading=RUN,
     help="Replace outputs made otherwise or from another source.",
+)
+@_option(
+    "--quarantine",
+    metavar="DIR",
+    heading=RUN,
+    help="Put bad rows there, with a column reason, and go on.  [default: stop at the first]",
 )
 @_json
 @_quiet
@@ -297,64 +375,105 @@ def apply(input: str, output: str, **options: Any) -> None:
     """
     with _errors(options["debug"]):
         recipe, origin = _choose_recipe(options)
-        from delaytool.apply import plan
+        from delaytool.apply import apply_shard, plan
         from delaytool.engine import Task
-        from delaytool.job import make_job
 
-        try:
-            job = make_job(
-                recipe,
-                text_column=options["text_column"],
-                audio_column=options["audio_column"],
-                weights=not options["no_weights"],
-                key=options["key"],
-            )
-        except RecipeError as error:
-            raise click.UsageError(str(error)) from None
-        pairs = _outputs(input, output)
-        job = plan(pairs, job, options["overwrite"])
+        where = _where(options)
+        items = _items(input, output, options["audio_input"], options["quarantine"])
+        with _usage():
+            planned = plan(items, recipe, where, options["overwrite"])
         _say(_describe(recipe, origin))
-        from delaytool.apply import apply_shard
-
+        for line in planned.columns:
+            _say(f"  column {line}")
+        for note in planned.notes:
+            _say(f"Note: {note}")
         tasks = [
             Task(
-                shard.name,
-                os.path.getsize(shard.path),
+                item.shard.name,
+                os.path.getsize(item.shard.path),
                 apply_shard,
-                (shard, target, job, options["overwrite"]),
+                (item, planned.job, options["overwrite"]),
             )
-            for shard, target in pairs
+            for item in items
         ]
         began = time.monotonic()
         results = _run(tasks, "shifting", options)
     written = sum(result.written for result in results)
+    counts = sum((result.counts for result in results[1:]), results[0].counts)
     summary = {
         "shards": len(results),
         "written": written,
         "unchanged": len(results) - written,
-        "rows": sum(result.counts.rows_out for result in results),
-        "frames": sum(result.counts.frames for result in results),
-        "tokens": sum(result.counts.tokens for result in results),
-        "quarantined": 0,
+        "rows": counts.rows_out,
+        "frames": counts.frames,
+        "tokens": counts.tokens,
+        "quarantined": counts.quarantined,
         "seconds": round(time.monotonic() - began, 3),
     }
+    if counts.padded or counts.trimmed:
+        summary |= {"padded": counts.padded, "trimmed": counts.trimmed}
     if options["as_json"]:
         click.echo(json.dumps(summary))
         return
-    lost = sum(result.counts.lost for result in results)
     click.echo(
         f"{output}: {_count(len(results), 'shard')} "
         f"({written} written, {len(results) - written} unchanged), "
-        f"{_count(summary['rows'], 'row')}, {_count(summary['frames'], 'frame')}, "
-        f"{_count(summary['tokens'], 'token')} in {summary['seconds']:.1f} s"
+        f"{_count(counts.rows_out, 'row')}, {_count(counts.frames, 'frame')}, "
+        f"{_count(counts.tokens, 'token')} in {summary['seconds']:.1f} s"
     )
-    if lost:
-        click.echo(f"truncation cut off {_count(lost, 'token')}")
+    for what, number in (
+        ("truncation cut off", counts.lost),
+        ("alignment added", counts.padded),
+        ("alignment cut off", counts.trimmed),
+    ):
+        if number:
+            click.echo(f"{what} {_count(number, 'token')}")
+    if counts.quarantined:
+        click.echo(f"{options['quarantine']}: {_count(counts.quarantined, 'bad row')}")
+
+
+def _where(options: dict[str, Any]) -> Where:
+    """Where the options say that the tokens are."""
+    from delaytool.job import Where
+
+    if options["grid_column"] and options["audio_column"]:
+        raise click.UsageError(
+            "--grid-column and --audio-column exclude one another: a grid has the codes in it"
+        )
+    if options["grid_column"] and options.get("audio_input"):
+        raise click.UsageError("--grid-column and --audio-input exclude one another")
+    return Where(
+        text=options["text_column"],
+        audio=options["audio_column"] or ("audio_codes",),
+        grid=options["grid_column"],
+        layout=options["audio_layout"],
+        result=options.get("output_layout"),
+        weights=not options.get("no_weights"),
+        labels=bool(options.get("label_columns")),
+        align=options.get("align") or "error",
+        factors=options.get("weight_column"),
+        key=options["key"],
+    )
+
+
+@contextlib.contextmanager
+def _usage() -> Iterator[None]:
+    """Turn what cannot be asked for into a usage error."""
+    try:
+        yield
+    except RecipeError as error:
+        raise click.UsageError(str(error)) from None
 
 
 def _choose_recipe(options: dict[str, Any]) -> tuple[Recipe, str]:
     """The recipe that the options arrive at, and what it came from."""
-    from delaytool.presets import DEFAULT, from_model_config, load_preset, plain_recipe
+    from delaytool.presets import (
+        DEFAULT,
+        from_model_config,
+        load_preset,
+        notes_on_model_config,
+        plain_recipe,
+    )
     from delaytool.recipe import Recipe, adapt
 
     bases = {
@@ -392,7 +511,10 @@ def _choose_recipe(options: dict[str, Any]) -> tuple[Recipe, str]:
             base, origin = load_preset(options["preset"]), f"preset {options['preset']}"
         elif options["model_config"] is not None:
             origin = options["model_config"]
-            base = from_model_config(_read_json(origin))
+            config = _read_json(origin)
+            base = from_model_config(config)
+            for note in notes_on_model_config(config):
+                _say(f"Note: {note}")
         elif options["recipe_file"] is not None:
             origin = options["recipe_file"]
             base = Recipe.from_dict(_read_json(origin))
@@ -452,33 +574,86 @@ def _describe(recipe: Recipe, origin: str) -> str:
     return "\n".join(lines)
 
 
-def _outputs(input: str, output: str) -> list[tuple[Shard, str]]:
-    """Each shard of the input and the file it goes to."""
+def _find(path: str, what: str, outside: Sequence[str] = ()) -> list[Shard]:
     from delaytool.shards import find_shards
+
+    try:
+        return find_shards(path, outside=outside)
+    except FileNotFoundError:
+        raise click.UsageError(f"{what} {path} does not exist") from None
+
+
+def _items(
+    input: str, output: str, audio_input: str | None = None, quarantine: str | None = None
+) -> list[Item]:
+    """Each shard of the input, that of its codes, and the files it goes to."""
+    from delaytool.apply import Item
 
     one_file = output.endswith(".parquet") and not os.path.isdir(output)
     if one_file and not os.path.isfile(input):
         raise click.UsageError(
             f"OUTPUT {output} is one file, so INPUT must be one too, not {input}"
         )
-    if os.path.realpath(input) == os.path.realpath(output):
-        raise click.UsageError(f"INPUT and OUTPUT are the same: {input}")
     if os.path.lexists(output) and not one_file and not os.path.isdir(output):
         raise click.UsageError(
             f"OUTPUT {output} is a file, expected a folder or a name in .parquet"
         )
-    try:
-        shards = find_shards(input, outside=output)
-    except FileNotFoundError:
-        raise click.UsageError(f"INPUT {input} does not exist") from None
-    pairs = [
-        (shard, output if one_file else os.path.join(output, *shard.name.split("/")))
-        for shard in shards
-    ]
-    for shard, target in pairs:
-        if os.path.realpath(shard.path) == os.path.realpath(target):
-            raise click.UsageError(f"INPUT and OUTPUT are the same file: {target}")
-    return pairs
+    folders = {"INPUT": input, "--audio-input": audio_input, "OUTPUT": output}
+    for one, other in (("INPUT", "OUTPUT"), ("--audio-input", "OUTPUT")):
+        path = folders[one]
+        if path is not None and os.path.realpath(path) == os.path.realpath(output):
+            raise click.UsageError(f"{one} and {other} are the same: {path}")
+    outside = [output]
+    if quarantine is not None:
+        _check_quarantine(quarantine, folders)
+        outside.append(quarantine)
+    shards = _find(input, "INPUT", outside)
+    codes: dict[str, Shard] = {}
+    if audio_input is not None:
+        codes = _partners(shards, _find(audio_input, "--audio-input", outside))
+    items = []
+    for shard in shards:
+        parts = shard.name.split("/")
+        target = output if one_file else os.path.join(output, *parts)
+        aside = None if quarantine is None else os.path.join(quarantine, *parts)
+        items.append(Item(shard, codes.get(shard.name), target, aside))
+    for item in items:
+        for source in (item.shard, item.codes):
+            if source and os.path.realpath(source.path) == os.path.realpath(item.target):
+                raise click.UsageError(f"INPUT and OUTPUT are the same file: {item.target}")
+    return items
+
+
+def _check_quarantine(quarantine: str, folders: dict[str, str | None]) -> None:
+    """Its shards have the names of the output's, and are not to be taken for them."""
+    if os.path.lexists(quarantine) and not os.path.isdir(quarantine):
+        raise click.UsageError(f"--quarantine {quarantine} is a file, expected a folder")
+    aside = os.path.realpath(quarantine) + os.sep
+    for name, path in folders.items():
+        there = None if path is None else os.path.realpath(path) + os.sep
+        if there == aside:
+            raise click.UsageError(f"{name} and --quarantine are the same: {quarantine}")
+        if name == "OUTPUT" and there and (aside.startswith(there) or there.startswith(aside)):
+            raise click.UsageError(
+                f"--quarantine {quarantine} and OUTPUT {path} lie within one another"
+            )
+
+
+def _partners(shards: list[Shard], codes: list[Shard]) -> dict[str, Shard]:
+    """The shard of codes of each shard of text, by the latter's name."""
+    if len(shards) == 1 and len(codes) == 1:
+        return {shards[0].name: codes[0]}
+    by_name = {shard.name: shard for shard in codes}
+    names = {shard.name for shard in shards}
+    for name in [*sorted(names - set(by_name)), *sorted(set(by_name) - names)]:
+        missing = "codes" if name in names else "text"
+        raise DataError(
+            f"there is no shard of {missing} of this name",
+            expected="one of text and one of codes for each relative path",
+            advice="bring both folders to the same file names",
+            place=Place(shard=name),
+        )
+    return by_name
 
 
 # verify
@@ -499,6 +674,7 @@ def _outputs(input: str, output: str) -> list[tuple[Shard, str]]:
     heading=WHAT,
     help="Compare with these original shards.  [default: the digests in each shard's footer]",
 )
+@_audio_input
 @_option(
     "--preset",
     metavar="NAME",
@@ -529,10 +705,15 @@ def verify(output: str, **options: Any) -> None:
         from delaytool.verify import Mismatch, verify_shard
 
         recipe = _demanded_recipe(options)
-        pairs, verdicts = _sources(output, options["source"])
+        pairs, verdicts = _sources(output, options["source"], options["audio_input"])
         tasks = [
-            Task(shard.name, os.path.getsize(shard.path), verify_shard, (shard, source, recipe))
-            for shard, source in pairs
+            Task(
+                shard.name,
+                os.path.getsize(shard.path),
+                verify_shard,
+                (shard, source, codes, recipe),
+            )
+            for shard, source, codes in pairs
         ]
         results = _run(tasks, "verifying", options)
     mismatches: list[Mismatch] = verdicts
@@ -596,25 +777,25 @@ def _demanded_recipe(options: dict[str, Any]) -> Recipe | None:
         raise click.UsageError(str(error)) from None
 
 
-def _sources(output: str, source: str | None) -> tuple[list[tuple[Shard, Shard | None]], list[Any]]:
-    """Each shard of the output with its original, and what is missing or too many."""
-    from delaytool.shards import find_shards
+def _sources(
+    output: str, source: str | None, audio_input: str | None
+) -> tuple[list[tuple[Shard, Shard | None, Shard | None]], list[Any]]:
+    """Each shard of the output with its originals, and what is missing or too many."""
     from delaytool.verify import Mismatch
 
-    try:
-        shards = find_shards(output)
-    except FileNotFoundError:
-        raise click.UsageError(f"OUTPUT {output} does not exist") from None
+    shards = _find(output, "OUTPUT")
     if source is None:
-        return [(shard, None) for shard in shards], []
+        if audio_input is not None:
+            raise click.UsageError("--audio-input goes with --source")
+        return [(shard, None, None) for shard in shards], []
     if os.path.realpath(source) == os.path.realpath(output):
         raise click.UsageError(f"OUTPUT and --source are the same: {output}")
-    try:
-        originals = find_shards(source, outside=output)
-    except FileNotFoundError:
-        raise click.UsageError(f"--source {source} does not exist") from None
+    originals = _find(source, "--source", [output])
+    codes: dict[str, Shard] = {}
+    if audio_input is not None:
+        codes = _partners(originals, _find(audio_input, "--audio-input", [output]))
     if os.path.isfile(output) and len(originals) == 1:
-        return [(shards[0], originals[0])], []
+        return [(shards[0], originals[0], codes.get(originals[0].name))], []
     by_name = {shard.name: shard for shard in originals}
     ours = {shard.name for shard in shards}
     verdicts = [
@@ -627,7 +808,127 @@ def _sources(output: str, source: str | None) -> tuple[list[tuple[Shard, Shard |
         for name in sorted(ours)
         if name not in by_name
     ]
-    return [(s, by_name[s.name]) for s in shards if s.name in by_name], verdicts
+    return [(s, by_name[s.name], codes.get(s.name)) for s in shards if s.name in by_name], verdicts
+
+
+# revert
+
+
+@main.command(
+    cls=_Command,
+    examples=[
+        "delaytool revert shifted/ restored/",
+        "delaytool revert shifted/ text/ --audio-output codes/",
+        "delaytool revert generated.parquet codes.parquet --preset musicgen --grid-column codes",
+    ],
+)
+@click.argument("output", metavar="OUTPUT")
+@click.argument("restored", metavar="RESTORED")
+@_option(
+    "--preset",
+    metavar="NAME",
+    heading=WHAT,
+    help="Recipe of grids without an entry, such as a model generated.",
+)
+@_option(
+    "--recipe",
+    "recipe_file",
+    type=click.Path(exists=True, dir_okay=False),
+    metavar="FILE",
+    heading=WHAT,
+    help="The same, as JSON.",
+)
+@_option(
+    "--allow-lossy",
+    is_flag=True,
+    heading=WHAT,
+    help="Write what is left of shards that lost tokens; what is missing is null.",
+)
+@_columns
+@_key
+@_option(
+    "--audio-output",
+    metavar="DIR",
+    heading=OUT,
+    help="Codes that came in shards of their own go here.",
+)
+@_workers
+@_option("--overwrite", is_flag=True, heading=RUN, help="Replace files that are there.")
+@_json
+@_quiet
+@_debug
+def revert(output: str, restored: str, **options: Any) -> None:
+    """Write the shards back that apply read, to RESTORED.
+
+    The columns, types, layout, rows and metadata are the original ones, and are checked against the
+    digests in each shard's footer. What truncation or alignment cut off cannot come back: then
+    nothing is written, unless --allow-lossy says so. The column options are for grids without an
+    entry.
+    """
+    with _errors(options["debug"]):
+        from delaytool.engine import Task
+        from delaytool.revert import revert_shard
+
+        recipe = _demanded_recipe(options)
+        items = _items(output, restored)
+        job = None
+        if recipe is not None:
+            job = _generated_job(items, recipe, options)
+        audio = options["audio_output"]
+        tasks = [
+            Task(
+                item.shard.name,
+                os.path.getsize(item.shard.path),
+                revert_shard,
+                (
+                    item.shard,
+                    item.target,
+                    None if audio is None else _beside(item, restored, audio),
+                    job,
+                    options["allow_lossy"],
+                    options["overwrite"],
+                ),
+            )
+            for item in items
+        ]
+        began = time.monotonic()
+        results = _run(tasks, "reverting", options)
+    rows = sum(result.rows for result in results)
+    counts = sum((result.counts for result in results[1:]), results[0].counts)
+    seconds = round(time.monotonic() - began, 3)
+    if options["as_json"]:
+        summary = {"shards": len(results), "rows": rows, "seconds": seconds}
+        summary |= {"missing": counts.lost + counts.trimmed, "quarantined": counts.quarantined}
+        click.echo(json.dumps(summary))
+        return
+    click.echo(
+        f"{restored}: {_count(len(results), 'shard')}, {_count(rows, 'row')} as they were "
+        f"in {seconds:.1f} s"
+    )
+    if counts.lost + counts.trimmed:
+        click.echo(f"but {_count(counts.lost + counts.trimmed, 'token')} that had been cut off")
+    if counts.quarantined:
+        click.echo(f"but {_count(counts.quarantined, 'row')} that had been put into quarantine")
+
+
+def _beside(item: Item, restored: str, audio: str) -> str:
+    """Where the codes of a reverted shard go."""
+    if item.target == restored:
+        return audio
+    return os.path.join(audio, os.path.relpath(item.target, restored))
+
+
+def _generated_job(items: list[Item], recipe: Recipe, options: dict[str, Any]) -> Job:
+    """The job of grids without an entry."""
+    from delaytool.detect import find_columns
+    from delaytool.job import Job, Output
+    from delaytool.shards import open_shard, reading
+
+    where = _where({**options, "no_weights": True})
+    with _usage(), open_shard(items[0].shard) as first, reading(items[0].shard.name):
+        columns = find_columns(where, first.schema, recipe, first.small_batches())
+        outputs = tuple(Output(c.name, c.first, c.count, c.layout) for c in columns)
+        return Job(recipe, columns, outputs)
 
 
 # inspect
@@ -682,31 +983,16 @@ class _Steps(click.ParamType):  # type: ignore[type-arg]
     heading=WHAT,
     help="Print kind and number of the frame, from 1, instead of ids; S for a filled cell.",
 )
-@_option(
-    "--text-column",
-    metavar="NAME",
-    heading=WHERE,
-    help="An original shard's text.  [default: text_tokens]",
-)
-@_option(
-    "--audio-column",
-    metavar="NAME",
-    heading=WHERE,
-    help="An original shard's codes, [n_q][T].  [default: audio_codes]",
-)
-@_option(
-    "--key",
-    metavar="COLUMN",
-    heading=WHERE,
-    help="Column of the rows' keys.  [default: id, where there is one]",
-)
+@_columns
+@_key
 @_option("--json", "as_json", is_flag=True, heading=OUT, help="Print the row as JSON.")
 @_debug
 def inspect(shard: str, **options: Any) -> None:
     """Print one row of a shifted or an original SHARD as a grid.
 
     Streams are rows and time runs to the right. Cells that hold no token of their stream are dim,
-    and stand in [brackets]; with --labels they are S.
+    and stand in [brackets]; with --labels they are S. The column options are for an original shard;
+    a shifted one says itself where its tokens are.
     """
     if options["row"] is not None and options["row_key"] is not None:
         raise click.UsageError("--row and --id exclude one another; give one of them")
@@ -718,11 +1004,9 @@ def inspect(shard: str, **options: Any) -> None:
             raise click.UsageError(f"SHARD {shard} is not a file")
         grid = read_grid(
             Shard(os.path.basename(shard), shard),
+            _where(options),
             row=options["row"] or 0,
             key=options["row_key"],
-            text_column=options["text_column"],
-            audio_column=options["audio_column"],
-            key_column=options["key"],
         )
         steps = len(grid.codes[0])
         first, last = options["steps"] or (0, None)
@@ -786,6 +1070,7 @@ def _run(tasks: list[Task], what: str, options: dict[str, Any]) -> list[Any]:
     from delaytool.engine import Done, Failed, run
 
     results: dict[int, Any] = {}
+    died: list[ReaderDiedError] = []
     told = [0.0] * len(tasks)
     total = sum(task.size for task in tasks)
     bar = tqdm(
@@ -801,7 +1086,10 @@ def _run(tasks: list[Task], what: str, options: dict[str, Any]) -> list[Any]:
     with bar, contextlib.closing(run(tasks, options["workers"])) as events:
         for event in events:
             if isinstance(event, Failed):
-                raise event.error
+                if not isinstance(event.error, ReaderDiedError):
+                    raise event.error
+                died.append(event.error)
+                continue
             fraction = 1.0 if isinstance(event, Done) else event.fraction
             number = event.number
             if isinstance(event, Done):
@@ -809,6 +1097,10 @@ def _run(tasks: list[Task], what: str, options: dict[str, Any]) -> list[Any]:
                 bar.set_postfix_str(f"shards {len(results)}/{len(tasks)}", refresh=False)
             bar.update(round((fraction - told[number]) * tasks[number].size))
             told[number] = fraction
+    for error in died[1:]:
+        _say(f"Error: {error}")
+    if died:
+        raise died[0]
     return [results[number] for number in range(len(tasks))]
 
 
@@ -824,12 +1116,20 @@ def _count(number: int, noun: str) -> str:
 @contextlib.contextmanager
 def _errors(debug: bool) -> Iterator[None]:
     """Turn what goes wrong into a line that says where, a line on what to do, and a status."""
+    if _is_program:
+        from delaytool import guard
+
+        guard.enter()
+        for number in _SIGNALS:
+            signal.signal(number, _stop)
     try:
         yield
     except (click.ClickException, click.exceptions.Exit):
         raise
-    except KeyboardInterrupt:
-        _fail("interrupted", "run the same command again to go on", 130)
+    except (KeyboardInterrupt, _Stopped) as stop:
+        status = 128 + (stop.number if isinstance(stop, _Stopped) else signal.SIGINT)
+        how = "interrupted" if status == 128 + signal.SIGINT else "told to stop"
+        _fail(how, "run the same command again to go on", status)
     except DataError as error:
         if debug:
             raise
@@ -840,6 +1140,21 @@ def _errors(debug: bool) -> Iterator[None]:
         text = str(error).strip().splitlines()
         what = f"{type(error).__name__}: {text[0] if text else ''}"
         _fail(what, "run again with --debug for the whole story", 1)
+
+
+class _Stopped(BaseException):
+    """A signal told the command to stop."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+def _stop(number: int, frame: Any) -> NoReturn:
+    for each in _SIGNALS:
+        # What has begun to clean up is not to be stopped in the middle of it.
+        signal.signal(each, signal.SIG_IGN)
+    raise _Stopped(number)
 
 
 def _fail(what: str, advice: str, status: int) -> NoReturn:

@@ -18,12 +18,13 @@ import errno
 import fcntl
 import glob
 import hashlib
+import json
 import os
 import queue
 import re
 import secrets
 import threading
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -33,8 +34,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from delaytool.digest import schema_digest
-from delaytool.errors import DataError, Place
+from delaytool import guard
+from delaytool.errors import DataError, Place, ReaderDiedError
 from delaytool.job import ENTRY, Job, Record, Source
 
 READ_ROWS = 64
@@ -58,10 +59,10 @@ class Shard:
 # Finding
 
 
-def find_shards(path: str, *, outside: str | None = None) -> list[Shard]:
+def find_shards(path: str, *, outside: Sequence[str] = ()) -> list[Shard]:
     """The shards of a file, a folder (every *.parquet in it, at any depth) or a glob, by name.
 
-    outside: a folder to leave out, the output's when it lies within the input's
+    outside: folders to leave out, such as the output's when it lies within the input's
     raises:  FileNotFoundError when there is no such file or folder, DataError when there are no
              shards in it
     """
@@ -77,11 +78,11 @@ def find_shards(path: str, *, outside: str | None = None) -> list[Shard]:
             files.extend(_walk(folder))
     else:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
-    skipped = None if outside is None else os.path.realpath(outside) + os.sep
+    skipped = tuple(os.path.realpath(folder) + os.sep for folder in outside)
     shards = {
         Path(os.path.relpath(file, root)).as_posix(): file
         for file in files
-        if skipped is None or not os.path.realpath(file).startswith(skipped)
+        if not os.path.realpath(file).startswith(skipped)
     }
     if not shards:
         raise DataError(
@@ -134,8 +135,11 @@ class OpenShard:
     @property
     def entry(self) -> bytes | None:
         """The delaytool entry of its footer, unparsed."""
-        metadata = self.file.metadata.metadata or {}
-        entry = metadata.get(ENTRY.encode())
+        return self.entry_called(ENTRY)
+
+    def entry_called(self, name: str) -> bytes | None:
+        """An entry of its footer's key-value metadata."""
+        entry = (self.file.metadata.metadata or {}).get(name.encode())
         return entry if isinstance(entry, bytes) else None
 
     @property
@@ -144,14 +148,23 @@ class OpenShard:
         known = {ENTRY.encode(), b"ARROW:schema", *(self.schema.metadata or {})}
         return {k: v for k, v in (self.file.metadata.metadata or {}).items() if k not in known}
 
-    def schema_digest(self) -> str:
-        """The digest of its Arrow schema and of the footer's other entries."""
-        return schema_digest(encode_schema(self.schema), self.extra_metadata)
-
-    def source(self) -> Source:
+    @property
+    def sources(self) -> tuple[Source, ...]:
         """What a record says of this shard as a source."""
         size, footer = self.fingerprint
-        return Source(size, footer, encode_schema(self.schema))
+        return (Source(size, footer, encode_schema(self.schema)),)
+
+    def check_unchanged(self) -> None:
+        """Raise DataError when the shard is no longer the file that was opened."""
+        with reading(self.shard.name):
+            now = footer_fingerprint(self.shard.path)
+        if now != self.fingerprint:
+            raise DataError(
+                "the file changed while it was read",
+                expected="the same size and footer as before",
+                advice="run again when nothing writes to it",
+                place=Place(shard=self.shard.name),
+            )
 
     def batches(self, job: Job, added: int = 0) -> Iterator[pa.RecordBatch]:
         """Its rows in batches whose borders follow from the rows alone.
@@ -160,9 +173,10 @@ class OpenShard:
         Raises DataError when the file cannot be read on.
         """
         with reading(self.shard.name):
-            yield from _bounded(self._small_batches(), self.schema, job, added)
+            yield from _bounded(self.small_batches(), self.schema, job, added)
 
-    def _small_batches(self) -> Iterator[pa.RecordBatch]:
+    def small_batches(self) -> Iterator[pa.RecordBatch]:
+        """Its rows a few at a time."""
         yield from self.file.iter_batches(batch_size=self._read_rows(), use_threads=False)
 
     def _read_rows(self) -> int:
@@ -181,6 +195,155 @@ class OpenShard:
         return int(max(1, min(READ_ROWS, MAX_BYTES / 4 / longest)))
 
 
+@dataclass(frozen=True)
+class PairedShard:
+    """A shard of text and one of codes, open for reading as if they were one.
+
+    Rows go together by their order; the key, where both have it, must agree. The columns are the
+    text's, then those of the codes without the key.
+    """
+
+    text: OpenShard
+    codes: OpenShard
+    key: str | None
+
+    @property
+    def shard(self) -> Shard:
+        """The shard of text, whose name stands for both."""
+        return self.text.shard
+
+    @property
+    def rows(self) -> int:
+        """How many rows the footers say they have; raises DataError when they do not agree."""
+        if self.text.rows != self.codes.rows:
+            raise DataError(
+                f"{self.text.rows} rows of text and {self.codes.rows} of codes",
+                expected="as many of each",
+                advice="pair the shards anew",
+                place=Place(shard=self.shard.name),
+            )
+        return self.text.rows
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns of both; raises DataError when both have one besides the key."""
+        return paired_schema(self.text.schema, self.codes.schema, self.key)
+
+    @property
+    def entry(self) -> bytes | None:
+        """A delaytool entry of either footer."""
+        return self.text.entry or self.codes.entry
+
+    @property
+    def extra_metadata(self) -> dict[bytes, bytes]:
+        """Key-value entries of the footers that the Arrow schemas do not hold."""
+        return {**self.codes.extra_metadata, **self.text.extra_metadata}
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """What a record says of the two shards."""
+        return self.text.sources + self.codes.sources
+
+    def check_unchanged(self) -> None:
+        """Raise DataError when one of the shards is no longer the file that was opened."""
+        self.text.check_unchanged()
+        self.codes.check_unchanged()
+
+    def batches(self, job: Job, added: int = 0) -> Iterator[pa.RecordBatch]:
+        """The rows of both in batches whose borders follow from the rows alone."""
+        with reading(self.shard.name):
+            yield from _bounded(self.small_batches(), self.schema, job, added)
+
+    def small_batches(self) -> Iterator[pa.RecordBatch]:
+        """The rows of both, a few at a time; raises DataError for the first key that differs."""
+        schema, expected, row = self.schema, self.rows, 0
+        codes = Rows(self._batches_of_codes())
+        own = set(self.text.schema.names)
+        for text in self.text.small_batches():
+            other = codes.take(text.num_rows)
+            if other is None or other.num_rows != text.num_rows:
+                raise DataError(f"the codes end at row {row}", expected=f"{expected} rows")
+            self._check_keys(text, other, row)
+            both = [(text if name in own else other).column(name) for name in schema.names]
+            yield pa.RecordBatch.from_arrays(both, schema=schema)
+            row += text.num_rows
+
+    def _batches_of_codes(self) -> Iterator[pa.RecordBatch]:
+        with reading(f"the codes of {self.shard.name}"):
+            yield from self.codes.small_batches()
+
+    def _check_keys(self, text: pa.RecordBatch, codes: pa.RecordBatch, row: int) -> None:
+        if self.key not in text.schema.names or self.key not in codes.schema.names:
+            return
+        ours, theirs = text.column(self.key), codes.column(self.key)
+        if ours.equals(theirs):
+            return
+        for i, (one, other) in enumerate(zip(ours.to_pylist(), theirs.to_pylist(), strict=True)):
+            if one != other:
+                raise DataError(
+                    f"the codes' {self.key} is {other!r}",
+                    expected=f"{one!r}, as in the shard of text",
+                    advice="bring the rows of both into the same order",
+                    place=Place(row=row + i, key=f"{self.key} {one!r}"),
+                )
+
+
+def paired_schema(text: pa.Schema, codes: pa.Schema, key: str | None) -> pa.Schema:
+    """The columns of a shard of text and one of codes; raises DataError when names collide."""
+    own = [field for field in codes if field.name != key or key not in text.names]
+    for field in own:
+        if field.name in text.names:
+            raise DataError(
+                f"both the text's and the codes' shard have a column {field.name}",
+                expected="no name in both but the key's",
+                advice="drop or rename one, or name the --key",
+            )
+    metadata = {k: v for k, v in (text.metadata or {}).items() if k != b"pandas"}
+    _join_features(metadata, codes.metadata or {}, [field.name for field in own])
+    return pa.schema([*text, *own], metadata=metadata or None)
+
+
+def _join_features(
+    metadata: dict[bytes, bytes], codes: dict[bytes, bytes], names: list[str]
+) -> None:
+    """Describe the codes' columns too where Hugging Face describes both shards; else neither."""
+    described = metadata.pop(b"huggingface", None)
+    try:
+        ours, theirs = json.loads(described or b""), json.loads(codes.get(b"huggingface", b""))
+        features = theirs["info"]["features"]
+        ours["info"]["features"].update({name: features[name] for name in names})
+        metadata[b"huggingface"] = json.dumps(ours).encode()
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return
+
+
+class Rows:
+    """Takes rows off a stream of batches, any number at a time."""
+
+    def __init__(self, batches: Iterator[pa.RecordBatch]) -> None:
+        self.batches = batches
+        self.rest: pa.RecordBatch | None = None
+
+    def take(self, count: int) -> pa.RecordBatch | None:
+        """The next rows, fewer when the stream ends; None when it has ended."""
+        taken: list[pa.RecordBatch] = []
+        while count:
+            if self.rest is None or not self.rest.num_rows:
+                self.rest = next(self.batches, None)
+                if self.rest is None:
+                    break
+            part = self.rest.slice(0, count)
+            self.rest = self.rest.slice(part.num_rows)
+            taken.append(part)
+            count -= part.num_rows
+        return _joined(taken, taken[0].schema) if taken else None
+
+    def count_rest(self) -> int:
+        """How many rows are left; they are read."""
+        rest = 0 if self.rest is None else int(self.rest.num_rows)
+        return rest + sum(int(batch.num_rows) for batch in self.batches)
+
+
 def encode_schema(schema: pa.Schema) -> str:
     """A schema as base64 of its IPC message."""
     return base64.b64encode(schema.serialize()).decode()
@@ -192,6 +355,16 @@ def decode_schema(text: str) -> pa.Schema:
         return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(text, validate=True)))
     except (ValueError, OSError, pa.ArrowException) as error:
         raise DataError(f"the source schema in its record cannot be read: {error}") from None
+
+
+def source_schema(record: Record) -> pa.Schema:
+    """The schema of the rows that a shard was made from, of both its sources if it has two."""
+    schemas = [decode_schema(source.schema) for source in record.sources]
+    if len(schemas) not in (1, 2):
+        raise DataError(f"its record names {len(schemas)} sources", expected="one or two")
+    if len(schemas) == 1:
+        return schemas[0]
+    return paired_schema(schemas[0], schemas[1], record.job.key)
 
 
 @contextlib.contextmanager
@@ -235,9 +408,33 @@ def footer_fingerprint(path: str) -> tuple[int, str]:
 
 
 @contextlib.contextmanager
-def open_shard(shard: Shard) -> Iterator[OpenShard]:
+def open_source(
+    shard: Shard, codes: Shard | None, key: str | None
+) -> Iterator[OpenShard | PairedShard]:
+    """Open a shard, or one of text and one of codes that belong together.
+
+    key: the column that names a row
+    """
+    with open_shard(shard) as text:
+        if codes is None:
+            yield text
+            return
+        with open_shard(codes, "the codes of ") as other:
+            yield PairedShard(text, other, key)
+
+
+@contextlib.contextmanager
+def open_shard(shard: Shard, what: str = "") -> Iterator[OpenShard]:
     """Open a shard for reading; raises DataError when it is no Parquet file."""
-    with reading(shard.name):
+    if guard.is_deadly(shard.path):
+        raise ReaderDiedError(
+            "reading it killed the process, twice",
+            expected="a complete Parquet file",
+            advice="restore the file, or leave it out",
+            place=Place(shard=what + shard.name),
+        )
+    guard.note(shard.path)
+    with reading(what + shard.name):
         fingerprint = footer_fingerprint(shard.path)
         file = pq.ParquetFile(shard.path, pre_buffer=False, buffer_size=1 << 20)
         schema = file.schema_arrow
@@ -245,25 +442,13 @@ def open_shard(shard: Shard) -> Iterator[OpenShard]:
         yield OpenShard(shard, file, schema, fingerprint)
 
 
-def check_unchanged(source: OpenShard) -> None:
-    """Raise DataError when a shard is no longer the file that was opened."""
-    with reading(source.shard.name):
-        now = footer_fingerprint(source.shard.path)
-    if now != source.fingerprint:
-        raise DataError(
-            "the file changed while it was read",
-            expected="the same size and footer as before",
-            advice="run again when nothing writes to it",
-            place=Place(shard=source.shard.name),
-        )
-
-
-def read_record(opened: OpenShard) -> Record | None:
+def read_record(opened: OpenShard, entry: str = ENTRY) -> Record | None:
     """The record of a shard, None where there is none; raises DataError for one that cannot be."""
-    if opened.entry is None:
+    text = opened.entry_called(entry)
+    if text is None:
         return None
     with reading(opened.shard.name):
-        return Record.from_json(opened.entry)
+        return Record.from_json(text)
 
 
 def ahead(items: Iterator[T]) -> Generator[T, None, None]:
@@ -348,7 +533,7 @@ def _row_sizes(batch: pa.RecordBatch, job: Job, added: int) -> tuple[Any, Any]:
         column_sizes = np.broadcast_to(cell_sizes(array), (batch.num_rows,))
         if name in token_columns:
             width = max(1, _leaf_width(array.type))
-            new = added * token_columns[name].count
+            new = added * token_columns[name].size
             cells += column_sizes // width + new
             sizes += new * width
         sizes += column_sizes
@@ -356,6 +541,8 @@ def _row_sizes(batch: pa.RecordBatch, job: Job, added: int) -> tuple[Any, Any]:
 
 
 def _leaf_width(kind: pa.DataType) -> int:
+    if isinstance(kind, pa.BaseExtensionType):
+        kind = kind.storage_type
     while hasattr(kind, "value_type"):
         kind = kind.value_type
     try:
@@ -449,65 +636,88 @@ def as_stored(field: pa.Field) -> pa.Field:
     )
 
 
-def write_shard(
-    target: str,
-    schema: pa.Schema,
-    batches: Iterator[pa.RecordBatch],
-    job: Job,
-    finish: Callable[[], dict[bytes, bytes]],
-) -> Iterator[int]:
-    """Write batches to a shard that appears under its name only when it is complete.
+class ShardWriter:
+    """Batches on their way into a file that does not have its name yet.
 
-    finish: called after the last batch; gives key-value metadata for the footer
-    yields: the number of rows of each batch, once it is written
+    metadata: key-value entries for the footer, to be set before the file is complete
+    """
+
+    def __init__(self, part: str, schema: pa.Schema, kinds: Mapping[str, str]) -> None:
+        self._writer = _writer(part, schema, kinds)
+        self.metadata: dict[bytes, bytes] = {}
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Add the rows of a batch, if there are any."""
+        if not batch.num_rows:
+            return
+        self._writer.write_batch(batch, row_group_size=batch.num_rows)
+
+    def finish(self) -> None:
+        """Write the footer."""
+        self._writer.add_key_value_metadata(self.metadata)
+        self._writer.close()
+
+    def abandon(self) -> None:
+        """Let go of the file, which nobody will see."""
+        with contextlib.suppress(Exception):
+            self._writer.close()
+
+
+@contextlib.contextmanager
+def writing(target: str, schema: pa.Schema, kinds: Mapping[str, str]) -> Iterator[ShardWriter]:
+    """Write a shard that appears under its name when the block ends well, and else not at all.
+
+    kinds:  the columns that hold "tokens" or weights that come in "runs"; `_writer` says what for
     raises: DataError when it cannot be written; nothing is left behind then
     """
     with _committed(target) as part:
-        writer = _writer(part, schema, job)
+        writer = ShardWriter(part, schema, kinds)
         try:
-            for batch in batches:
-                writer.write_batch(batch, row_group_size=max(batch.num_rows, 1))
-                yield batch.num_rows
-            writer.add_key_value_metadata(finish())
-            writer.close()
+            yield writer
+            writer.finish()
         except BaseException:
             # Closing would make a readable file of half the rows; the folder forgets it first.
             with contextlib.suppress(OSError):
                 os.unlink(part)
-            with contextlib.suppress(Exception):
-                writer.close()
+            writer.abandon()
             raise
 
 
-def _writer(part: str, schema: pa.Schema, job: Job) -> pq.ParquetWriter:
+def output_kinds(job: Job) -> dict[str, str]:
+    """Which columns of an output hold tokens, and which weights that come in runs."""
+    kinds: dict[str, str] = {}
+    for output in job.outputs:
+        kinds[output.name] = "tokens"
+        if output.labels:
+            kinds[output.labels] = "tokens"
+        varied = any(stream.token_weights for stream in output.streams(job.recipe))
+        if output.weights and not varied and not job.factors:
+            kinds[output.weights] = "runs"
+    return kinds
+
+
+def _writer(part: str, schema: pa.Schema, kinds: Mapping[str, str]) -> pq.ParquetWriter:
     """A writer that suits the columns: measured in tests/benchmarks.
 
     Tokens: bytes split by place and zstd, since a dictionary of codes costs more time and space.
-    Weights: plain zstd where they are runs, a dictionary where they differ from token to token.
-    Neither has statistics that anyone could use.
+    Runs: plain and zstd. Neither has statistics that anyone could use. All others, weights that
+    differ from token to token among them: a dictionary and zstd.
     """
-    tokens = {column.name for column in job.columns}
-    weights = {column.weights: column for column in job.columns if column.weights}
     others: list[str] = []
-    dictionary: list[str] = []
     encoding: dict[str, str] = {}
     for field in schema:
         leaves = _leaf_paths(field)
-        column = weights.get(field.name)
-        if field.name in tokens:
-            encoding.update(dict.fromkeys(leaves, "BYTE_STREAM_SPLIT"))
-        elif column is None:
+        kind = kinds.get(field.name)
+        if kind is None:
             others += leaves
-            dictionary += leaves
-        elif any(stream.token_weights for stream in column.streams(job.recipe)):
-            dictionary += leaves
         else:
-            encoding.update(dict.fromkeys(leaves, "PLAIN"))
+            how = {"tokens": "BYTE_STREAM_SPLIT", "runs": "PLAIN"}[kind]
+            encoding.update(dict.fromkeys(leaves, how))
     return pq.ParquetWriter(
         part,
         schema,
         compression="zstd",
-        use_dictionary=dictionary,
+        use_dictionary=others,
         write_statistics=others,
         column_encoding=encoding,
     )

@@ -8,6 +8,7 @@ cell, each weight, each length and the counts must be what the recipe says.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
@@ -18,22 +19,45 @@ import pyarrow as pa
 
 from delaytool.digest import BatchDigest, first_difference, schema_digest
 from delaytool.errors import DataError, Place
-from delaytool.job import Column, Counts, Record
-from delaytool.pattern import Segments, wrong_tokens
+from delaytool.job import Column, Counts, Job, Output, Record
+from delaytool.pattern import Array, Filled, Index, Segments, undelay_flat, wrong_tokens
 from delaytool.recipe import Recipe
 from delaytool.shards import (
     OpenShard,
+    PairedShard,
+    Rows,
     Shard,
     ahead,
     as_stored,
-    decode_schema,
     open_shard,
+    open_source,
     read_record,
     reading,
+    source_schema,
 )
-from delaytool.tokens import TokenBatch, place_of, read_weights
-from delaytool.transform import cut, key_of, placed, read_shifted, shifted_schema, unshift
-from delaytool.weights import loss_weights_flat
+from delaytool.tokens import (
+    TokenBatch,
+    place_of,
+    read_factors,
+    read_values,
+    segments_of_column,
+    split_rows,
+    streams_first,
+)
+from delaytool.transform import (
+    Padded,
+    Quarantined,
+    bad_rows,
+    count,
+    cut,
+    key_of,
+    placed,
+    read_shifted,
+    shifted_schema,
+    unshift,
+    weights_of,
+)
+from delaytool.weights import labels_flat
 
 MAX_MISMATCHES = 20
 """Mismatches of one shard that are kept; more are counted only."""
@@ -95,11 +119,12 @@ def _plain(value: Any) -> Any:
 
 
 def verify_shard(
-    shard: Shard, source: Shard | None, recipe: Recipe | None
+    shard: Shard, source: Shard | None, codes: Shard | None, recipe: Recipe | None
 ) -> Generator[float, None, Verified]:
     """Verify a shard.
 
     source:  the original shard, if it is at hand
+    codes:   the original shard of codes, where they were in one of their own
     recipe:  what the shard must have been made with, if that is demanded
     yields:  the fraction of the rows that are done
     returns: what was found; a shard that cannot be read is a mismatch too, so nothing is raised
@@ -110,12 +135,17 @@ def verify_shard(
         with contextlib.ExitStack() as stack:
             stack.enter_context(reading(shard.name))
             output = stack.enter_context(open_shard(shard))
-            original = None if source is None else stack.enter_context(open_shard(source))
             record = read_record(output)
             if record is None:
                 verified.add("record", "a delaytool entry in the footer", "none")
-            else:
-                yield from _Check(output, original, record, verified).run(recipe)
+                return verified
+            original = None
+            if source is not None:
+                original = stack.enter_context(open_source(source, codes, record.job.key))
+                if len(original.sources) != len(record.sources):
+                    verified.add("sources", len(record.sources), len(original.sources))
+                    return verified
+            yield from _Check(output, original, record, verified).run(recipe)
     except DataError as error:
         verified.add("reading", error.expected or "a good shard", error.found, error.place)
     return verified
@@ -125,12 +155,18 @@ class _Check:
     """The comparison of one shard with its record, and with its source."""
 
     def __init__(
-        self, output: OpenShard, original: OpenShard | None, record: Record, verified: Verified
+        self,
+        output: OpenShard,
+        original: OpenShard | PairedShard | None,
+        record: Record,
+        verified: Verified,
     ) -> None:
         self.output, self.original = output, original
         self.record, self.job, self.verified = record, record.job, verified
-        self.schema = decode_schema(record.source.schema)
-        self.frames = 0
+        self.schema = source_schema(record)
+        self.padded = Padded(record)
+        self.aside = Quarantined(record)
+        self.counts = Counts()
 
     def run(self, recipe: Recipe | None) -> Generator[float, None, None]:
         """Everything, from the footer to the last row."""
@@ -150,8 +186,9 @@ class _Check:
                     digest = BatchDigest([])
                 rows += batch.num_rows
                 self.verified.rows = rows
+                self.verified.tokens = self.counts.tokens
                 yield rows / max(self.output.rows, 1)
-        self.verified.tokens = self.frames * len(self.job.recipe.streams)
+        self.verified.lost = self.counts.lost + self.record.counts.trimmed
         self._check_counts(rows)
         for name, found in digest.hexdigests().items():
             if self.record.digests.columns.get(name) != found:
@@ -190,16 +227,20 @@ class _Check:
                 fine = fine and want.type == have.type
         if (expected.metadata or {}) != (found.metadata or {}):
             verified.add("schema metadata", _keys(expected), _keys(found))
-        digest = schema_digest(record.source.schema, self.output.extra_metadata)
+        schemas = [source.schema for source in record.sources]
+        digest = schema_digest(schemas, self.output.extra_metadata)
         if digest != record.digests.schema:
             verified.add("schema and metadata", record.digests.schema, digest)
         if set(record.digests.columns) != set(self.schema.names):
             names = ", ".join(record.digests.columns)
             verified.add("digests", ", ".join(self.schema.names), names)
-        if self.original is not None and self.original.schema_digest() != record.digests.schema:
-            verified.add("source schema", _types(self.original.schema), _types(self.schema))
-            fine = fine and self.original.schema.types == self.schema.types
-            fine = fine and self.original.schema.names == self.schema.names
+        if self.original is not None:
+            schemas = [source.schema for source in self.original.sources]
+            if schema_digest(schemas, self.original.extra_metadata) != record.digests.schema:
+                theirs = self.original.schema
+                verified.add("source schema", _types(theirs), _types(self.schema))
+                fine = fine and theirs.types == self.schema.types
+                fine = fine and theirs.names == self.schema.names
         return fine
 
     def _pairs(self) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch | None]]:
@@ -208,12 +249,29 @@ class _Check:
             for batch in self.output.batches(self.job):
                 yield batch, None
             return
-        originals = _Rows(self.original.batches(self.job))
+        originals = Rows(self._good_rows())
         for batch in self.output.batches(self.job):
             yield batch, originals.take(batch.num_rows)
         rest = originals.count_rest()
         if rest:
             self.verified.add("rows", self.output.rows + rest, self.output.rows)
+
+    def _good_rows(self) -> Iterator[pa.RecordBatch]:
+        """The original rows without those that are in quarantine, which must be the bad ones."""
+        assert self.original is not None, "only a source has rows to compare with"
+        rows = 0
+        for batch in self.original.batches(self.job):
+            aside = self.aside.of_rows(rows, batch.num_rows)
+            if len(aside):
+                bad = list(bad_rows(batch, self.job))
+                for row in sorted(set(bad) ^ set(aside)):
+                    place = Place(row=rows + row, key=key_of(batch, row, self.job))
+                    pair = ("a good row", "in quarantine")
+                    self.verified.add("quarantine", *(pair if row in aside else pair[::-1]), place)
+                yield split_rows(batch, aside)[0]
+            else:
+                yield batch
+            rows += batch.num_rows
 
     def _check_batch(
         self,
@@ -223,74 +281,86 @@ class _Check:
         rows: int,
     ) -> None:
         codes = read_shifted(batch, self.job)
-        self.frames += int(codes.lengths.sum())
-        for column, flat in zip(self.job.columns, codes.columns, strict=True):
-            segments = Segments(self.job.recipe, codes.lengths, column.streams(self.job.recipe))
+        padded = self.padded.of_rows(rows, batch.num_rows)
+        self.counts += count(codes.lengths, codes.lengths - padded, self.job.recipe)
+        factors = read_factors(batch, self.job, codes.lengths) if self.job.factors else None
+        for output, flat in zip(self.job.outputs, codes.columns, strict=True):
+            segments = segments_of_column(output, codes.lengths, self.job)
             filled = segments.filled()
-            fills = filled.look_up(segments.token_table())
-            wrong = np.flatnonzero(flat[filled.index] != fills)
-            for i in wrong[np.argsort(filled.index[wrong])]:
-                where = int(filled.index[i])
-                place = self._place(where, segments, column, batch, rows)
-                self.verified.add("fill token", fills[i], flat[where], place)
-            # A wrong token in a filled cell has been told; zero stands for it from here on.
-            tokens = flat
-            if filled.index.size:
-                tokens = flat.copy()
-                tokens[filled.index] = 0
-            for where in wrong_tokens(tokens, segments.streams, segments.steps):
-                place = self._place(int(where), segments, column, batch, rows)
-                stream = next(s for s in segments.streams if s.name == place.stream)
-                expected = f"0 to {stream.cardinality - 1}, or -1"
-                self.verified.add("token", expected, flat[where], place)
-            if column.weights:
-                expected_weights = loss_weights_flat(flat, segments, column.first, filled)
-                self._check_weights(batch, column, segments, expected_weights, rows)
-            if self.job.recipe.length == "truncate":
-                lost = segments.lost()
-                self.verified.lost += 0 if lost is None else int(lost.sum())
-        restored = unshift(batch, self.job, self.schema)
+            at = _Places(batch, rows, output, segments, self.job)
+            self._check_cells(flat, segments, filled, at)
+            if output.weights or output.labels:
+                weights = weights_of(flat, segments, output, filled, factors)
+                self._check_column(output.weights, "loss weight", weights, at)
+                if output.labels:
+                    self._check_column(output.labels, "label", labels_flat(flat, weights), at)
+        restored = unshift(batch, self.job, self.schema, padded)
+        if padded.any():
+            self._check_padding(codes, padded, batch, rows)
         digest.update(restored)
         if self.original is not None:
-            self._compare(restored, original, codes, rows)
+            self._compare(restored, original, rows)
 
-    def _place(
-        self, position: int, segments: Segments, column: Column, batch: pa.RecordBatch, rows: int
-    ) -> Place:
-        row, number, timestep = place_of(position, segments.steps, column.count)
-        return Place(
-            row=rows + row,
-            key=key_of(batch, row, self.job),
-            column=column.name,
-            stream=segments.streams[number].name,
-            timestep=timestep,
-        )
+    def _check_cells(self, flat: Array, segments: Segments, filled: Filled, at: _Places) -> None:
+        """Every filled cell holds its fill token, every other one a token of the vocabulary."""
+        fills = filled.look_up(segments.token_table())
+        wrong = np.flatnonzero(flat[filled.index] != fills)
+        for i in wrong[np.argsort(filled.index[wrong])]:
+            where = int(filled.index[i])
+            self.verified.add("fill token", fills[i], flat[where], at.place(where))
+        # A wrong token in a filled cell has been told; zero stands for it from here on.
+        tokens = flat
+        if filled.index.size:
+            tokens = flat.copy()
+            tokens[filled.index] = 0
+        for where in wrong_tokens(tokens, segments, segments.steps):
+            place = at.place(int(where))
+            stream = next(s for s in segments.streams if s.name == place.stream)
+            expected = f"0 to {stream.cardinality - 1}, or -1"
+            self.verified.add("token", expected, flat[where], place)
 
-    def _check_weights(
-        self,
-        batch: pa.RecordBatch,
-        column: Column,
-        segments: Segments,
-        expected: Any,
-        rows: int,
-    ) -> None:
-        found, steps = read_weights(batch, column, self.job)
-        for row in np.flatnonzero(steps != segments.steps)[:MAX_MISMATCHES]:
-            place = Place(
-                row=rows + int(row), key=key_of(batch, row, self.job), column=column.weights
-            )
-            self.verified.add("timesteps", segments.steps[row], steps[row], place)
-        if not np.array_equal(steps, segments.steps):
+    def _check_column(self, name: str | None, what: str, expected: Array, at: _Places) -> None:
+        """A column of weights or labels, value by value and bit by bit."""
+        if name is None:
             return
-        for where in np.flatnonzero(found.view(np.int32) != expected.view(np.int32)):
-            place = self._place(int(where), segments, column, batch, rows)
-            self.verified.add("loss weight", expected[where], found[where], place)
+        found, steps = read_values(at.batch, name, at.output, self.job)
+        for row in np.flatnonzero(steps != at.segments.steps)[:MAX_MISMATCHES]:
+            place = at.of_row(int(row), name)
+            self.verified.add("timesteps", at.segments.steps[row], steps[row], place)
+        if not np.array_equal(steps, at.segments.steps):
+            return
+        bits = np.dtype(f"i{expected.dtype.itemsize}")
+        for where in np.flatnonzero(found.view(bits) != expected.view(bits)):
+            self.verified.add(what, expected[where], found[where], at.place(int(where)))
+
+    def _check_padding(
+        self, codes: TokenBatch, padded: Index, batch: pa.RecordBatch, rows: int
+    ) -> None:
+        """Text that alignment has made longer ends in as much padding."""
+        stream, output = self.job.recipe.streams[0], self.job.outputs[0]
+        segments = segments_of_column(output, codes.lengths, self.job)
+        grid = streams_first(
+            undelay_flat(codes.columns[0], segments, stream.padding),
+            codes.lengths,
+            output.count,
+            segments.by_stream,
+        )
+        ends = np.cumsum(codes.lengths)
+        at = _Places(batch, rows, output, segments, self.job)
+        for row in np.flatnonzero(padded):
+            tail = grid[0, ends[row] - padded[row] : ends[row]]
+            for i in np.flatnonzero(tail != stream.padding):
+                frame = int(codes.lengths[row] - padded[row] + i)
+                timestep = frame + stream.delay + self.job.recipe.initial_step
+                place = dataclasses.replace(
+                    at.of_row(int(row), output.name), stream=stream.name, timestep=timestep
+                )
+                self.verified.add("text padding", stream.padding, tail[i], place)
 
     def _compare(
         self,
         restored: pa.RecordBatch,
         original: pa.RecordBatch | None,
-        codes: TokenBatch,
         rows: int,
     ) -> None:
         """Compare reverted rows with the source's."""
@@ -320,74 +390,83 @@ class _Check:
 
     def _tokens_differ(self, pair: tuple[Any, Any], column: Column, place: Place) -> None:
         """Note where the tokens of one row differ from the source's."""
-        wanted, had = pair
-        if column.layout == "list":
-            wanted, had = [wanted], [had]
+        wanted, had = (codebooks_of(row, column) for row in pair)
         recipe = self.job.recipe
-        for stream, want, have in zip(column.streams(recipe), wanted, had, strict=True):
+        for number, (want, have) in enumerate(zip(wanted, had, strict=False)):
+            stream = None
+            if 0 <= number - column.start < column.count:
+                stream = column.streams(recipe)[number - column.start]
+            where = dataclasses.replace(
+                place, stream=stream.name if stream else f"codebook {number}"
+            )
             if len(want) != len(have):
-                where = Place(place.shard, place.row, place.key, column.name, stream.name)
                 self.verified.add("frames", len(want), len(have), where)
                 return
             for frame, (token, other) in enumerate(zip(want, have, strict=True)):
                 if token != other:
-                    timestep = frame + stream.delay + recipe.initial_step
-                    where = Place(
-                        place.shard, place.row, place.key, column.name, stream.name, timestep
+                    moved = stream.delay + recipe.initial_step if stream else 0
+                    self.verified.add(
+                        "token", token, other, dataclasses.replace(where, timestep=frame + moved)
                     )
-                    self.verified.add("token", token, other, where)
+        if len(wanted) != len(had):
+            self.verified.add("codebooks", len(wanted), len(had), place)
 
     def _check_counts(self, rows: int) -> None:
-        recipe = self.job.recipe
-        found = Counts(
-            rows_in=rows,
-            rows_out=rows,
-            frames=self.frames,
-            tokens=self.frames * len(recipe.streams),
-            lost=self.verified.lost,
+        counts = self.record.counts
+        aside = self.aside.count
+        found = dataclasses.replace(
+            self.counts,
+            trimmed=counts.trimmed,
+            rows_in=self.counts.rows_out + aside,
+            quarantined=aside,
         )
         if self.output.rows != rows:
             self.verified.add("rows", self.output.rows, rows)
-        if found != self.record.counts:
-            for name in ("rows_in", "rows_out", "frames", "tokens", "lost"):
-                want, have = getattr(self.record.counts, name), getattr(found, name)
-                if want != have:
-                    self.verified.add(f"count of {name}", want, have)
+        for name in dataclasses.asdict(counts):
+            want, have = getattr(counts, name), getattr(found, name)
+            if want != have:
+                self.verified.add(f"count of {name}", want, have)
+        if counts.trimmed and self.job.align != "trim":
+            self.verified.add("count of trimmed", 0, counts.trimmed)
 
 
-class _Rows:
-    """Takes rows off a stream of batches, any number at a time."""
+@dataclass(frozen=True)
+class _Places:
+    """Where the cells of an output's column are, in the words of an error."""
 
-    def __init__(self, batches: Iterator[pa.RecordBatch]) -> None:
-        self.batches = batches
-        self.rest: pa.RecordBatch | None = None
+    batch: pa.RecordBatch
+    rows: int
+    output: Output
+    segments: Segments
+    job: Job
 
-    def take(self, count: int) -> pa.RecordBatch | None:
-        """The next rows, fewer when the stream ends; None when it has ended."""
-        taken = []
-        while count:
-            if self.rest is None or not self.rest.num_rows:
-                self.rest = next(self.batches, None)
-                if self.rest is None:
-                    break
-            part = self.rest.slice(0, count)
-            self.rest = self.rest.slice(part.num_rows)
-            taken.append(part)
-            count -= part.num_rows
-        if not taken:
-            return None
-        if len(taken) == 1:
-            return taken[0]
-        arrays = [
-            pa.concat_arrays([part.column(i) for part in taken])
-            for i in range(len(taken[0].schema))
-        ]
-        return pa.RecordBatch.from_arrays(arrays, schema=taken[0].schema)
+    def of_row(self, row: int, column: str) -> Place:
+        """The place of a row of the batch."""
+        return Place(row=self.rows + row, key=key_of(self.batch, row, self.job), column=column)
 
-    def count_rest(self) -> int:
-        """How many rows are left; they are read."""
-        rest = 0 if self.rest is None else int(self.rest.num_rows)
-        return rest + sum(int(batch.num_rows) for batch in self.batches)
+    def place(self, position: int) -> Place:
+        """The place of a position in the flat array."""
+        row, number, timestep = place_of(
+            position, self.segments.steps, self.output.count, self.segments.by_stream
+        )
+        return dataclasses.replace(
+            self.of_row(row, self.output.name),
+            stream=self.segments.streams[number].name,
+            timestep=timestep,
+        )
+
+
+def codebooks_of(row: Any, column: Column) -> list[Any]:
+    """A row of Python lists as one list for each codebook, whatever its layout."""
+    if column.layout == "codebook":
+        return list(row)
+    if column.layout == "frame":
+        return [list(book) for book in zip(*row, strict=False)]
+    size = column.size
+    if column.layout == "flat-frame":
+        return [row[q::size] for q in range(size)]
+    frames = len(row) // size
+    return [row[q * frames : (q + 1) * frames] for q in range(size)]
 
 
 def _keys(schema: pa.Schema) -> str:

@@ -1,28 +1,40 @@
 """apply on one shard, and what other libraries make of its output."""
 
 import os
+import random
 
+import datasets
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from make import entry_of, files_in, finish, tokens_job, tokens_table
+import reference
+from make import delaytool, entry_of, files_in, finish, job_on, tokens_job, tokens_table
 
-from delaytool.apply import apply_shard
-from delaytool.errors import DataError
+from delaytool.apply import Item, apply_shard
+from delaytool.errors import DataError, RecipeError
 from delaytool.job import Record
+from delaytool.presets import plain_recipe
+from delaytool.recipe import adapt
 from delaytool.shards import MAX_CELLS, Shard, open_shard
 from delaytool.verify import verify_shard
 
+PLAIN = ("--n-q", 3, "--delays", "0,0,1,2")
+
+
+def item(source, output):
+    return Item(Shard("a.parquet", str(source)), None, str(output))
+
 
 def apply(source, output, job, overwrite=False):
-    return finish(apply_shard(Shard("a.parquet", str(source)), str(output), job, overwrite))
+    return finish(apply_shard(item(source, output), job, overwrite))
 
 
 def verified(output, source=None):
     original = None if source is None else Shard("a.parquet", str(source))
-    return finish(verify_shard(Shard("a.parquet", str(output)), original, None)).mismatches == []
+    found = finish(verify_shard(Shard("a.parquet", str(output)), original, None, None))
+    return found.mismatches == []
 
 
 def test_other_columns_come_out_unchanged(tmp_path):
@@ -63,7 +75,7 @@ def test_the_record_says_how_the_shard_was_made(tmp_path):
     assert record.counts == result.counts
     assert record.counts.rows_in == record.counts.rows_out == 12
     assert set(record.digests.columns) == set(pq.read_schema(source).names)
-    assert record.source.size == source.stat().st_size
+    assert record.sources[0].size == source.stat().st_size
     assert str(tmp_path) not in entry_of(output).decode(), "no path in an output"
 
 
@@ -97,8 +109,8 @@ def test_batches_are_bounded_in_cells(tmp_path):
 
 def test_progress_reaches_the_end(tmp_path):
     pq.write_table(tokens_table(rows=30), tmp_path / "a.parquet")
-    shard = Shard("a.parquet", str(tmp_path / "a.parquet"))
-    fractions = list(apply_shard(shard, str(tmp_path / "out.parquet"), tokens_job(), False))
+    work = item(tmp_path / "a.parquet", tmp_path / "out.parquet")
+    fractions = list(apply_shard(work, tokens_job(), False))
     assert fractions == sorted(fractions)
     assert fractions[-1] == 1.0
 
@@ -129,15 +141,18 @@ def test_fixed_size_time_axes_become_lists(tmp_path, length):
     pq.write_table(table, tmp_path / "a.parquet")
     apply(tmp_path / "a.parquet", tmp_path / "out.parquet", tokens_job(length=length))
     schema = pq.read_schema(tmp_path / "out.parquet")
-    assert str(schema.field("audio_codes").type) == "list<element: list<element: int16>>"
+    assert (
+        str(schema.field("audio_codes").type) == "fixed_size_list<element: list<element: int16>>[3]"
+    )
+    assert str(schema.field("text_tokens").type) == "list<element: int32>"
     assert verified(tmp_path / "out.parquet", tmp_path / "a.parquet")
 
 
 def test_a_stopped_job_leaves_nothing(tmp_path):
     table = pa.concat_tables([tokens_table(rows=50, longest=4000, seed=seed) for seed in range(8)])
     pq.write_table(table, tmp_path / "a.parquet")
-    shard = Shard("a.parquet", str(tmp_path / "a.parquet"))
-    steps = apply_shard(shard, str(tmp_path / "new" / "out.parquet"), tokens_job(), False)
+    work = item(tmp_path / "a.parquet", tmp_path / "new" / "out.parquet")
+    steps = apply_shard(work, tokens_job(), False)
     assert 0 < next(steps) < 1
     assert next(iter(files_in(tmp_path / "new"))).endswith(".delaytool-part")
     steps.close()
@@ -147,8 +162,8 @@ def test_a_stopped_job_leaves_nothing(tmp_path):
 def test_a_source_that_changes_while_it_is_read(tmp_path):
     table = pa.concat_tables([tokens_table(rows=50, longest=4000, seed=seed) for seed in range(8)])
     pq.write_table(table, tmp_path / "a.parquet")
-    shard = Shard("a.parquet", str(tmp_path / "a.parquet"))
-    steps = apply_shard(shard, str(tmp_path / "out.parquet"), tokens_job(), False)
+    work = item(tmp_path / "a.parquet", tmp_path / "out.parquet")
+    steps = apply_shard(work, tokens_job(), False)
     next(steps)
     # Other bytes under the same name, the old file still open: as an editor or a sync would.
     pq.write_table(table.slice(1), tmp_path / "b.parquet")
@@ -162,7 +177,6 @@ def test_a_source_that_changes_while_it_is_read(tmp_path):
 
 
 def test_datasets_loads_the_output(tmp_path):
-    datasets = pytest.importorskip("datasets")
     table = tokens_table().to_pydict()
     table["audio_codes"] = [[[x % 200 for x in q] for q in row] for row in table["audio_codes"]]
     table["label"] = [0, 1] * 6
@@ -212,3 +226,211 @@ def test_pandas_loads_the_output(tmp_path, index):
     assert row["text_tokens"].tolist() == expected["text_tokens"]
     assert [q.tolist() for q in row["audio_loss_weights"]] == expected["audio_loss_weights"]
     assert verified(tmp_path / "out.parquet", tmp_path / "a.parquet")
+
+
+# What comes out
+
+
+def rows_and_output(tmp_path, table, recipe, **where):
+    """Rows [K][T] of a table with text_tokens and audio_codes, and the shifted table."""
+    pq.write_table(table, tmp_path / "a.parquet")
+    job = job_on(table, recipe, **where)
+    apply(tmp_path / "a.parquet", tmp_path / "out.parquet", job)
+    assert verified(tmp_path / "out.parquet", tmp_path / "a.parquet")
+    assert verified(tmp_path / "out.parquet")
+    rows = [[row["text_tokens"], *row["audio_codes"]] for row in table.to_pylist()]
+    return rows, pq.read_table(tmp_path / "out.parquet")
+
+
+def ending(**changes):
+    """A recipe whose end tokens are in the vocabulary, so that they can be labels."""
+    changes = {"card": 2049, "audio_initial": 2049, "audio_padding": 2048, **changes}
+    return adapt(plain_recipe(3, (0, 0, 1, 2)), **changes)
+
+
+@pytest.mark.parametrize("final_weight", [0.0, 0.25])
+@pytest.mark.parametrize("weights", [True, False])
+def test_labels_are_tokens_where_weight_is_and_else_100_below(tmp_path, final_weight, weights):
+    recipe = ending(final_weight=final_weight, final_step=True, dep_q=2)
+    table = tokens_table(n_q=3, text_type=pa.uint16())
+    rows, out = rows_and_output(tmp_path, table, recipe, labels=True, weights=weights)
+    for row, text, audio in zip(
+        rows, out["text_labels"].to_pylist(), out["audio_labels"].to_pylist(), strict=True
+    ):
+        codes, factors = reference.delay(row, recipe), reference.loss_weights(row, recipe)
+        expected = [
+            [token if weight > 0 else -100 for token, weight in zip(*lines, strict=True)]
+            for lines in zip(codes, factors, strict=True)
+        ]
+        assert [text, *audio] == expected
+        for line, stream in zip(expected, recipe.streams, strict=True):
+            assert all(label == -100 or 0 <= label < stream.cardinality for label in line)
+        assert [2048 in line for line in expected[1:]] == [final_weight > 0] * 2 + [False]
+    assert ("text_loss_weights" in out.column_names) is weights
+    assert str(out.schema.field("text_labels").type) == "list<element: int32>", "holds -100"
+    assert str(out.schema.field("audio_labels").type) == "list<element: list<element: int16>>"
+
+
+def test_a_label_beyond_the_vocabulary_is_refused():
+    table = tokens_table(n_q=3)
+    recipe = adapt(plain_recipe(3, (0, 0, 1, 2)), final_weight=1.0)
+    with pytest.raises(RecipeError, match="semantic: the final token 2048 would be a label"):
+        job_on(table, recipe, labels=True)
+    assert job_on(table, recipe).recipe == recipe, "as a weight it may be"
+
+
+@pytest.mark.parametrize("shape", ["[T]", "[K][T]"])
+@pytest.mark.parametrize("kind", [pa.float32(), pa.float64(), pa.int8()])
+def test_factors_move_with_the_tokens(tmp_path, shape, kind):
+    recipe = ending(final_weight=0.5, initial_step=True)
+    table = tokens_table(n_q=3)
+    dice = random.Random(0)
+    lengths = [len(line) for line in table["text_tokens"].to_pylist()]
+
+    def line(n):
+        return [dice.randrange(3) / (1 if pa.types.is_integer(kind) else 4) for _ in range(n)]
+
+    if shape == "[T]":
+        factors = [line(n) for n in lengths]
+        table = table.append_column("mask", pa.array(factors, pa.list_(kind)))
+        factors = [[row] * 4 for row in factors]
+    else:
+        factors = [[line(n) for _ in range(4)] for n in lengths]
+        table = table.append_column("mask", pa.array(factors, pa.list_(pa.list_(kind))))
+    rows, out = rows_and_output(tmp_path, table, recipe, factors="mask", labels=True)
+    assert out["mask"].equals(table["mask"]), "it passes through unshifted"
+    for row, own, text, audio in zip(
+        rows,
+        factors,
+        out["text_loss_weights"].to_pylist(),
+        out["audio_loss_weights"].to_pylist(),
+        strict=True,
+    ):
+        cells = [
+            reference.cells_of(tokens, stream, recipe)
+            for tokens, stream in zip(row, recipe.streams, strict=True)
+        ]
+        plain = reference.loss_weights(row, recipe)
+        expected = [
+            [
+                weight * (own[k][origin] if what == "token" else 1)
+                for (what, _, origin), weight in zip(cells[k], plain[k], strict=True)
+            ]
+            for k in range(4)
+        ]
+        assert np.allclose(np.concatenate([text, *audio]), np.concatenate(expected), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("bad", "found"),
+    [(-0.5, "the factor -0.5"), (float("nan"), "the factor nan"), (None, "a null token")],
+)
+def test_a_factor_that_cannot_be(tmp_path, bad, found):
+    table = tokens_table(n_q=3)
+    factors = [[1.0] * len(line) for line in table["text_tokens"].to_pylist()]
+    factors[4][2] = bad
+    table = table.append_column("mask", pa.array(factors, pa.list_(pa.float32())))
+    with pytest.raises(DataError, match=f"row 4.*column mask.*timestep 2: {found}"):
+        rows_and_output(tmp_path, table, ending(), factors="mask")
+    assert not (tmp_path / "out.parquet").exists()
+
+
+def test_factors_of_another_length(tmp_path):
+    table = tokens_table(n_q=3)
+    factors = [[1.0] * len(line) for line in table["text_tokens"].to_pylist()]
+    factors[3].append(1.0)
+    table = table.append_column("mask", pa.array(factors, pa.list_(pa.float32())))
+    with pytest.raises(DataError, match="row 3.*column mask: .* frames, expected .*audio"):
+        rows_and_output(tmp_path, table, ending(), factors="mask")
+
+
+def test_split_to_grid_and_grid_to_split(tmp_path):
+    recipe = ending()
+    rows, out = rows_and_output(tmp_path, tokens_table(n_q=3), recipe, result="grid", labels=True)
+    names = ["id", "codes", "speaker", "score", "tags", "loss_weights", "labels"]
+    assert out.column_names == names
+    assert out["codes"].to_pylist() == [reference.delay(row, recipe) for row in rows]
+    assert out["loss_weights"].to_pylist() == [reference.loss_weights(row, recipe) for row in rows]
+    assert str(out.schema.field("codes").type) == "list<element: list<element: int32>>"
+
+    grid = pa.table({"name": ["x"] * len(rows), "both": rows})
+    pq.write_table(grid, tmp_path / "grid.parquet")
+    job = job_on(grid, recipe, grid=("both",), result="split")
+    apply(tmp_path / "grid.parquet", tmp_path / "split.parquet", job)
+    split = pq.read_table(tmp_path / "split.parquet")
+    names = ["name", "text_tokens", "audio_codes", "text_loss_weights", "audio_loss_weights"]
+    assert split.column_names == names
+    shifted = [
+        [text, *audio]
+        for text, audio in zip(
+            split["text_tokens"].to_pylist(), split["audio_codes"].to_pylist(), strict=True
+        )
+    ]
+    assert shifted == [reference.delay(row, recipe) for row in rows]
+    assert verified(tmp_path / "split.parquet", tmp_path / "grid.parquet")
+
+
+def test_what_a_slice_leaves_out_stays(tmp_path):
+    recipe = adapt(plain_recipe(3, (0, 0, 1, 2)), initial_step=True)
+    a = [[[1, 2, 3], [4, 5, 6]], [[7], [8]]]
+    b = [[[90, 91, 92], [10, 11, 12], [13, 14, 15]], [[93], [16], [17]]]
+    table = pa.table({"A": a, "B": b})
+    pq.write_table(table, tmp_path / "a.parquet")
+    job = job_on(table, recipe, grid=("A", "B[1:]"))
+    apply(tmp_path / "a.parquet", tmp_path / "out.parquet", job)
+    out = pq.read_table(tmp_path / "out.parquet")
+    assert out.column_names == ["codes", "B", "loss_weights"]
+    assert out["B"].to_pylist() == [[line[0]] for line in b]
+    stacked = [[*one, *other[1:]] for one, other in zip(a, b, strict=True)]
+    assert out["codes"].to_pylist() == [reference.delay(row, recipe) for row in stacked]
+    assert verified(tmp_path / "out.parquet", tmp_path / "a.parquet")
+
+
+def test_two_speakers_have_weights_of_their_own(tmp_path):
+    recipe = adapt(plain_recipe(4, (0, 0, 1, 0, 1)), dep_q=2)
+    text, codes = [[1, 3, 4]], [[[5, 6, 7], [8, 9, 10]]]
+    table = pa.table({"text_tokens": text, "moshi": codes, "user": codes})
+    pq.write_table(table, tmp_path / "a.parquet")
+    job = job_on(table, recipe, audio=("moshi", "user"))
+    apply(tmp_path / "a.parquet", tmp_path / "out.parquet", job)
+    out = pq.read_table(tmp_path / "out.parquet")
+    assert out.column_names == [
+        "text_tokens", "moshi", "user",
+        "text_loss_weights", "moshi_loss_weights", "user_loss_weights",
+    ]  # fmt: skip
+    assert out["user"].to_pylist() == out["moshi"].to_pylist()
+    assert out["moshi_loss_weights"].to_pylist() == [[[100, 100, 100, 0], [0, 1, 1, 1]]]
+    assert out["user_loss_weights"].to_pylist() == [[[0, 0, 0, 0], [0, 0, 0, 0]]]
+
+
+def test_datasets_loads_what_becomes_of_its_arrays(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    rows = [[[t, t + 1, t + 2] for t in range(frames)] for frames in (4, 6, 1)]
+    features = datasets.Features(
+        {
+            "text_tokens": datasets.Sequence(datasets.Value("int32")),
+            "audio_codes": datasets.Array2D(shape=(None, 3), dtype="int16"),
+        }
+    )
+    text = [list(range(len(row))) for row in rows]
+    original = datasets.Dataset.from_dict({"text_tokens": text, "audio_codes": rows}, features)
+    original.to_parquet(str(tmp_path / "a.parquet"))
+    delaytool("apply", "a.parquet", "out.parquet", *PLAIN, cwd=tmp_path)
+    loaded = datasets.load_dataset(
+        "parquet",
+        data_files=str(tmp_path / "out.parquet"),
+        split="train",
+        cache_dir=str(tmp_path / "cache"),
+    )
+    recipe = plain_recipe(3, (0, 0, 1, 2))
+    for row, own, line in zip(rows, text, loaded, strict=True):
+        codes = [own, *([frame[q] for frame in row] for q in range(3))]
+        expected = reference.delay(codes, recipe)
+        assert line["text_tokens"] == expected[0]
+        assert line["audio_codes"] == [list(frame) for frame in zip(*expected[1:], strict=True)]
+    delaytool("revert", "out.parquet", "back.parquet", cwd=tmp_path)
+    back = datasets.Dataset.from_parquet(
+        str(tmp_path / "back.parquet"), cache_dir=str(tmp_path / "other")
+    )
+    assert back.features == original.features
+    assert back[1] == original[1]

@@ -19,7 +19,7 @@ from delaytool.shards import (
     encode_schema,
     find_shards,
     open_shard,
-    write_shard,
+    writing,
 )
 
 SCHEMA = pa.schema({"x": pa.int32()})
@@ -33,7 +33,10 @@ def batches(*numbers):
 
 
 def write(path, items):
-    return list(write_shard(str(path), SCHEMA, items, tokens_job(), lambda: {b"delaytool": b"{}"}))
+    with writing(str(path), SCHEMA, {}) as shard:
+        for item in items:
+            shard.write(item)
+        shard.metadata = {b"delaytool": b"{}"}
 
 
 def with_its_batches(path):
@@ -56,7 +59,7 @@ def test_find_shards(tmp_path):
     assert names(find_shards(f"{folder}/**/*.parquet")) == ["a/c.parquet", "b.parquet"]
     assert names(find_shards(f"{folder}/a*")) == ["a/c.parquet"]
     assert names(find_shards(f"{folder}/a/x.txt")) == ["x.txt"], "a file that is named is taken"
-    assert names(find_shards(folder, outside=f"{folder}/a")) == ["b.parquet"]
+    assert names(find_shards(folder, outside=[f"{folder}/a"])) == ["b.parquet"]
     with pytest.raises(DataError, match="there are no shards"):
         find_shards(f"{folder}/nothing*")
     with pytest.raises(FileNotFoundError):
@@ -65,10 +68,10 @@ def test_find_shards(tmp_path):
 
 def test_a_file_appears_when_it_is_complete(tmp_path):
     path = tmp_path / "new" / "out.parquet"
-    steps = write_shard(str(path), SCHEMA, batches(1, 2), tokens_job(), dict)
-    assert next(steps) == 1
-    assert not path.exists()
-    assert list(steps) == [1]
+    with writing(str(path), SCHEMA, {}) as shard:
+        for batch in batches(1, 2):
+            shard.write(batch)
+            assert not path.exists()
     assert pq.read_table(path)["x"].to_pylist() == [1, 2]
     assert sorted(files_in(path.parent)) == ["out.parquet"]
 

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from make import entry_of, finish, rewrite, tokens_job, tokens_table
 
-from delaytool.apply import apply_shard
+from delaytool.apply import Item, apply_shard
 from delaytool.job import Record
 from delaytool.recipe import adapt
 from delaytool.shards import Shard
@@ -22,7 +22,7 @@ WIDER = pa.list_(pa.list_(pa.int32()))
 
 def verify(path, source=None, recipe=None):
     original = None if source is None else Shard("a.parquet", str(source))
-    return finish(verify_shard(Shard("a.parquet", str(path)), original, recipe))
+    return finish(verify_shard(Shard("a.parquet", str(path)), original, None, recipe))
 
 
 @pytest.fixture(params=["extend", "truncate"])
@@ -32,7 +32,7 @@ def shards(request, tmp_path):
     table = tokens_table(rows=14, longest=12)
     source, output = tmp_path / "source.parquet", tmp_path / "output.parquet"
     pq.write_table(table, source, row_group_size=4)
-    finish(apply_shard(Shard("a.parquet", str(source)), str(output), job, False))
+    finish(apply_shard(Item(Shard("a.parquet", str(source)), None, str(output)), job, False))
     return source, output, job
 
 
@@ -278,7 +278,9 @@ def test_a_record_that_lies_is_found(shards, tmp_path):
         ],
         dataclasses.replace(record, digests=dataclasses.replace(record.digests, columns={})),
         dataclasses.replace(record, digests=dataclasses.replace(record.digests, schema="")),
-        dataclasses.replace(record, source=dataclasses.replace(record.source, schema="////")),
+        dataclasses.replace(
+            record, sources=(dataclasses.replace(record.sources[0], schema="////"),)
+        ),
     ]
     for lie in lies:
         rewrite(path, table, lie.to_json())

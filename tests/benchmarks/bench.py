@@ -35,8 +35,8 @@ import synthetic
 from peak import peak_bytes
 
 from delaytool import engine, load_preset
-from delaytool.apply import apply_shard
-from delaytool.job import make_job
+from delaytool.apply import Item, apply_shard
+from delaytool.job import Column, Where, make_job
 from delaytool.shards import MAX_CELLS, Shard
 from delaytool.transform import shift
 from delaytool.verify import verify_shard
@@ -46,7 +46,12 @@ TOKENS = 25_000_000
 PEAK_TOKENS = 24_000_000
 PEAK_RUNS = 5
 GROWTH = 8
-JOB = make_job(load_preset("moshi"))
+RECIPE = load_preset("moshi")
+COLUMNS = (
+    Column("text_tokens", 0, 1, "list", 1),
+    Column("audio_codes", 1, RECIPE.n_q, "codebook", RECIPE.n_q),
+)
+JOB = make_job(RECIPE, Where(), COLUMNS)
 
 
 # Measuring
@@ -74,12 +79,13 @@ def run(function, *arguments):
 
 def apply(source, target):
     target.unlink(missing_ok=True)
-    return run(apply_shard, Shard(source.name, str(source)), str(target), JOB, False)
+    item = Item(Shard(source.name, str(source)), None, str(target))
+    return run(apply_shard, item, JOB, False)
 
 
 def verify(target, source):
     original = None if source is None else Shard(source.name, str(source))
-    verified = run(verify_shard, Shard(target.name, str(target)), original, None)
+    verified = run(verify_shard, Shard(target.name, str(target)), original, None, None)
     assert not verified.count, verified.mismatches
 
 
