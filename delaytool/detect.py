@@ -23,7 +23,7 @@ from delaytool.tokens import check_column_type, depth_of
 from delaytool.transform import check_there
 
 AUTO_LAYOUTS: dict[int, tuple[Layout, ...]] = {
-    1: ("flat-codebook", "flat-frame"),
+    1: ("list", "flat-codebook", "flat-frame"),
     2: ("codebook", "frame"),
 }
 NAMES = {
@@ -78,9 +78,11 @@ def find_columns(
     option = "--grid-column" if where.grid else "--audio-column"
     named = [part for name in names for part in _look_up(name, schema, option, where.layout)]
     needed = None if recipe is None else (len(recipe.streams) if where.grid else recipe.n_q)
-    named = [_narrowed(part, schema, needed, len(names)) for part in named]
+    named = [_narrowed(part, schema, needed, len(named)) for part in named]
     sizes = _sizes_without_rows(named, needed)
     if sizes is None:
+        held = {part.name for part in named} | ({where.text} if text else set())
+        batches = (batch for batch in batches if _as_deep(batch.schema, schema, held))
         sizes = _sizes_from_rows(named, where, text, needed, batches)
     columns = [Column(where.text, 0, 1, "list", 1)] if text else []
     first = len(columns)
@@ -89,6 +91,16 @@ def find_columns(
         columns.append(Column(part.name, first, len(used), layout, size, used.start))
         first += len(used)
     return tuple(columns)
+
+
+def _as_deep(one: pa.Schema, other: pa.Schema, names: Iterable[str]) -> bool:
+    """Whether a schema has these columns, with lists as deep as in the other."""
+    # A shard without them is an error of its own, told with its name.
+    return all(
+        name in one.names
+        and depth_of(one.field(name).type)[0] == depth_of(other.field(name).type)[0]
+        for name in names
+    )
 
 
 def _has_text(where: Where, schema: pa.Schema, recipe: Recipe | None) -> bool:
@@ -164,10 +176,7 @@ def _sizes_from_rows(
     ambiguous: list[tuple[_Reading, ...]] = []
     misfit: list[tuple[_Reading, ...]] | None = None
     common: set[tuple[tuple[Layout, int], ...]] | None = None
-    for lengths, shapes in _rows(named, where, text, needed, batches):
-        known = lengths if where.align == "error" else None
-        if known == 0:
-            continue
+    for known, shapes in _rows(named, where, text, needed, batches):
         readings = list(itertools.product(*shapes))
         fitting = [r for r in readings if _fits(r, named, known, needed)]
         if needed is None:
@@ -198,8 +207,9 @@ def _fits(
 ) -> bool:
     """Whether these readings of a row's columns go together."""
     lengths = {reading.frames for reading in readings} | ({frames} - {None})
-    count = sum(len(part.used(r.size)) for part, r in zip(named, readings, strict=True))
-    return len(lengths) == 1 and 0 not in lengths and count > 0 and needed in (None, count)
+    counts = [len(part.used(r.size)) for part, r in zip(named, readings, strict=True)]
+    fits = len(lengths) == 1 and 0 not in lengths and 0 not in counts
+    return fits and needed in (None, sum(counts))
 
 
 def _rows(
@@ -209,11 +219,8 @@ def _rows(
     needed: int | None,
     batches: Iterable[pa.RecordBatch],
 ) -> Iterator[tuple[int | None, list[list[_Reading]]]]:
-    """For each row without nulls: its frames, if text tells, and the readings of each column."""
-    names = {part.name for part in named} | ({where.text} if text else set())
+    """For each row that can tell: its frames, if text says, and the readings of each column."""
     for batch in batches:
-        if not names <= set(batch.schema.names):
-            continue  # A shard without them is an error of its own, told with its name.
         texts = pc.list_value_length(batch.column(where.text)).to_pylist() if text else None
         shapes = [_shapes(batch.column(part.name)) for part in named]
         for row in range(batch.num_rows):
@@ -221,15 +228,15 @@ def _rows(
             own = [shape[row] for shape in shapes]
             if (texts is not None and frames is None) or any(shape is None for shape in own):
                 continue
+            known = frames if where.align == "error" else None
+            # Rows without frames are of any layout.
+            if known == 0 or (known is None and any(0 in shape for shape in own if shape)):
+                continue
             share = needed if len(named) == 1 else None
             yield (
-                frames,
+                known,
                 [
-                    [
-                        reading
-                        for layout in part.layouts
-                        if (reading := _reading(layout, *shape, frames, share))
-                    ]
+                    _readings(part.layouts, *shape, known, share)
                     for part, shape in zip(named, own, strict=True)
                     if shape is not None
                 ],
@@ -254,6 +261,21 @@ def _shapes(array: pa.Array) -> list[tuple[int, int | None] | None]:
         start += length
         shapes.append((length, widths.pop() if len(widths) == 1 else None))
     return shapes
+
+
+def _readings(
+    layouts: tuple[Layout, ...],
+    outer: int,
+    inner: int | None,
+    frames: int | None,
+    needed: int | None,
+) -> list[_Reading]:
+    """The ways to read a row of this shape."""
+    if "list" in layouts and len(layouts) > 1:
+        # One codebook is the same in every layout of one list; without frames nobody knows.
+        layouts = ("list",) if outer == frames else layouts[1:]
+    found = (_reading(layout, outer, inner, frames, needed) for layout in layouts)
+    return [reading for reading in found if reading]
 
 
 def _reading(
@@ -311,13 +333,15 @@ def _sizes_of_nothing(named: Sequence[_Named], needed: int | None) -> list[tuple
     sizes = []
     for part in named:
         size = (part.start or 0) + share
-        if len(part.used(size)) != share or share * len(named) != (needed or len(named)):
+        layout = next((name for name in part.layouts if name != "list" or size == 1), None)
+        fits = len(part.used(size)) == share and share * len(named) == (needed or len(named))
+        if layout is None or not fits:
             raise DataError(
                 "there are no rows",
                 expected="one that tells how many codebooks the column holds",
                 place=Place(column=part.name),
             )
-        sizes.append((part.layouts[0], size))
+        sizes.append((layout, size))
     return sizes
 
 

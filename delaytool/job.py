@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 from delaytool.errors import DataError, RecipeError
-from delaytool.recipe import Recipe, Stream
+from delaytool.recipe import MAX_STREAMS, Recipe, Stream
 
 T = TypeVar("T")
 
@@ -117,7 +117,11 @@ class Job:
                 raise RecipeError("a column of layout list holds more than one stream")
         for column in self.columns:
             fits = 0 <= column.start <= column.start + column.count <= column.size
-            if not fits or (column.layout == "list" and column.size != 1):
+            if (
+                not fits
+                or column.size > MAX_STREAMS
+                or (column.layout == "list" and column.size != 1)
+            ):
                 raise RecipeError(f"the column {column.name!r} has not the codebooks that are used")
         _no_name_twice([column.name for column in self.columns])
         _no_name_twice([name for output in self.outputs for name in self.names_of(output)])
@@ -332,7 +336,8 @@ class Record:
             found = found if isinstance(found, int) and abs(found) < 10**9 else _shown(found)
             raise _bad(f"has the format {found}, this version of delaytool reads {FORMAT}")
         checksum = fields.pop("checksum", None)
-        if checksum != _checksum(fields):
+        # What cannot be written, such as 1e999, has no checksum that an entry could match.
+        if checksum is None or checksum != _checksum(fields):
             raise _bad("does not match its own checksum")
         try:
             return cls._parse(fields)
@@ -342,6 +347,9 @@ class Record:
     @classmethod
     def _parse(cls, fields: Mapping[str, Any]) -> Record:
         digests = fields["digests"]
+        sources = tuple(_plain(Source, source) for source in _list(fields["sources"]))
+        if len(sources) not in (1, 2):
+            raise ValueError(f"{len(sources)} sources")
         return cls(
             version=_text(fields["version"]),
             job=Job(
@@ -352,7 +360,7 @@ class Record:
                 factors=_name(fields["factors"]),
                 key=_name(fields["key"]),
             ),
-            sources=tuple(_plain(Source, source) for source in _list(fields["sources"])),
+            sources=sources,
             counts=_plain(Counts, fields["counts"]),
             digests=Digests(
                 {_text(name): _text(digest) for name, digest in digests["columns"].items()},
@@ -383,11 +391,11 @@ def _dump(fields: Mapping[str, Any]) -> str:
     return json.dumps(fields, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
 
 
-def _checksum(fields: Mapping[str, Any]) -> str:
+def _checksum(fields: Mapping[str, Any]) -> str | None:
     try:
         return hashlib.sha256(_dump(fields).encode()).hexdigest()
     except (ValueError, RecursionError):
-        return ""
+        return None
 
 
 def _shown(value: object) -> str:
@@ -408,7 +416,7 @@ def _name(value: object) -> str | None:
 
 
 def _count(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
         raise TypeError(f"{_shown(value)} is not a count")
     return value
 

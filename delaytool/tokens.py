@@ -306,14 +306,23 @@ def place_of(
 
     4, lengths [1, 3], 2 streams -> (1, 0, 2); by stream: (0, 1, 0)
     """
-    number = 0
+    places = first_places(np.array([position]), lengths, streams, by_stream)
+    return places[0][1:]
+
+
+def first_places(
+    positions: Index, lengths: Index, streams: int, by_stream: bool = False
+) -> list[tuple[int, int, int, int]]:
+    """The first of the positions in each row, with its `place_of`; they have to be in order."""
+    numbers, within = np.zeros_like(positions), positions
     if by_stream:
-        number, position = divmod(position, int(lengths.sum()))
+        numbers, within = np.divmod(positions, int(lengths.sum()))
         streams = 1
     ends = np.cumsum(lengths) * streams
-    row = int(np.searchsorted(ends, position, side="right"))
-    within = position - int(ends[row] - lengths[row] * streams)
-    return row, number + within // int(lengths[row]), within % int(lengths[row])
+    rows, firsts = np.unique(np.searchsorted(ends, within, side="right"), return_index=True)
+    more, timesteps = np.divmod(within[firsts] - (ends - lengths * streams)[rows], lengths[rows])
+    places = (positions[firsts], rows, numbers[firsts] + more, timesteps)
+    return list(zip(*(part.tolist() for part in places), strict=True))
 
 
 def segments_of_column(column: Column | Output, lengths: Index, job: Job) -> Segments:
@@ -370,8 +379,9 @@ def _scan(batch: pa.RecordBatch, job: Job, any_token: bool) -> tuple[TokenBatch,
                 _note_wrong_tokens(flat, segments, column.name, found)
             columns.append(flat)
             all_lengths.append(lengths)
-        for row, error in found.items():
-            problems.setdefault(row, error)
+        if found:
+            # What is said of a row must not depend on the rows around it, so columns go in turn.
+            return TokenBatch((), np.zeros(0, dtype=np.int64)), found
     if len(columns) == len(job.columns):
         _note_lengths(all_lengths, job, problems)
     if problems:
@@ -390,10 +400,12 @@ def _used(flat: Array, lengths: Index, column: Column) -> Array:
 
 
 def _note_wrong_tokens(flat: Array, segments: Segments, name: str, problems: Problems) -> None:
-    for position in wrong_tokens(flat, segments, segments.lengths):
-        row, number, timestep = place_of(
-            int(position), segments.lengths, len(segments.streams), segments.by_stream
-        )
+    wrong = wrong_tokens(flat, segments, segments.lengths)
+    if not wrong.size:
+        return
+    for position, row, number, timestep in first_places(
+        wrong, segments.lengths, len(segments.streams), segments.by_stream
+    ):
         if row in problems:
             continue
         stream = segments.streams[number]
@@ -524,8 +536,8 @@ def scan_factors(batch: pa.RecordBatch, job: Job, lengths: Index) -> tuple[Array
         )
         problems[int(row)] = error.at(row=int(row), column=job.factors)
     flat = flat.astype(np.float32)
-    for position in np.flatnonzero(~(np.isfinite(flat) & (flat >= 0))):
-        number, _, timestep = place_of(int(position), here, k)
+    wrong = np.flatnonzero(~(np.isfinite(flat) & (flat >= 0)))
+    for position, number, _, timestep in first_places(wrong, here, k) if wrong.size else ():
         error = DataError(
             f"the factor {flat[position]}", expected="a finite number from 0 up", advice=_REPAIR
         )

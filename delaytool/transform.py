@@ -616,9 +616,9 @@ def _mend_pandas(described: Any, changed: list[pa.Field], gone: set[str]) -> Non
         }
         kept.append(new)
     described["columns"] = kept
-    index = described.get("index_columns", [])
-    # What is no name describes a range.
-    described["index_columns"] = [n for n in index if not (isinstance(n, str) and n in gone)]
+    for key in {"index_columns", "partition_columns"} & described.keys():
+        # What is no name describes a range.
+        described[key] = [n for n in described[key] if not (isinstance(n, str) and n in gone)]
 
 
 def _pandas_type(kind: pa.DataType) -> str:

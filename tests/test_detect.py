@@ -223,3 +223,62 @@ def test_flat_has_its_own_size():
     columns = {"text_tokens": text(4, 6), "audio_codes": rows}
     found = find(columns, recipe, audio=("audio_codes[:2]",), layout="flat-codebook")
     assert found[1] == Column("audio_codes", 1, 2, "flat-codebook", 3)
+
+
+LIST = pa.list_(pa.int32())
+BOOKS = pa.list_(LIST)
+AUDIO = plain_recipe(3, (0, 1, 2), text=False)
+
+
+def test_a_slice_of_nothing_fits_nothing():
+    columns = {"text_tokens": text(4), "a": books(4), "b": books(4, codebooks=2)}
+    with pytest.raises(DataError, match="no layout fits"):
+        find(columns, audio=("a", "b[2:]"))
+
+
+def test_columns_per_codebook_go_with_others():
+    columns = {name: text(4, 5) for name in ("text_tokens", "c_0", "c_1", "x")}
+    found = find(columns, audio=("c_{q}", "x"))
+    assert found == (
+        TEXT,
+        *(Column(n, k, 1, "list", 1) for k, n in enumerate(("c_0", "c_1", "x"), 1)),
+    )
+
+
+@pytest.mark.parametrize("empty", [[], [[], [], []]])
+def test_rows_without_frames_tell_nothing_where_there_is_no_text(empty):
+    for rows, layout in (
+        ([], "codebook"),
+        (frame_major(books(4)), "frame"),
+        (books(4), "codebook"),
+    ):
+        columns = {"audio_codes": pa.array([empty, *rows, empty], BOOKS)}
+        assert find(columns, AUDIO) == (Column("audio_codes", 0, 3, layout, 3),)
+
+
+def test_text_that_will_be_aligned_does_not_say_how_long_flat_codes_are():
+    columns = {"text_tokens": text(2), "audio_codes": pa.array([list(range(12))], LIST)}
+    with pytest.raises(DataError, match="more than one layout fits every row") as raised:
+        find(columns, align="pad")
+    assert "--audio-layout flat-frame" in raised.value.advice
+
+
+def test_shards_of_other_types_are_for_apply_to_tell():
+    square = pa.record_batch({"text_tokens": text(3), "audio_codes": books(3)})
+    others = [
+        pa.record_batch({"text_tokens": [1], "audio_codes": books(4)}),
+        pa.record_batch({"text_tokens": text(4), "audio_codes": text(4)}),
+        pa.record_batch({"text_tokens": text(4), "audio_codes": ["codes"]}),
+    ]
+    last = pa.record_batch({"text_tokens": text(4), "audio_codes": frame_major(books(4))})
+    found = find_columns(Where(), square.schema, RECIPE, [square, *others, last])
+    assert found[1].layout == "frame"
+    with pytest.raises(DataError, match="more than one layout"):
+        find_columns(Where(), square.schema, RECIPE, [square, *others])
+
+
+def test_without_a_recipe_lists_as_long_as_the_text_are_codebooks():
+    names = [f"k{i}" for i in range(20)]
+    columns = {name: text(4, 5) for name in ("text_tokens", *names)}
+    found = find(columns, None, audio=tuple(names))
+    assert [column.layout for column in found] == ["list"] * 21

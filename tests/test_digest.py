@@ -329,3 +329,12 @@ def test_the_schemas_digest_depends_on_every_entry_and_not_on_their_order():
         schema_digest("schema", {}),
     ]
     assert len({base, *others}) == len(others) + 1
+
+
+@pytest.mark.parametrize("view", [pa.string_view(), pa.binary_view()], ids=str)
+def test_null_maps_of_views_are_digested_as_others(view):
+    plain = pa.string() if view == pa.string_view() else pa.binary()
+    for rows in ([[("a", 1)], None, [("b", None)]], [None, None], [None, [], [("c", 2)]]):
+        views = pa.array(rows, pa.map_(view, pa.int8()))
+        assert digest(views) == digest(pa.array(rows, pa.map_(plain, pa.int8())))
+        assert digest(views.slice(1)) == digest(pa.array(rows[1:], pa.map_(plain, pa.int8())))

@@ -422,3 +422,28 @@ def test_an_error_survives_the_way_home_from_a_worker():
     )
     assert (back.found, back.expected, back.advice) == ("token 7", "0 to 3", "repair it")
     assert back.place == error.place
+
+
+@pytest.mark.parametrize("number", ["1e999", "-1e999"])
+@pytest.mark.parametrize("checksum", ["", None])
+def test_a_number_beyond_floats_does_not_get_past_the_checksum(number, checksum):
+    fields = {**FIELDS, "more": "beyond", "checksum": checksum}
+    with pytest.raises(DataError, match="its own checksum"):
+        Record.from_json(json.dumps(fields).replace('"beyond"', number).encode())
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("sources",), []),
+        (("sources",), FIELDS["sources"] * 3),
+        (("padded",), [[2**63, 1]]),
+        (("padded",), [[1, 10**30]]),
+        (("columns", 1, "size"), 10**30),
+        (("counts", "frames"), 2**63),
+    ],
+    ids=str,
+)
+def test_numbers_that_numpy_cannot_hold_and_sources_that_cannot_be(path, value):
+    with pytest.raises(DataError, match="cannot be"):
+        Record.from_json(signed(with_change(FIELDS, path, value)))

@@ -14,6 +14,7 @@ from delaytool.job import Column, Job, Output
 from delaytool.presets import plain_recipe
 from delaytool.tokens import (
     check_column_type,
+    first_places,
     output_type,
     place_of,
     read_tokens,
@@ -466,3 +467,44 @@ def test_flat_rows_that_are_no_multiple_are_found(layout):
     _, problems = scan(pa.record_batch(columns), job)
     assert list(problems) == [3]
     assert problems[3].expected.startswith("a multiple of 4")
+
+
+def test_what_is_said_of_a_row_does_not_depend_on_the_rows_around_it():
+    bad = [row for row, _, _ in BAD_ROWS.values()]
+    # A row that is bad in both columns, too: its text is what has to be told.
+    bad += [(text, None) for text in ([1, None, 3], [1, 2, 40000])]
+    alone = [str(scan(batch_of([row]), JOB)[1][0]).replace("row 0", "row") for row in bad]
+    for order in (bad, bad[::-1]):
+        _, problems = scan(batch_of([GOOD, *order]), JOB)
+        assert list(problems) == list(range(1, len(bad) + 1))
+        found = [str(e).replace(f"row {row}", "row", 1) for row, e in problems.items()]
+        assert found == (alone if order is bad else alone[::-1])
+
+
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=6), st.integers(1, 4), st.data())
+@settings(max_examples=80, deadline=None)
+def test_the_first_place_in_each_row_is_what_a_loop_finds(lengths, streams, data):
+    size = sum(lengths) * streams
+    chosen = data.draw(st.sets(st.integers(0, max(size - 1, 0)), max_size=size))
+    chosen = sorted(position for position in chosen if position < size)
+    for by_stream in (False, True):
+        places = [place_of(i, np.array(lengths), streams, by_stream) for i in chosen]
+        slow = {}
+        for position, place in zip(chosen, places, strict=True):
+            slow.setdefault(place[0], (position, *place))
+        if chosen:
+            found = first_places(np.array(chosen), np.array(lengths), streams, by_stream)
+            assert found == [slow[row] for row in sorted(slow)]
+
+
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=6), st.integers(1, 4))
+@settings(max_examples=60, deadline=None)
+def test_place_of_counts_stream_after_stream_too(lengths, streams):
+    places = [
+        (row, number, timestep)
+        for number in range(streams)
+        for row, frames in enumerate(lengths)
+        for timestep in range(frames)
+    ]
+    found = [place_of(i, np.array(lengths), streams, by_stream=True) for i in range(len(places))]
+    assert found == places

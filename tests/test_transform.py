@@ -10,7 +10,7 @@ import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from layouts import flat, read_slowly, transposed
-from make import plain_job, tokens_job, tokens_table
+from make import job_on, plain_job, tokens_job, tokens_table
 from reference import INTEGERS, random_tokens, recipes, seeds
 
 from delaytool.digest import same_values
@@ -417,3 +417,20 @@ GARBAGE = [
 def test_a_description_that_is_garbage_is_dropped(key, garbage):
     schema = schema_with().with_metadata({key: garbage, b"other": b"\xff stays"})
     assert shifted_schema(schema, tokens_job()).metadata == {b"other": b"\xff stays"}
+
+
+def test_pandas_metadata_forgets_what_is_gone_and_adds_no_key():
+    frame = pd.DataFrame({"text_tokens": [[1], [2]], "audio_codes": [[[1]] * 3, [[2]] * 3]})
+    table = pa.Table.from_pandas(frame)
+    described = json.loads(table.schema.metadata[b"pandas"])
+    job = job_on(table, tokens_job().recipe, result="grid")
+    for more, kept in [
+        ({}, None),
+        ({"partition_columns": ["text_tokens", "other"]}, ["other"]),
+    ]:
+        entry = json.dumps({**described, **more})
+        after = shifted_schema(table.schema.with_metadata({"pandas": entry}), job)
+        mended = json.loads(after.metadata[b"pandas"])
+        assert mended.keys() == described.keys() | more.keys()
+        assert mended.get("partition_columns") == kept
+        assert mended["index_columns"] == described["index_columns"]
