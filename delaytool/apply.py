@@ -246,7 +246,10 @@ class _Work:
         """The good rows of a batch, and the bad ones with their reasons."""
         problems = bad_rows(batch, self.job)
         numbers = sorted(problems)
-        reasons = [str(placed(problems[n], "", rows, batch, self.job)) for n in numbers]
+        reasons = [
+            str(placed(problems[number], "", rows, batch, self.job).at(shard=None))
+            for number in numbers
+        ]
         for number in numbers:
             first, count = self.quarantined[-1] if self.quarantined else (0, 0)
             if count and first + count == rows + number:

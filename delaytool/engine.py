@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import multiprocessing.connection
+import multiprocessing.resource_tracker
 import os
 import signal
 import threading
@@ -22,7 +23,7 @@ from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from delaytool.errors import DataError, Place, ReaderDiedError
+from delaytool.errors import DataError, ReaderDiedError
 
 _POLL = 0.1
 """Seconds between two looks at how far the workers are."""
@@ -114,6 +115,7 @@ def _start_worker(stop: Any, fractions: Any) -> None:
     # Ctrl-C reaches the whole process group; the parent says when to stop.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGHUP, _terminate)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
@@ -147,6 +149,17 @@ def _run_task(task: Task, number: int) -> Any:
 # In the parent
 
 
+def _start_tracker() -> None:
+    """Start multiprocessing's own helper, which must outlive us to clean up without a word."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        multiprocessing.resource_tracker.ensure_running()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 class _Shared:
     """What parent and workers share: the order to stop, and how far each task is.
 
@@ -155,6 +168,7 @@ class _Shared:
 
     def __init__(self, tasks: int) -> None:
         self.context = multiprocessing.get_context("spawn")
+        _start_tracker()
         self.stop = self.context.Value("b", 0, lock=False)
         self.fractions = self.context.Array("d", tasks, lock=False)
 
@@ -174,11 +188,7 @@ def _run_in_pools(tasks: Sequence[Task], order: list[int], workers: int) -> Iter
         suspects = yield from _run_in_pool(tasks, waiting, shared, workers)
         for number in suspects:
             if (yield from _run_in_pool(tasks, [number], shared, 1)):
-                error = ReaderDiedError(
-                    "its worker process died",
-                    advice="look for a broken file, or for too little memory: fewer --workers",
-                    place=Place(shard=tasks[number].name),
-                )
+                error = ReaderDiedError.of(tasks[number].name)
                 yield Failed(number, error)
 
 

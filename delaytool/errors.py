@@ -89,3 +89,13 @@ def _rebuild(
 
 class ReaderDiedError(DataError):
     """Whatever read a shard was killed by it, twice; other shards are none the worse for it."""
+
+    @classmethod
+    def of(cls, shard: str) -> ReaderDiedError:
+        """The error for a shard of this name."""
+        return cls(
+            "reading it killed the process, twice",
+            expected="a good Parquet file, and enough memory for it",
+            advice="restore the file, leave it out, or try fewer --workers",
+            place=Place(shard=shard),
+        )

@@ -427,12 +427,7 @@ def open_source(
 def open_shard(shard: Shard, what: str = "") -> Iterator[OpenShard]:
     """Open a shard for reading; raises DataError when it is no Parquet file."""
     if guard.is_deadly(shard.path):
-        raise ReaderDiedError(
-            "reading it killed the process, twice",
-            expected="a complete Parquet file",
-            advice="restore the file, or leave it out",
-            place=Place(shard=what + shard.name),
-        )
+        raise ReaderDiedError.of(what + shard.name)
     guard.note(shard.path)
     with reading(what + shard.name):
         fingerprint = footer_fingerprint(shard.path)

@@ -64,7 +64,7 @@ def test_a_worker_that_dies_is_named_and_the_others_finish():
     tasks.insert(2, Task("killer", 1, die, ("x",)))
     events = list(run(tasks, 2))
     (failed,) = [event for event in events if isinstance(event, Failed)]
-    assert str(failed.error).startswith("killer: its worker process died")
+    assert str(failed.error).startswith("killer: reading it killed the process, twice")
     assert sorted(e.number for e in events if isinstance(e, Done)) == [0, 1, 3, 4, 5, 6]
 
 
