@@ -29,6 +29,7 @@ from delaytool.shards import (
     output_kinds,
     read_record,
     reading,
+    remove_leftovers,
     writing,
 )
 from delaytool.tokens import depth_of, split_rows
@@ -100,6 +101,13 @@ def apply_shard(item: Item, job: Job, overwrite: bool) -> Generator[float, None,
             # The output is the commit point: what it leaves out is in its place before it is.
             aside.commit(output.metadata)
         return Applied(name, True, work.counts)
+
+
+def abandon_shard(item: Item, job: Job, overwrite: bool) -> None:
+    """Clean up behind a process that was killed in `apply_shard`."""
+    remove_leftovers(item.target)
+    if item.aside is not None:
+        remove_leftovers(item.aside)
 
 
 class _Aside:

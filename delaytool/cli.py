@@ -375,7 +375,7 @@ def apply(input: str, output: str, **options: Any) -> None:
     """
     with _errors(options["debug"]):
         recipe, origin = _choose_recipe(options)
-        from delaytool.apply import apply_shard, plan
+        from delaytool.apply import abandon_shard, apply_shard, plan
         from delaytool.engine import Task
 
         where = _where(options)
@@ -393,6 +393,7 @@ def apply(input: str, output: str, **options: Any) -> None:
                 os.path.getsize(item.shard.path),
                 apply_shard,
                 (item, planned.job, options["overwrite"]),
+                abandon_shard,
             )
             for item in items
         ]
@@ -621,7 +622,34 @@ def _items(
         for source in (item.shard, item.codes):
             if source and os.path.realpath(source.path) == os.path.realpath(item.target):
                 raise click.UsageError(f"INPUT and OUTPUT are the same file: {item.target}")
+    _check_places(items, os.path.dirname(output) if one_file else output, quarantine)
     return items
+
+
+def _check_places(items: Sequence[Item], output: str, quarantine: str | None) -> None:
+    """Raise DataError where links in OUTPUT lead elsewhere, or bring two shards together."""
+    taken: dict[str, str] = {}
+    for item in items:
+        for path, root in ((item.target, output), (item.aside, quarantine)):
+            if path is None or root is None:
+                continue
+            folder, top = os.path.realpath(os.path.dirname(path)), os.path.realpath(root)
+            if os.path.commonpath([folder, top]) != top:
+                raise DataError(
+                    f"a link leads its output {path} out of {root}",
+                    expected="a folder within it",
+                    advice="remove the link, or choose another output",
+                    place=Place(shard=item.shard.name),
+                )
+            place = os.path.join(folder, os.path.basename(path))
+            if place in taken:
+                raise DataError(
+                    f"its output is that of {taken[place]} too: {place}",
+                    expected="an output for each shard",
+                    advice="remove the link, or choose another output",
+                    place=Place(shard=item.shard.name),
+                )
+            taken[place] = item.shard.name
 
 
 def _check_quarantine(quarantine: str, folders: dict[str, str | None]) -> None:
@@ -867,7 +895,7 @@ def revert(output: str, restored: str, **options: Any) -> None:
     """
     with _errors(options["debug"]):
         from delaytool.engine import Task
-        from delaytool.revert import revert_shard
+        from delaytool.revert import abandon_revert, revert_shard
 
         recipe = _demanded_recipe(options)
         items = _items(output, restored)
@@ -888,6 +916,7 @@ def revert(output: str, restored: str, **options: Any) -> None:
                     options["allow_lossy"],
                     options["overwrite"],
                 ),
+                abandon_revert,
             )
             for item in items
         ]

@@ -97,6 +97,8 @@ def _run_here(task: Task, number: int) -> Iterator[Event]:
                 yield Done(number, end.value)
                 return
             except DataError as error:
+                if isinstance(error, ReaderDiedError):
+                    _abandon(task)
                 yield Failed(number, error)
                 return
             yield Progress(number, fraction)
@@ -188,6 +190,7 @@ def _run_in_pools(tasks: Sequence[Task], order: list[int], workers: int) -> Iter
         suspects = yield from _run_in_pool(tasks, waiting, shared, workers)
         for number in suspects:
             if (yield from _run_in_pool(tasks, [number], shared, 1)):
+                _abandon(tasks[number])
                 error = ReaderDiedError.of(tasks[number].name)
                 yield Failed(number, error)
 
@@ -232,10 +235,13 @@ def _run_in_pool(
         pool.shutdown(wait=False, cancel_futures=True)
         if _stop_all(set(multiprocessing.active_children()) - others):
             for number in flying.values():
-                task = tasks[number]
-                if task.abandon is not None:
-                    task.abandon(*task.arguments)
+                _abandon(tasks[number])
         raise
+
+
+def _abandon(task: Task) -> None:
+    if task.abandon is not None:
+        task.abandon(*task.arguments)
 
 
 def _stop_all(children: set[BaseProcess]) -> bool:

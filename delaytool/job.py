@@ -30,8 +30,9 @@ ASIDE = "delaytool-quarantine"
 REASON = "reason"
 """The column that says why a row is in quarantine."""
 FORMAT = 1
-MAX_ENTRY = 64 << 20
-"""Bytes of an entry that are still parsed; a schema of 4096 columns takes about one."""
+MAX_ENTRY = 32 << 20
+"""Bytes of an entry that are still written and parsed: enough for 4096 columns, whose schema takes
+about one, and for 2 million rows that were padded."""
 
 Layout = Literal["list", "codebook", "frame", "flat-codebook", "flat-frame"]
 LAYOUTS = ("list", "codebook", "frame", "flat-codebook", "flat-frame")
@@ -310,13 +311,20 @@ class Record:
     quarantined: tuple[tuple[int, int], ...] = ()
 
     def to_json(self) -> str:
-        """The entry, its checksum last."""
+        """The entry, its checksum last; raises DataError when it would be too long to read."""
         fields: dict[str, Any] = {"format": FORMAT, "version": self.version, **self.job.to_dict()}
         fields["sources"] = [dataclasses.asdict(source) for source in self.sources]
         for name in ("counts", "digests"):
             fields[name] = dataclasses.asdict(getattr(self, name))
         fields |= {"padded": self.padded, "quarantined": self.quarantined}
-        return _dump({**fields, "checksum": _checksum(fields)})
+        entry = _dump({**fields, "checksum": _checksum(fields)})
+        if len(entry) > MAX_ENTRY:
+            raise DataError(
+                f"what there is to record of it takes {len(entry)} bytes",
+                expected=f"at most {MAX_ENTRY}",
+                advice="split the shard",
+            )
+        return entry
 
     @classmethod
     def from_json(cls, text: bytes) -> Record:

@@ -25,11 +25,12 @@ from delaytool.shards import (
     open_shard,
     read_record,
     reading,
+    remove_leftovers,
     source_schema,
     writing,
 )
 from delaytool.tokens import depth_of, lists_around
-from delaytool.transform import Padded, placed, unshift
+from delaytool.transform import Padded, placed, shifted_schema, unshift
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,13 @@ def revert_shard(
         return Reverted(shard.name, output.rows, counts)
 
 
+def abandon_revert(shard: Shard, target: str, codes_target: str | None, *_: object) -> None:
+    """Clean up behind a process that was killed in `revert_shard`."""
+    for path in (target, codes_target):
+        if path is not None:
+            remove_leftovers(path)
+
+
 def _check_lossless(counts: Counts) -> None:
     lost = (
         ("truncation cut off", counts.lost, "tokens"),
@@ -113,6 +121,24 @@ def _check_free(path: str, overwrite: bool) -> None:
         )
 
 
+def _check_columns(output: OpenShard, expected: pa.Schema) -> None:
+    """Raise DataError unless a shard has the columns that its record tells of."""
+    if expected.names != output.schema.names:
+        raise DataError(
+            f"its columns are {', '.join(output.schema.names)}",
+            expected=", ".join(expected.names),
+            advice="make the shard anew",
+        )
+    for want, have in zip(expected, output.schema, strict=True):
+        if want.type != have.type:
+            raise DataError(
+                f"has the type {have.type}",
+                expected=str(want.type),
+                advice="make the shard anew",
+                place=Place(column=want.name),
+            )
+
+
 class _Work:
     """The reverted batches of a shard."""
 
@@ -121,6 +147,7 @@ class _Work:
         self.padded = None if record is None else Padded(record)
         if record is not None:
             self.job, self.schema = record.job, source_schema(record)
+            _check_columns(output, shifted_schema(self.schema, self.job))
         else:
             assert job is not None, "checked by the caller"
             self.job, self.schema = job, output.schema

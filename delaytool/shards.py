@@ -43,7 +43,7 @@ READ_ROWS = 64
 MAX_CELLS = 1 << 20
 MAX_BYTES = 64 << 20
 _SUFFIX = ".delaytool-part"
-_MAGIC = b"PAR1"
+_MAGIC, _ENCRYPTED = b"PAR1", b"PARE"
 
 T = TypeVar("T")
 
@@ -401,6 +401,8 @@ def footer_fingerprint(path: str) -> tuple[int, str]:
         file.seek(size - 8)
         tail = file.read(8)
         length = int.from_bytes(tail[:4], "little")
+        if tail[4:] == _ENCRYPTED:
+            raise pa.ArrowInvalid("its footer is encrypted")
         if tail[4:] != _MAGIC or length > size - 12:
             raise pa.ArrowInvalid("it does not end like a Parquet file")
         file.seek(size - 8 - length)
@@ -604,30 +606,42 @@ def cell_sizes(array: pa.Array) -> Any:
 # Writing
 
 
-def as_stored(field: pa.Field) -> pa.Field:
+def as_stored(field: pa.Field, lists: bool = True) -> pa.Field:
     """A field with the names that Parquet gives to what is inside of it.
 
     list<item: int32> -> list<element: int32>
+
+    lists: whether lists are renamed too, or maps alone
     """
     kind = field.type
     if isinstance(kind, pa.BaseExtensionType):
         return field
     if pa.types.is_struct(kind):
         return field.with_type(
-            pa.struct([as_stored(kind.field(i)) for i in range(kind.num_fields)])
+            pa.struct([as_stored(kind.field(i), lists) for i in range(kind.num_fields)])
         )
     if pa.types.is_map(kind):
-        key, item = as_stored(kind.key_field), as_stored(kind.item_field)
+        key, item = as_stored(kind.key_field, lists), as_stored(kind.item_field, lists)
         return field.with_type(
             pa.map_(key.with_name("key"), item.with_name("value"), kind.keys_sorted)
         )
     if not hasattr(kind, "value_field"):
         return field
-    inner = as_stored(kind.value_field).with_name("element")
+    inner = as_stored(kind.value_field, lists)
+    inner = inner.with_name("element") if lists else inner
     if pa.types.is_fixed_size_list(kind):
         return field.with_type(pa.list_(inner, kind.list_size))
-    return field.with_type(
-        pa.large_list(inner) if pa.types.is_large_list(kind) else pa.list_(inner)
+    if pa.types.is_large_list(kind):
+        return field.with_type(pa.large_list(inner))
+    return field.with_type(pa.list_(inner)) if pa.types.is_list(kind) else field
+
+
+def is_stored_as(have: pa.Field, want: pa.Field) -> bool:
+    """Whether a field that was read is this one, as it is or with Parquet's names inside."""
+    have = as_stored(have, lists=False)
+    return any(
+        have.equals(as_stored(want, lists=renamed), check_metadata=True)
+        for renamed in (True, False)
     )
 
 
@@ -748,7 +762,7 @@ def _committed(target: str) -> Iterator[str]:
     part = ""
     try:
         part, lock = _create_part(folder, name)
-        _remove_leftovers(folder, name)
+        remove_leftovers(target)
         yield part
         os.fsync(lock)
         os.replace(part, target)
@@ -799,9 +813,11 @@ def _create_part(folder: str, name: str) -> tuple[str, int]:
         os.close(lock)
 
 
-def _remove_leftovers(folder: str, name: str) -> None:
-    """Remove this shard's temporary files that no live run holds."""
-    for left in os.listdir(folder):
+def remove_leftovers(target: str) -> None:
+    """Remove the temporary files of this output that no live run holds."""
+    folder, name = os.path.split(target)
+    folder = folder or "."
+    for left in os.listdir(folder) if os.path.isdir(folder) else ():
         if not (left.startswith(f".{name}.") and left.endswith(_SUFFIX)):
             continue
         path = os.path.join(folder, left)

@@ -28,7 +28,7 @@ from delaytool.shards import (
     Rows,
     Shard,
     ahead,
-    as_stored,
+    is_stored_as,
     open_shard,
     open_source,
     read_record,
@@ -218,11 +218,8 @@ class _Check:
         if expected.names != found.names:
             verified.add("columns", ", ".join(expected.names), ", ".join(found.names))
             return False
-        stored = [
-            (as_stored(want), as_stored(have)) for want, have in zip(expected, found, strict=True)
-        ]
-        for want, have in stored:
-            if not want.equals(have, check_metadata=True):
+        for want, have in zip(expected, found, strict=True):
+            if not is_stored_as(have, want):
                 verified.add("type", str(want), str(have), Place(column=want.name))
                 fine = fine and want.type == have.type
         if (expected.metadata or {}) != (found.metadata or {}):

@@ -1,7 +1,13 @@
 """The commands, run as processes, as a user does."""
 
 import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -537,9 +543,6 @@ def test_help_has_headings_defaults_and_examples():
 
 def test_debug_shows_the_traceback(data, tmp_path):
     (data / "a.parquet").write_text("no")
-    import subprocess
-    import sys
-
     command = [sys.executable, "-m", "delaytool", "apply", str(data), str(tmp_path / "o")]
     done = subprocess.run([*command, "--debug"], capture_output=True, text=True)
     assert done.returncode == 1
@@ -670,3 +673,147 @@ def test_a_shard_of_bad_rows_alone(data, tmp_path):
     assert pq.read_metadata(out / "a.parquet").num_rows == 0
     assert pq.read_metadata(aside / "a.parquet").num_rows == 3
     delaytool("verify", out, "--source", data)
+
+
+# Folders as they are: full, locked, empty, full of links
+
+
+def limited(size):
+    """What a process does before it starts, so that no file of its grows beyond a size."""
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+    return limit
+
+
+def test_a_file_that_cannot_grow(data, tmp_path):
+    table = pa.concat_tables([tokens_table(rows=200, longest=200, seed=i) for i in range(4)])
+    pq.write_table(table, data / "a.parquet")
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "delaytool", "apply", str(data), str(out), *map(str, PLAIN)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, preexec_fn=limited(100_000), timeout=60
+    )
+    assert done.returncode == 1
+    (error, advice) = errors_of(done)[-2:]
+    assert error.startswith(f"Error: {out / 'a.parquet'}: cannot be written: File too large")
+    assert "free space" in advice
+    assert "Traceback" not in done.stderr
+    assert set(files_in(out)) <= {"more/b.parquet"} if out.exists() else True
+    delaytool("apply", data, out, *PLAIN)
+    delaytool("verify", out, "--source", data)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 300 kB, where the test may mount one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = (
+        shutil.which("mount")
+        and not subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(folder)], capture_output=True
+        ).returncode
+    )
+    if not mounted:
+        pytest.skip("mounting is not allowed; a file-size limit is tested instead")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk(data, small_disk):
+    table = pa.concat_tables([tokens_table(rows=200, longest=200, seed=i) for i in range(4)])
+    pq.write_table(table, data / "a.parquet")
+    out = small_disk / "out"
+    done = delaytool("apply", data, out, *PLAIN, "--workers", 1, status=1)
+    assert "a.parquet: cannot be written: No space left on device" in done.stderr
+    assert "more/b.parquet" not in files_in(small_disk) or files_in(small_disk)
+    assert not [name for name in files_in(small_disk) if name.endswith("-part")]
+    pq.write_table(tokens_table(seed=1), data / "a.parquet")
+    delaytool("apply", data, out, *PLAIN)
+    delaytool("verify", out, "--source", data)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_is_locked(data, tmp_path):
+    (tmp_path / "out").mkdir(mode=0o555)
+    done = delaytool("apply", data, tmp_path / "out", *PLAIN, status=1)
+    assert "cannot be written: Permission denied" in done.stderr
+
+
+def test_a_file_where_a_folder_has_to_be(data, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "more").write_text("a file")
+    done = delaytool("apply", data, tmp_path / "out", *PLAIN, "--workers", 1, status=1)
+    assert "more/b.parquet" in done.stderr
+    assert (tmp_path / "out" / "more").read_text() == "a file"
+
+
+def test_links_that_lead_out_of_the_output(data, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "out" / "more").symlink_to(tmp_path / "elsewhere")
+    done = delaytool("apply", data, tmp_path / "out", *PLAIN, status=1)
+    assert "more/b.parquet: a link leads its output" in done.stderr
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
+def test_links_that_bring_two_shards_together(data, tmp_path):
+    (data / "less").mkdir()
+    pq.write_table(tokens_table(seed=4), data / "less" / "b.parquet")
+    out = tmp_path / "out"
+    (out / "less").mkdir(parents=True)
+    (out / "more").symlink_to(out / "less")
+    done = delaytool("apply", data, out, *PLAIN, status=1)
+    assert "more/b.parquet: its output is that of less/b.parquet too" in done.stderr
+    assert not list((out / "less").iterdir())
+
+
+def test_linked_input_is_read(data, tmp_path):
+    """As caches keep it: names that lead to blobs elsewhere."""
+    blobs = tmp_path / "blobs"
+    blobs.mkdir()
+    (data / "a.parquet").rename(blobs / "0123")
+    (data / "a.parquet").symlink_to(blobs / "0123")
+    delaytool("apply", data, tmp_path / "out", *PLAIN)
+    delaytool("verify", tmp_path / "out", "--source", data)
+    assert (blobs / "0123").exists()
+    (data / "gone.parquet").symlink_to(tmp_path / "nowhere")
+    done = delaytool("apply", data, tmp_path / "out", *PLAIN, status=1)
+    assert "gone.parquet: cannot be read: No such file" in done.stderr
+
+
+EMPTY = {
+    "no rows": [],
+    "rows of no frames": [0, 0, 0],
+    "one frame": [1, 1],
+    "all of them": [0, 1, 0, 2, 1],
+    "a long one": [0, 200_000, 1],
+}
+
+
+@pytest.mark.parametrize("length", ["extend", "truncate"])
+@pytest.mark.parametrize("case", EMPTY)
+def test_empty_and_odd_rows(tmp_path, case, length):
+    """Streams of one frame with delays longer than the row, and rows longer than any batch."""
+    frames = EMPTY[case]
+    table = pa.table(
+        {
+            "text_tokens": pa.array([np.arange(n) % 7 for n in frames], pa.list_(pa.int32())),
+            "audio_codes": pa.array(
+                [[(np.arange(n) + q) % 2048 for q in range(8)] for n in frames],
+                pa.list_(pa.list_(pa.int16())),
+            ),
+        }
+    )
+    pq.write_table(table, tmp_path / "a.parquet")
+    arguments = ("--n-q", 8, "--delays", "0,0,1,2,3,4,5,6,9", "--length", length)
+    delaytool("apply", "a.parquet", "out.parquet", *arguments, cwd=tmp_path)
+    delaytool("verify", "out.parquet", "--source", "a.parquet", cwd=tmp_path)
+    out = pq.read_table(tmp_path / "out.parquet")
+    more = 9 if length == "extend" else 0
+    assert [len(line) for line in out["text_tokens"].to_pylist()] == [n + more for n in frames]
+    if length == "extend":
+        delaytool("revert", "out.parquet", "back.parquet", cwd=tmp_path)
+        assert pq.read_table(tmp_path / "back.parquet").equals(table)

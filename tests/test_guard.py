@@ -213,7 +213,7 @@ def test_a_shard_that_kills_its_reader_is_named_and_the_others_finish(
     done = delaytool(*arguments, env=crashing, status=1)
     assert "Error: 05.parquet: reading it killed the process" in done.stderr
     rest = {name: content for name, content in expected.items() if name != "05.parquet"}
-    assert files_in(out) == rest
+    assert files_in(out) == rest, "whole ones, and no leftovers"
     done = delaytool("apply", data / "05.parquet", tmp_path / "o", *PLAIN, env=crashing, status=1)
     assert "Error: 05.parquet: reading it killed the process" in done.stderr
     delaytool("apply", data, out, *PLAIN)

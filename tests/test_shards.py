@@ -1,5 +1,7 @@
 """Files are found, read in bounded batches, and written whole or not at all."""
 
+import base64
+import dataclasses
 import fcntl
 import os
 import resource
@@ -7,10 +9,12 @@ import signal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pyarrow.parquet.encryption as pe
 import pytest
-from make import files_in, tokens_job, tokens_table
+from make import delaytool, files_in, tokens_job, tokens_table
 
 from delaytool.errors import DataError
+from delaytool.job import Counts, Digests, Record, Source
 from delaytool.shards import (
     Shard,
     as_stored,
@@ -174,3 +178,56 @@ def test_old_names_inside_lists_are_read_as_new_ones(tmp_path):
     pq.write_table(pq.read_table(tmp_path / "a.parquet"), tmp_path / "b.parquet")
     old, new = (pq.read_schema(tmp_path / name) for name in ("a.parquet", "b.parquet"))
     assert [as_stored(field) for field in old] == list(new)
+
+
+class Kms(pe.KmsClient):
+    """Keys for the tests, which anyone could guess."""
+
+    def wrap_key(self, key_bytes, master_key_identifier):
+        return base64.b64encode(key_bytes)
+
+    def unwrap_key(self, wrapped_key, master_key_identifier):
+        return base64.b64decode(wrapped_key)
+
+
+def encrypted(path, plaintext_footer):
+    """Write a table of which one column is encrypted, the footer too or not."""
+    table = tokens_table()
+    config = pe.EncryptionConfiguration(
+        footer_key="a", column_keys={"b": ["id"]}, plaintext_footer=plaintext_footer
+    )
+    factory = pe.CryptoFactory(lambda _: Kms())
+    properties = factory.file_encryption_properties(pe.KmsConnectionConfig(), config)
+    with pq.ParquetWriter(path, table.schema, encryption_properties=properties) as writer:
+        writer.write_table(table)
+
+
+def test_an_encrypted_footer_is_an_error(tmp_path):
+    encrypted(tmp_path / "a.parquet", plaintext_footer=False)
+    with pytest.raises(DataError, match=r"a\.parquet: cannot be read: its footer is encrypted"):
+        with_its_batches(tmp_path / "a.parquet")
+
+
+def test_encrypted_columns_are_an_error(tmp_path):
+    """Arrow ends the process that looks at the metadata of one; the command says so."""
+    (tmp_path / "data").mkdir()
+    encrypted(tmp_path / "data" / "a.parquet", plaintext_footer=True)
+    pq.write_table(tokens_table(), tmp_path / "data" / "b.parquet")
+    arguments = ("--n-q", 3, "--delays", 1)
+    for workers in (1, 2):
+        out = tmp_path / f"out{workers}"
+        done = delaytool(
+            "apply", tmp_path / "data", out, *arguments, "--workers", workers, status=1
+        )
+        assert "Error: a.parquet: reading it killed the process" in done.stderr
+        assert list(files_in(out)) == ["b.parquet"]
+
+
+def test_an_entry_too_long_to_read_is_not_written():
+    job = tokens_job()
+    record = Record("0", job, (Source(1, "", ""),), Counts(), Digests({}, ""))
+    many = dataclasses.replace(record, padded=((10**12, 10**12),) * 2_000_000)
+    with pytest.raises(DataError, match="expected at most") as raised:
+        many.to_json()
+    assert raised.value.advice == "split the shard"
+    assert Record.from_json(record.to_json().encode()) == record

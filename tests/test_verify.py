@@ -8,21 +8,39 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from make import entry_of, finish, rewrite, tokens_job, tokens_table
+from make import entry_of, finish, job_on, rewrite, tokens_job, tokens_table
 
 from delaytool.apply import Item, apply_shard
 from delaytool.job import Record
+from delaytool.presets import plain_recipe
 from delaytool.recipe import adapt
 from delaytool.shards import Shard
 from delaytool.verify import verify_shard
 
-FAULTS = 240
+FAULTS = 1000
 WIDER = pa.list_(pa.list_(pa.int32()))
 
 
 def verify(path, source=None, recipe=None):
     original = None if source is None else Shard("a.parquet", str(source))
     return finish(verify_shard(Shard("a.parquet", str(path)), original, None, recipe))
+
+
+def make_shards(folder, length, table, **where):
+    """A source, its output, and the job."""
+    recipe = adapt(
+        plain_recipe(3, (0, 0, 1, 2)),
+        length=length,
+        initial_step=True,
+        card=2049,
+        audio_padding=2048,
+        final_weight=0.25,
+    )
+    job = job_on(table, recipe, key="id", **where)
+    source, output = folder / "source.parquet", folder / "output.parquet"
+    pq.write_table(table, source, row_group_size=4)
+    finish(apply_shard(Item(Shard("a.parquet", str(source)), None, str(output)), job, False))
+    return source, output, job
 
 
 @pytest.fixture(params=["extend", "truncate"])
@@ -46,147 +64,222 @@ def test_a_good_shard_verifies(shards):
         assert verified.tokens == 4 * sum(len(row) for row in table["text_tokens"].to_pylist())
 
 
-# Faults: each takes the output's rows as Python lists and changes one thing.
+# Faults: each takes a table, or its rows as Python lists, and changes one thing
 
 
-def any_cell(rows, dice, column):
-    """A row, and one list of numbers in it with a place."""
-    row = dice.choice(rows)
-    line = row[column] if column.startswith("text") else dice.choice(row[column])
+def lists_of(row, names):
+    """Every list of numbers in these columns of a row, however deep."""
+    found = []
+    for name in names:
+        values = row[name]
+        found += values if values and isinstance(values[0], list) else [values]
+    return [line for line in found if line]
+
+
+def any_cell(rows, dice, names):
+    """A list of numbers of some row, and a place in it."""
+    lines = lists_of(dice.choice([row for row in rows if lists_of(row, names)]), names)
+    line = dice.choice(lines)
     return line, dice.randrange(len(line))
 
 
-def change_text(rows, dice):
-    line, i = any_cell(rows, dice, "text_tokens")
-    line[i] = dice.choice([x for x in (-1, 0, 1, 2, 3, 4, 31999, 32000) if x != line[i]])
+class Faults:
+    """What can be wrong with an output: one method each, called with rows and dice."""
+
+    def __init__(self, job):
+        self.tokens = [output.name for output in job.outputs]
+        self.weights = [output.weights for output in job.outputs if output.weights]
+        self.labels = [output.labels for output in job.outputs if output.labels]
+
+    def token(self, rows, dice):
+        line, i = any_cell(rows, dice, self.tokens)
+        line[i] = dice.choice([x for x in (-2, -1, 0, 1, 3, 7, 2047, 2048, 3000) if x != line[i]])
+
+    def first_cell(self, rows, dice):
+        line, _ = any_cell(rows, dice, self.tokens)
+        line[0] -= dice.choice([1, 2, 5])
+
+    def last_cell(self, rows, dice):
+        line, _ = any_cell(rows, dice, self.tokens)
+        line[-1] += dice.choice([-1, 1])
+
+    def neighbours(self, rows, dice):
+        line, i = any_cell(rows, dice, self.tokens)
+        if len(set(line)) == 1:
+            return self.token(rows, dice)
+        j = next(j for j in range(len(line)) if line[j] != line[i])
+        line[i], line[j] = line[j], line[i]
+        return None
+
+    def weight(self, rows, dice):
+        line, i = any_cell(rows, dice, self.weights)
+        line[i] = dice.choice([x for x in (0.0, 0.5, 1.0, 2.0, -0.0) if str(x) != str(line[i])])
+
+    def weight_nearly(self, rows, dice):
+        line, i = any_cell(rows, dice, self.weights)
+        line[i] = float(np.nextafter(np.float32(line[i]), np.float32(1000)))
+
+    def weight_not_a_number(self, rows, dice):
+        line, i = any_cell(rows, dice, self.weights)
+        line[i] = dice.choice([float("nan"), float("inf")])
+
+    def label(self, rows, dice):
+        line, i = any_cell(rows, dice, self.labels or self.tokens)
+        line[i] = dice.choice([x for x in (-100, -1, 0, 5, 2048) if x != line[i]])
+
+    def null_cell(self, rows, dice):
+        line, i = any_cell(rows, dice, self.tokens + self.weights + self.labels)
+        line[i] = None
+
+    def null_row(self, rows, dice):
+        dice.choice(rows)[dice.choice(self.tokens + self.weights)] = None
+
+    def shorter_line(self, rows, dice):
+        any_cell(rows, dice, self.tokens + self.weights)[0].pop()
+
+    def longer_line(self, rows, dice):
+        line, i = any_cell(rows, dice, self.tokens + self.weights)
+        line.insert(i, line[i])
+
+    def list_gone(self, rows, dice):
+        nested = [name for name in self.tokens if isinstance(rows[0][name][0], list)]
+        row = dice.choice([row for row in rows if row[nested[0]]])
+        row[nested[0]].pop(dice.randrange(len(row[nested[0]])))
+
+    def lists_swapped(self, rows, dice):
+        name = next(n for n in self.tokens if isinstance(rows[0][n][0], list))
+        rows = [row for row in rows if any(x != row[name][0] for x in row[name])]
+        lists = dice.choice(rows)[name]
+        j = next(j for j in range(len(lists)) if lists[j] != lists[0])
+        lists[0], lists[j] = lists[j], lists[0]
+
+    def row_gone(self, rows, dice):
+        rows.pop(dice.randrange(len(rows)))
+
+    def row_twice(self, rows, dice):
+        rows.insert(dice.randrange(len(rows)), dict(dice.choice(rows)))
+
+    def rows_swapped(self, rows, dice):
+        i, j = dice.sample(range(len(rows)), 2)
+        rows[i], rows[j] = rows[j], rows[i]
+
+    def tokens_of_two_rows_swapped(self, rows, dice):
+        i, j = dice.sample(range(len(rows)), 2)
+        for name in self.tokens + self.weights + self.labels:
+            rows[i][name], rows[j][name] = rows[j][name], rows[i][name]
+
+    def other_value(self, rows, dice):
+        name = dice.choice(["id", "speaker", "score", "tags"])
+        value = {"id": "other", "speaker": "eve", "score": 0.125, "tags": ["x"]}[name]
+        dice.choice(rows)[name] = value
+
+    def null_value(self, rows, dice):
+        row = dice.choice([row for row in rows if row["speaker"]])
+        row[dice.choice(["id", "speaker", "score", "tags"])] = None
 
 
-def change_code(rows, dice):
-    line, i = any_cell(rows, dice, "audio_codes")
-    line[i] = dice.choice([x for x in (-1, 0, 7, 2047, 2048, 2049) if x != line[i]])
+KINDS = [name for name in vars(Faults) if not name.startswith("_")]
 
 
-def change_fill(rows, dice):
-    row = dice.choice(rows)
-    line = dice.choice([row["text_tokens"], *row["audio_codes"]])
-    line[0] -= dice.choice([1, 2, 5])
+def other_schema(table, dice):
+    """A table of the same rows with something else about its columns."""
+    i = dice.randrange(table.num_columns)
+    field = table.schema.field(i)
+    note = {"note": str(dice.random())}
+    return dice.choice(
+        [
+            lambda: table.cast(table.schema.set(i, field.with_metadata(note))),
+            lambda: table.replace_schema_metadata(note),
+            lambda: table.rename_columns(
+                [name + "_" * (j == i) for j, name in enumerate(table.column_names)]
+            ),
+            lambda: table.drop_columns([field.name]),
+            lambda: (
+                table.select([field.name, *(n for n in table.column_names if n != field.name)])
+                if i
+                else table.select(table.column_names[::-1])
+            ),
+            lambda: table.append_column(f"more{i}", pa.nulls(len(table))),
+            lambda: table.set_column(i, field.name, wider(table[field.name])),
+            lambda: table.slice(0, dice.randrange(len(table))),
+        ]
+    )()
 
 
-def change_text_weight(rows, dice):
-    line, i = any_cell(rows, dice, "text_loss_weights")
-    line[i] = dice.choice([x for x in (0.0, 0.5, 1.0, 2.0, -0.0) if str(x) != str(line[i])])
+def wider(column):
+    """The same values in another type."""
+    kind = column.type
+    if pa.types.is_string(kind):
+        return column.cast(pa.large_string())
+    if pa.types.is_list(kind):
+        return column.cast(pa.large_list(kind.value_field))
+    return column.cast(pa.float32()) if pa.types.is_float64(kind) else column.cast(pa.string())
 
 
-def change_audio_weight(rows, dice):
-    line, i = any_cell(rows, dice, "audio_loss_weights")
-    line[i] = float(np.nextafter(np.float32(line[i]), np.float32(1000)))
+def other_entry(entry, dice):
+    """An entry in which something else is said, by someone who knows how to sign it."""
+    record = Record.from_json(entry)
+    name = dice.choice([field.name for field in dataclasses.fields(record.counts)])
+    counts = {name: getattr(record.counts, name) + dice.choice([1, 2, 1000])}
+    column = dice.choice(list(record.digests.columns))
+    digests = {**record.digests.columns, column: "0" * 64}
+    recipe = adapt(record.job.recipe, text_padding=dice.choice([1, 2, 4, 5]))
+    semantic = adapt(record.job.recipe, semantic_weight=dice.choice([1.0, 99.0]))
+    change = dice.choice(
+        [
+            {"counts": dataclasses.replace(record.counts, **counts)},
+            {"digests": dataclasses.replace(record.digests, columns=digests)},
+            {"digests": dataclasses.replace(record.digests, schema=column)},
+            {"job": dataclasses.replace(record.job, recipe=recipe)},
+            {"job": dataclasses.replace(record.job, recipe=semantic)},
+            {"padded": ((dice.randrange(9), 1),)},
+            {"quarantined": ((dice.randrange(9), 1),)},
+        ]
+    )
+    return dataclasses.replace(record, **change).to_json()
 
 
-def weight_not_a_number(rows, dice):
-    line, i = any_cell(rows, dice, "audio_loss_weights")
-    line[i] = float("nan")
+TABLES = [
+    ("extend", {}),
+    ("truncate", {}),
+    ("extend", {"labels": True, "frame": True}),
+    ("truncate", {"labels": True, "result": "grid"}),
+]
 
 
-def null_token(rows, dice):
-    line, i = any_cell(rows, dice, "audio_codes")
-    line[i] = None
-
-
-def shorter_everywhere(rows, dice):
-    row = dice.choice([row for row in rows if len(row["text_tokens"]) > 4])
-    for name in ("text_tokens", "text_loss_weights"):
-        row[name].pop()
-    for name in ("audio_codes", "audio_loss_weights"):
-        for line in row[name]:
-            line.pop()
-
-
-def longer_everywhere(rows, dice):
-    row = dice.choice(rows)
-    for name in ("text_tokens", "text_loss_weights"):
-        row[name].insert(1, row[name][1])
-    for name in ("audio_codes", "audio_loss_weights"):
-        for line in row[name]:
-            line.insert(1, line[1])
-
-
-def shorter_column(rows, dice):
-    row = dice.choice(rows)
-    name = dice.choice(["text_tokens", "text_loss_weights"])
-    row[name].pop()
-
-
-def shorter_codebook(rows, dice):
-    row = dice.choice(rows)
-    dice.choice(row[dice.choice(["audio_codes", "audio_loss_weights"])]).pop()
-
-
-def codebook_gone(rows, dice):
-    dice.choice(rows)["audio_codes"].pop(dice.randrange(3))
-
-
-def codebooks_swapped(rows, dice):
-    codes = dice.choice([row for row in rows if len(row["text_tokens"]) > 5])["audio_codes"]
-    codes[1], codes[2] = codes[2], codes[1]
-
-
-def row_gone(rows, dice):
-    rows.pop(dice.randrange(len(rows)))
-
-
-def row_twice(rows, dice):
-    rows.insert(dice.randrange(len(rows)), dict(dice.choice(rows)))
-
-
-def rows_swapped(rows, dice):
-    i, j = dice.sample(range(len(rows)), 2)
-    rows[i], rows[j] = rows[j], rows[i]
-
-
-def change_passed_through(rows, dice):
-    row = dice.choice(rows)
-    name = dice.choice(["id", "speaker", "score", "tags"])
-    row[name] = {"id": "other", "speaker": "eve", "score": 0.125, "tags": ["x"]}[name]
-
-
-def null_passed_through(rows, dice):
-    row = dice.choice([row for row in rows if row["speaker"]])
-    row[dice.choice(["id", "speaker", "score", "tags"])] = None
-
-
-def tokens_of_two_rows_swapped(rows, dice):
-    i, j = dice.sample(range(len(rows)), 2)
-    for name in ("text_tokens", "audio_codes", "text_loss_weights", "audio_loss_weights"):
-        rows[i][name], rows[j][name] = rows[j][name], rows[i][name]
-
-
-KINDS = [
-    change_text, change_code, change_fill, change_text_weight, change_audio_weight,
-    weight_not_a_number, null_token, shorter_everywhere, longer_everywhere, shorter_column,
-    shorter_codebook, codebook_gone, codebooks_swapped, row_gone, row_twice, rows_swapped,
-    change_passed_through, null_passed_through, tokens_of_two_rows_swapped,
-]  # fmt: skip
-
-
-def test_random_faults_are_all_found(shards, tmp_path):
-    source, output, _ = shards
-    entry, table = entry_of(output), pq.read_table(output)
-    for seed in range(FAULTS // 2):
+@pytest.mark.parametrize(("length", "where"), TABLES)
+def test_random_faults_are_all_found(tmp_path, length, where):
+    where = dict(where)
+    table = tokens_table(rows=14, longest=12)
+    if where.pop("frame", False):
+        codes = [
+            [list(f) for f in zip(*row, strict=True)] for row in table["audio_codes"].to_pylist()
+        ]
+        i = table.column_names.index("audio_codes")
+        table = table.set_column(i, "audio_codes", pa.array(codes, pa.list_(pa.list_(pa.int16()))))
+    source, output, job = make_shards(tmp_path, length, table, **where)
+    assert verify(output).count == verify(output, source).count == 0
+    entry, shifted = entry_of(output), pq.read_table(output)
+    faults, path = Faults(job), tmp_path / "faulty.parquet"
+    before = repr(shifted.to_pylist())
+    for seed in range(FAULTS // len(TABLES)):
         dice = random.Random(seed)
-        rows = table.to_pylist()
-        kind = KINDS[seed % len(KINDS)]
-        kind(rows, dice)
-        changed = pa.Table.from_pylist(rows, table.schema)
-        assert repr(changed.to_pylist()) != repr(table.to_pylist()), "the fault changes something"
-        path = tmp_path / "faulty.parquet"
-        rewrite(path, changed, entry)
-        for against in (None, source):
+        kind = dice.choice([*KINDS, "schema", "entry", "entry"])
+        changed, said = shifted, entry
+        if kind == "schema":
+            changed = other_schema(shifted, dice)
+        elif kind == "entry":
+            said = other_entry(entry, dice)
+        else:
+            rows = shifted.to_pylist()
+            getattr(faults, kind)(rows, dice)
+            changed = pa.Table.from_pylist(rows, shifted.schema)
+            assert repr(changed.to_pylist()) != before, "the fault changes something"
+        rewrite(path, changed, said)
+        for against in (None, source) if seed % 4 == 0 else (None,):
             verified = verify(path, against)
-            assert verified.count, f"{kind.__name__} with seed {seed}, source {against}"
-            for mismatch in verified.mismatches:
-                assert mismatch.place.shard == "a.parquet"
-            told = [m.place.column or m.place.stream or m.what for m in verified.mismatches]
-            assert any(told), verified.mismatches
+            assert verified.count, f"{kind} with seed {seed}, source {against}"
+            assert all(m.place.shard == "a.parquet" for m in verified.mismatches)
 
 
 def test_a_fault_is_told_with_its_place(shards, tmp_path):
