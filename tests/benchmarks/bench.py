@@ -15,6 +15,10 @@ shift    `transform.shift`, Arrow in and Arrow out, checks included; beside it `
          many bytes as come out, tokens and weights. For a batch as large as apply makes it, which
          caches hold, and for one 16 times as large, which they do not: a copy is slower there.
 verify   `engine.run` of one shard, beside `pq.read_table` of the same shard.
+workers  `delaytool apply` as a command on SHARDS shards, one worker and two in turn, the start of
+         Python and of the workers included; then one shard of as many tokens, with one worker. One
+         worker reads and shifts in one thread while it encodes in another, so it already uses more
+         than one core; the processor time beside the time says how much.
 
 All tokens are synthetic, see `synthetic.py`; codes are uniform where nothing else is said.
 """
@@ -22,7 +26,9 @@ All tokens are synthetic, see `synthetic.py`; codes are uniform where nothing el
 import datetime
 import os
 import platform
+import shutil
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -46,6 +52,9 @@ TOKENS = 25_000_000
 PEAK_TOKENS = 24_000_000
 PEAK_RUNS = 5
 GROWTH = 8
+SHARDS = 32
+SHARD_TOKENS = 6_000_000
+QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 RECIPE = load_preset("moshi")
 COLUMNS = (
     Column("text_tokens", 0, 1, "list", 1),
@@ -189,6 +198,53 @@ def shift_speed(batch):
     return copied / shifted
 
 
+def worker_figures(folder):
+    data, out = folder / "many", folder / "many-out"
+    data.mkdir()
+    for number in range(SHARDS):
+        synthetic.write(data / f"{number:02}.parquet", SHARD_TOKENS)
+    synthetic.write(folder / "one.parquet", SHARDS * SHARD_TOKENS)
+    one, two, single = in_turn(
+        lambda: apply_command(data, out, 1),
+        lambda: apply_command(data, out, 2),
+        lambda: apply_command(folder / "one.parquet", folder / "one-out.parquet", 1),
+        rounds=3,
+    )
+    before = os.times()
+    apply_command(data, out, 1)
+    after = os.times()
+    cores = (after.children_user + after.children_system) - (
+        before.children_user + before.children_system
+    )
+    size = f"{SHARDS} shards of {SHARD_TOKENS // 10**6} M tokens"
+    yield (
+        f"1 to 2 workers, {size}: times as fast",
+        "1.8 or more",
+        f"{one / two:.2f}",
+        one / two >= 1.8,
+    )
+    yield f"cores that 1 worker keeps busy, {size}", "", f"{cores / one:.2f}", None
+    share = tokens_in(folder / "one.parquet") / sum(tokens_in(path) for path in data.iterdir())
+    what = "one shard: time a token over that of many, 1 worker"
+    yield what, "", f"{single / one / share:.2f}", None
+
+
+def tokens_in(path):
+    """How many cells the lists of a shard hold."""
+    groups = pq.read_metadata(path)
+    return sum(
+        groups.row_group(group).column(number).num_values
+        for group in range(groups.num_row_groups)
+        for number in range(groups.num_columns)
+    )
+
+
+def apply_command(source, target, workers):
+    shutil.rmtree(target, ignore_errors=True) if target.is_dir() else target.unlink(True)
+    command = [sys.executable, "-m", "delaytool", "apply", str(source), str(target)]
+    subprocess.run([*command, "--workers", str(workers), "--quiet"], check=True, **QUIET)
+
+
 # The table
 
 
@@ -220,6 +276,7 @@ def main():
             *speed_figures(folder),
             *skewed_figures(folder),
             *memory_figures(folder),
+            *worker_figures(folder),
             *shift_figures(),
         ]
     print(f"{synthetic.STREAMS} streams, {TOKENS // 10**6} M tokens; the best of {ROUNDS} rounds\n")
