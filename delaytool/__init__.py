@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from delaytool.errors import RecipeError as RecipeError
     from delaytool.pattern import delay as delay
     from delaytool.pattern import undelay as undelay
+    from delaytool.pipeline import map_batch as map_batch
     from delaytool.presets import load_preset as load_preset
     from delaytool.recipe import Recipe as Recipe
     from delaytool.recipe import Stream as Stream
@@ -33,6 +34,7 @@ _ROOMS = {
     "delay": "pattern",
     "load_preset": "presets",
     "loss_weights": "weights",
+    "map_batch": "pipeline",
     "undelay": "pattern",
 }
 __all__ = ["__version__", *_ROOMS]  # noqa: PLE0604 - the names below, by their rooms
