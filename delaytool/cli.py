@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
@@ -22,7 +22,7 @@ from delaytool.errors import DataError, Place, ReaderDiedError, RecipeError
 
 if TYPE_CHECKING:
     from delaytool.apply import Item
-    from delaytool.engine import Task
+    from delaytool.engine import Event, Task
     from delaytool.job import Job, Where
     from delaytool.recipe import Recipe
     from delaytool.shards import Shard
@@ -117,14 +117,28 @@ class _Delays(click.ParamType):  # type: ignore[type-arg]
 _debug = _option("--debug", is_flag=True, heading=RUN, help="Show tracebacks.")
 _quiet = _option("--quiet", is_flag=True, heading=RUN, help="Show no progress.")
 _json = _option("--json", "as_json", is_flag=True, heading=RUN, help="Print a summary as JSON.")
-_workers = _option(
-    "--workers",
-    type=click.IntRange(1, 4096),
-    metavar="N",
-    default=lambda: os.cpu_count() or 1,
-    show_default=False,
-    heading=RUN,
-    help="Shards at once, each in a process of its own.  [default: cores]",
+_workers = _stacked(
+    _option(
+        "--workers",
+        type=click.IntRange(1, 4096),
+        metavar="N",
+        heading=RUN,
+        help="Shards at once, each in a process of its own.  [default: cores]",
+    ),
+    _option(
+        "--engine",
+        type=click.Choice(["local", "ray"]),
+        default="local",
+        show_default=True,
+        heading=RUN,
+        help="Where to run: this machine, or a Ray cluster.",
+    ),
+    _option(
+        "--ray-address",
+        metavar="ADDRESS",
+        heading=RUN,
+        help="auto, local or ray://HOST:PORT.  [default: RAY_ADDRESS, else local]",
+    ),
 )
 _preset = _option(
     "--preset", metavar="NAME", heading=WHAT, help="A recipe by name.  [default: moshi]"
@@ -373,6 +387,7 @@ def apply(input: str, output: str, **options: Any) -> None:
     in which every shard keeps its relative path; a single file may go to a path that ends in
     .parquet. Running the same command again goes on where it stopped.
     """
+    _check_engine(options)
     with _errors(options["debug"]):
         recipe, origin = _choose_recipe(options)
         from delaytool.apply import abandon_shard, apply_shard, plan
@@ -394,6 +409,7 @@ def apply(input: str, output: str, **options: Any) -> None:
                 apply_shard,
                 (item, planned.job, options["overwrite"]),
                 abandon_shard,
+                (item.shard.path, item.target),
             )
             for item in items
         ]
@@ -728,6 +744,7 @@ def verify(output: str, **options: Any) -> None:
     shards revert to against the original ones: with --source value by value, without it by the
     digests in each shard's footer. Exit status 1 if anything differs.
     """
+    _check_engine(options)
     with _errors(options["debug"]):
         from delaytool.engine import Task
         from delaytool.verify import Mismatch, verify_shard
@@ -740,6 +757,7 @@ def verify(output: str, **options: Any) -> None:
                 os.path.getsize(shard.path),
                 verify_shard,
                 (shard, source, codes, recipe),
+                paths=(shard.path,),
             )
             for shard, source, codes in pairs
         ]
@@ -893,6 +911,7 @@ def revert(output: str, restored: str, **options: Any) -> None:
     nothing is written, unless --allow-lossy says so. The column options are for grids without an
     entry.
     """
+    _check_engine(options)
     with _errors(options["debug"]):
         from delaytool.engine import Task
         from delaytool.revert import abandon_revert, revert_shard
@@ -917,6 +936,7 @@ def revert(output: str, restored: str, **options: Any) -> None:
                     options["overwrite"],
                 ),
                 abandon_revert,
+                (item.shard.path, item.target),
             )
             for item in items
         ]
@@ -1096,7 +1116,7 @@ def _run(tasks: list[Task], what: str, options: dict[str, Any]) -> list[Any]:
     """Run the tasks behind a progress bar; their results in the tasks' order."""
     from tqdm import tqdm
 
-    from delaytool.engine import Done, Failed, run
+    from delaytool.engine import Done, Failed
 
     results: dict[int, Any] = {}
     died: list[ReaderDiedError] = []
@@ -1112,7 +1132,7 @@ def _run(tasks: list[Task], what: str, options: dict[str, Any]) -> list[Any]:
         mininterval=0.1 if sys.stderr.isatty() else 1.0,
     )
     bar.set_postfix_str(f"shards 0/{len(tasks)}")
-    with bar, contextlib.closing(run(tasks, options["workers"])) as events:
+    with bar, contextlib.closing(_events(tasks, options)) as events:
         for event in events:
             if isinstance(event, Failed):
                 if not isinstance(event.error, ReaderDiedError):
@@ -1131,6 +1151,22 @@ def _run(tasks: list[Task], what: str, options: dict[str, Any]) -> list[Any]:
     if died:
         raise died[0]
     return [results[number] for number in range(len(tasks))]
+
+
+def _events(tasks: list[Task], options: dict[str, Any]) -> Generator[Event, None, None]:
+    """What happens to the tasks, here or on a cluster."""
+    if options["engine"] == "ray":
+        from delaytool import on_ray
+
+        return on_ray.run(tasks, options["workers"], options["ray_address"])
+    from delaytool import engine
+
+    return engine.run(tasks, options["workers"] or os.cpu_count() or 1)
+
+
+def _check_engine(options: dict[str, Any]) -> None:
+    if options["ray_address"] is not None and options["engine"] != "ray":
+        raise click.UsageError("--ray-address goes with --engine ray")
 
 
 def _say(text: str) -> None:

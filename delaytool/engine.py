@@ -38,6 +38,7 @@ class Task:
     run:     a generator function that yields fractions done and returns a picklable result
     size:    what the shard is worth in the progress, in bytes; large ones go first
     abandon: called with the arguments when a worker was killed while it ran the task
+    paths:   local files and folders that it reads and writes
     """
 
     name: str
@@ -45,6 +46,7 @@ class Task:
     run: Callable[..., Generator[float, None, Any]]
     arguments: tuple[Any, ...]
     abandon: Callable[..., None] | None = None
+    paths: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ def _run_here(task: Task, number: int) -> Iterator[Event]:
                 return
             except DataError as error:
                 if isinstance(error, ReaderDiedError):
-                    _abandon(task)
+                    abandon(task)
                 yield Failed(number, error)
                 return
             yield Progress(number, fraction)
@@ -190,7 +192,7 @@ def _run_in_pools(tasks: Sequence[Task], order: list[int], workers: int) -> Iter
         suspects = yield from _run_in_pool(tasks, waiting, shared, workers)
         for number in suspects:
             if (yield from _run_in_pool(tasks, [number], shared, 1)):
-                _abandon(tasks[number])
+                abandon(tasks[number])
                 error = ReaderDiedError.of(tasks[number].name)
                 yield Failed(number, error)
 
@@ -235,11 +237,12 @@ def _run_in_pool(
         pool.shutdown(wait=False, cancel_futures=True)
         if _stop_all(set(multiprocessing.active_children()) - others):
             for number in flying.values():
-                _abandon(tasks[number])
+                abandon(tasks[number])
         raise
 
 
-def _abandon(task: Task) -> None:
+def abandon(task: Task) -> None:
+    """Clean up behind a worker that was killed while it ran a task."""
     if task.abandon is not None:
         task.abandon(*task.arguments)
 
