@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from delaytool import __version__, guard
+from delaytool import __version__, guard, stores
 from delaytool.detect import describe_columns, find_columns
 from delaytool.digest import BatchDigest, schema_digest
 from delaytool.errors import DataError, Place
@@ -138,7 +137,7 @@ class _Aside:
             self.shard.metadata = _aside_metadata(metadata)
             self.stack.close()
         elif self.target is not None and self.overwrite and _aside_entry(self.target) is not None:
-            os.unlink(self.target)
+            stores.remove(self.target)
 
 
 def _aside_metadata(metadata: dict[bytes, bytes]) -> dict[bytes, bytes]:
@@ -149,7 +148,7 @@ def _aside_metadata(metadata: dict[bytes, bytes]) -> dict[bytes, bytes]:
 
 def _aside_entry(path: str) -> bytes | None:
     """What a shard of quarantined rows says of itself; None for any other file, or none."""
-    if not os.path.isfile(path):
+    if stores.kind_of(path) != "file":
         return None
     try:
         with open_shard(Shard(path, path)) as opened:
@@ -179,21 +178,21 @@ def existing_record(item: Item, source: Opened, job: Job, overwrite: bool) -> Re
     record, why = _record_at(item.target, ENTRY, source, job)
     if item.aside is not None:
         aside, why_not = _record_at(item.aside, ASIDE, source, job)
-        if why_not and not (overwrite and os.path.isfile(item.aside)):
+        if why_not and not (overwrite and stores.kind_of(item.aside) == "file"):
             raise _in_the_way(item.aside, why_not, source)
         if record is not None and record.counts.quarantined and record != aside:
             record = None
     elif record is not None and record.counts.quarantined:
         why = f"{record.counts.quarantined} rows of it are in quarantine"
         record = None
-    if why and not (overwrite and os.path.isfile(item.target)):
+    if why and not (overwrite and stores.kind_of(item.target) == "file"):
         raise _in_the_way(item.target, why, source)
     return record
 
 
 def _record_at(path: str, entry: str, source: Opened, job: Job) -> tuple[Record | None, str]:
     """The record of a file made from this source with this job, or why there is another file."""
-    if not os.path.lexists(path):
+    if stores.kind_of(path) is None:
         return None, ""
     try:
         with open_shard(Shard(path, path)) as output:
@@ -211,7 +210,7 @@ def _record_at(path: str, entry: str, source: Opened, job: Job) -> tuple[Record 
 
 def _in_the_way(path: str, why: str, source: Opened) -> DataError:
     return DataError(
-        f"the output {path} is in the way: {why}",
+        f"the output {stores.shown(path)} is in the way: {why}",
         expected="no file, or one made from this source with these options",
         advice="choose another output, or replace it with --overwrite",
         place=Place(shard=source.shard.name),

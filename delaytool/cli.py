@@ -340,6 +340,7 @@ def program() -> None:
         "delaytool apply data/ shifted/ --preset moshi-pretrain --initial-step --workers 8",
         "delaytool apply text/ shifted/ --audio-input codes/ --key id --align pad",
         "delaytool apply a/ b/ --preset j-moshi --grid-column A --grid-column 'B[1:]'",
+        "delaytool apply s3://bucket/data s3://bucket/shifted --engine ray",
     ],
 )
 @click.argument("input", metavar="INPUT")
@@ -383,12 +384,17 @@ def program() -> None:
 def apply(input: str, output: str, **options: Any) -> None:
     """Shift every shard of INPUT, add loss weights, and write them to OUTPUT.
 
-    INPUT is a Parquet file, a folder (searched for *.parquet) or a quoted glob. OUTPUT is a folder,
-    in which every shard keeps its relative path; a single file may go to a path that ends in
-    .parquet. Running the same command again goes on where it stopped.
+    INPUT is a Parquet file, a folder (searched for *.parquet), a quoted glob, or a URI such as
+    s3://bucket/data. OUTPUT is a folder or a URI, in which every shard keeps its relative path; a
+    single file may go to a path that ends in .parquet. Running the same command again goes on where
+    it stopped.
     """
     _check_engine(options)
     with _errors(options["debug"]):
+        from delaytool import stores
+
+        input, output = stores.plain(input), stores.plain(output)
+        _plain_paths(options, "audio_input", "quarantine")
         recipe, origin = _choose_recipe(options)
         from delaytool.apply import abandon_shard, apply_shard, plan
         from delaytool.engine import Task
@@ -405,11 +411,11 @@ def apply(input: str, output: str, **options: Any) -> None:
         tasks = [
             Task(
                 item.shard.name,
-                os.path.getsize(item.shard.path),
+                stores.size_of(item.shard.path),
                 apply_shard,
                 (item, planned.job, options["overwrite"]),
                 abandon_shard,
-                (item.shard.path, item.target),
+                _local(item.shard.path, item.target),
             )
             for item in items
         ]
@@ -433,7 +439,7 @@ def apply(input: str, output: str, **options: Any) -> None:
         click.echo(json.dumps(summary))
         return
     click.echo(
-        f"{output}: {_count(len(results), 'shard')} "
+        f"{stores.shown(output)}: {_count(len(results), 'shard')} "
         f"({written} written, {len(results) - written} unchanged), "
         f"{_count(counts.rows_out, 'row')}, {_count(counts.frames, 'frame')}, "
         f"{_count(counts.tokens, 'token')} in {summary['seconds']:.1f} s"
@@ -446,7 +452,9 @@ def apply(input: str, output: str, **options: Any) -> None:
         if number:
             click.echo(f"{what} {_count(number, 'token')}")
     if counts.quarantined:
-        click.echo(f"{options['quarantine']}: {_count(counts.quarantined, 'bad row')}")
+        click.echo(
+            f"{stores.shown(options['quarantine'])}: {_count(counts.quarantined, 'bad row')}"
+        )
 
 
 def _where(options: dict[str, Any]) -> Where:
@@ -592,34 +600,38 @@ def _describe(recipe: Recipe, origin: str) -> str:
 
 
 def _find(path: str, what: str, outside: Sequence[str] = ()) -> list[Shard]:
+    from delaytool import stores
     from delaytool.shards import find_shards
 
     try:
         return find_shards(path, outside=outside)
     except FileNotFoundError:
-        raise click.UsageError(f"{what} {path} does not exist") from None
+        raise click.UsageError(f"{what} {stores.shown(path)} does not exist") from None
 
 
 def _items(
     input: str, output: str, audio_input: str | None = None, quarantine: str | None = None
 ) -> list[Item]:
     """Each shard of the input, that of its codes, and the files it goes to."""
+    from delaytool import stores
     from delaytool.apply import Item
 
-    one_file = output.endswith(".parquet") and not os.path.isdir(output)
-    if one_file and not os.path.isfile(input):
+    kind = stores.kind_of(output)
+    one_file = stores.base_name(output).endswith(".parquet") and kind != "folder"
+    if one_file and stores.kind_of(input) != "file":
         raise click.UsageError(
-            f"OUTPUT {output} is one file, so INPUT must be one too, not {input}"
+            f"OUTPUT {stores.shown(output)} is one file, so INPUT must be one too, "
+            f"not {stores.shown(input)}"
         )
-    if os.path.lexists(output) and not one_file and not os.path.isdir(output):
+    if kind not in (None, "folder") and not one_file:
         raise click.UsageError(
-            f"OUTPUT {output} is a file, expected a folder or a name in .parquet"
+            f"OUTPUT {stores.shown(output)} is a file, expected a folder or a name in .parquet"
         )
     folders = {"INPUT": input, "--audio-input": audio_input, "OUTPUT": output}
-    for one, other in (("INPUT", "OUTPUT"), ("--audio-input", "OUTPUT")):
-        path = folders[one]
-        if path is not None and os.path.realpath(path) == os.path.realpath(output):
-            raise click.UsageError(f"{one} and {other} are the same: {path}")
+    for name in ("INPUT", "--audio-input"):
+        path = folders[name]
+        if path is not None and stores.same(path, output):
+            raise click.UsageError(f"{name} and OUTPUT are the same: {stores.shown(path)}")
     outside = [output]
     if quarantine is not None:
         _check_quarantine(quarantine, folders)
@@ -630,24 +642,27 @@ def _items(
         codes = _partners(shards, _find(audio_input, "--audio-input", outside))
     items = []
     for shard in shards:
-        parts = shard.name.split("/")
-        target = output if one_file else os.path.join(output, *parts)
-        aside = None if quarantine is None else os.path.join(quarantine, *parts)
+        target = output if one_file else stores.join(output, shard.name)
+        aside = None if quarantine is None else stores.join(quarantine, shard.name)
         items.append(Item(shard, codes.get(shard.name), target, aside))
     for item in items:
         for source in (item.shard, item.codes):
-            if source and os.path.realpath(source.path) == os.path.realpath(item.target):
-                raise click.UsageError(f"INPUT and OUTPUT are the same file: {item.target}")
+            if source and stores.same(source.path, item.target):
+                raise click.UsageError(
+                    f"INPUT and OUTPUT are the same file: {stores.shown(item.target)}"
+                )
     _check_places(items, os.path.dirname(output) if one_file else output, quarantine)
     return items
 
 
 def _check_places(items: Sequence[Item], output: str, quarantine: str | None) -> None:
     """Raise DataError where links in OUTPUT lead elsewhere, or bring two shards together."""
+    from delaytool import stores
+
     taken: dict[str, str] = {}
     for item in items:
         for path, root in ((item.target, output), (item.aside, quarantine)):
-            if path is None or root is None:
+            if path is None or root is None or stores.is_remote(path):
                 continue
             folder, top = os.path.realpath(os.path.dirname(path)), os.path.realpath(root)
             if os.path.commonpath([folder, top]) != top:
@@ -670,16 +685,20 @@ def _check_places(items: Sequence[Item], output: str, quarantine: str | None) ->
 
 def _check_quarantine(quarantine: str, folders: dict[str, str | None]) -> None:
     """Its shards have the names of the output's, and are not to be taken for them."""
-    if os.path.lexists(quarantine) and not os.path.isdir(quarantine):
+    from delaytool import stores
+
+    if stores.kind_of(quarantine) not in (None, "folder"):
         raise click.UsageError(f"--quarantine {quarantine} is a file, expected a folder")
-    aside = os.path.realpath(quarantine) + os.sep
+    name_of = stores.shown(quarantine)
     for name, path in folders.items():
-        there = None if path is None else os.path.realpath(path) + os.sep
-        if there == aside:
-            raise click.UsageError(f"{name} and --quarantine are the same: {quarantine}")
-        if name == "OUTPUT" and there and (aside.startswith(there) or there.startswith(aside)):
+        if path is None:
+            continue
+        if stores.same(path, quarantine):
+            raise click.UsageError(f"{name} and --quarantine are the same: {name_of}")
+        within = stores.is_within(quarantine, path) or stores.is_within(path, quarantine)
+        if name == "OUTPUT" and within:
             raise click.UsageError(
-                f"--quarantine {quarantine} and OUTPUT {path} lie within one another"
+                f"--quarantine {name_of} and OUTPUT {stores.shown(path)} lie within one another"
             )
 
 
@@ -746,6 +765,10 @@ def verify(output: str, **options: Any) -> None:
     """
     _check_engine(options)
     with _errors(options["debug"]):
+        from delaytool import stores
+
+        output = stores.plain(output)
+        _plain_paths(options, "source", "audio_input")
         from delaytool.engine import Task
         from delaytool.verify import Mismatch, verify_shard
 
@@ -754,10 +777,10 @@ def verify(output: str, **options: Any) -> None:
         tasks = [
             Task(
                 shard.name,
-                os.path.getsize(shard.path),
+                stores.size_of(shard.path),
                 verify_shard,
                 (shard, source, codes, recipe),
-                paths=(shard.path,),
+                paths=_local(shard.path),
             )
             for shard, source, codes in pairs
         ]
@@ -777,7 +800,8 @@ def verify(output: str, **options: Any) -> None:
         }
         click.echo(json.dumps(summary))
     else:
-        _print_verdict(output, options["source"], results, mismatches, count, rows, tokens)
+        source = options["source"] and stores.shown(options["source"])
+        _print_verdict(stores.shown(output), source, results, mismatches, count, rows, tokens)
     sys.exit(1 if count else 0)
 
 
@@ -827,6 +851,7 @@ def _sources(
     output: str, source: str | None, audio_input: str | None
 ) -> tuple[list[tuple[Shard, Shard | None, Shard | None]], list[Any]]:
     """Each shard of the output with its originals, and what is missing or too many."""
+    from delaytool import stores
     from delaytool.verify import Mismatch
 
     shards = _find(output, "OUTPUT")
@@ -834,13 +859,13 @@ def _sources(
         if audio_input is not None:
             raise click.UsageError("--audio-input goes with --source")
         return [(shard, None, None) for shard in shards], []
-    if os.path.realpath(source) == os.path.realpath(output):
-        raise click.UsageError(f"OUTPUT and --source are the same: {output}")
+    if stores.same(source, output):
+        raise click.UsageError(f"OUTPUT and --source are the same: {stores.shown(output)}")
     originals = _find(source, "--source", [output])
     codes: dict[str, Shard] = {}
     if audio_input is not None:
         codes = _partners(originals, _find(audio_input, "--audio-input", [output]))
-    if os.path.isfile(output) and len(originals) == 1:
+    if stores.kind_of(output) == "file" and len(originals) == 1:
         return [(shards[0], originals[0], codes.get(originals[0].name))], []
     by_name = {shard.name: shard for shard in originals}
     ours = {shard.name for shard in shards}
@@ -913,6 +938,10 @@ def revert(output: str, restored: str, **options: Any) -> None:
     """
     _check_engine(options)
     with _errors(options["debug"]):
+        from delaytool import stores
+
+        output, restored = stores.plain(output), stores.plain(restored)
+        _plain_paths(options, "audio_output")
         from delaytool.engine import Task
         from delaytool.revert import abandon_revert, revert_shard
 
@@ -925,7 +954,7 @@ def revert(output: str, restored: str, **options: Any) -> None:
         tasks = [
             Task(
                 item.shard.name,
-                os.path.getsize(item.shard.path),
+                stores.size_of(item.shard.path),
                 revert_shard,
                 (
                     item.shard,
@@ -936,7 +965,7 @@ def revert(output: str, restored: str, **options: Any) -> None:
                     options["overwrite"],
                 ),
                 abandon_revert,
-                (item.shard.path, item.target),
+                _local(item.shard.path, item.target),
             )
             for item in items
         ]
@@ -951,8 +980,8 @@ def revert(output: str, restored: str, **options: Any) -> None:
         click.echo(json.dumps(summary))
         return
     click.echo(
-        f"{restored}: {_count(len(results), 'shard')}, {_count(rows, 'row')} as they were "
-        f"in {seconds:.1f} s"
+        f"{stores.shown(restored)}: {_count(len(results), 'shard')}, {_count(rows, 'row')} "
+        f"as they were in {seconds:.1f} s"
     )
     if counts.lost + counts.trimmed:
         click.echo(f"but {_count(counts.lost + counts.trimmed, 'token')} that had been cut off")
@@ -962,9 +991,11 @@ def revert(output: str, restored: str, **options: Any) -> None:
 
 def _beside(item: Item, restored: str, audio: str) -> str:
     """Where the codes of a reverted shard go."""
+    from delaytool import stores
+
     if item.target == restored:
         return audio
-    return os.path.join(audio, os.path.relpath(item.target, restored))
+    return stores.join(audio, item.shard.name)
 
 
 def _generated_job(items: list[Item], recipe: Recipe, options: dict[str, Any]) -> Job:
@@ -1046,13 +1077,15 @@ def inspect(shard: str, **options: Any) -> None:
     if options["row"] is not None and options["row_key"] is not None:
         raise click.UsageError("--row and --id exclude one another; give one of them")
     with _errors(options["debug"]):
+        from delaytool import stores
         from delaytool.grid import read_grid, render
         from delaytool.shards import Shard
 
-        if not os.path.isfile(shard):
-            raise click.UsageError(f"SHARD {shard} is not a file")
+        shard = stores.plain(shard)
+        if stores.kind_of(shard) != "file":
+            raise click.UsageError(f"SHARD {stores.shown(shard)} is not a file")
         grid = read_grid(
-            Shard(os.path.basename(shard), shard),
+            Shard(stores.base_name(shard), shard),
             _where(options),
             row=options["row"] or 0,
             key=options["row_key"],
@@ -1164,6 +1197,22 @@ def _events(tasks: list[Task], options: dict[str, Any]) -> Generator[Event, None
     return engine.run(tasks, options["workers"] or os.cpu_count() or 1)
 
 
+def _plain_paths(options: dict[str, Any], *names: str) -> None:
+    """Paths as the stores take them, in place."""
+    from delaytool import stores
+
+    for name in names:
+        if options[name] is not None:
+            options[name] = stores.plain(options[name])
+
+
+def _local(*paths: str) -> tuple[str, ...]:
+    """Those of the paths that are on this machine."""
+    from delaytool import stores
+
+    return tuple(path for path in paths if not stores.is_remote(path))
+
+
 def _check_engine(options: dict[str, Any]) -> None:
     if options["ray_address"] is not None and options["engine"] != "ray":
         raise click.UsageError("--ray-address goes with --engine ray")
@@ -1199,6 +1248,11 @@ def _errors(debug: bool) -> Iterator[None]:
         if debug:
             raise
         _fail(str(error), error.advice, 1)
+    except OSError as error:
+        if debug:
+            raise
+        where = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        _fail(where.splitlines()[0], "check the path, the permissions, and the way to it", 1)
     except Exception as error:
         if debug:
             raise

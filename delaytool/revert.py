@@ -8,12 +8,12 @@ as a model generated, needs a job from elsewhere; its fill cells may hold anythi
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
 import pyarrow as pa
 
+from delaytool import stores
 from delaytool.digest import BatchDigest
 from delaytool.errors import DataError, Place
 from delaytool.job import Counts, Job, Record
@@ -112,10 +112,10 @@ def _check_lossless(counts: Counts) -> None:
 
 
 def _check_free(path: str, overwrite: bool) -> None:
-
-    if os.path.lexists(path) and not (overwrite and os.path.isfile(path)):
+    kind = stores.kind_of(path)
+    if kind is not None and not (overwrite and kind == "file"):
         raise DataError(
-            f"the output {path} is in the way",
+            f"the output {stores.shown(path)} is in the way",
             expected="no file",
             advice="choose another output, or replace it with --overwrite",
         )

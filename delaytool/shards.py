@@ -23,6 +23,7 @@ import os
 import queue
 import re
 import secrets
+import tempfile
 import threading
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from delaytool import guard
+from delaytool import guard, stores
 from delaytool.errors import DataError, Place, ReaderDiedError
 from delaytool.job import ENTRY, Job, Record, Source
 
@@ -42,7 +43,6 @@ READ_ROWS = 64
 """Rows decoded at a time; reading is as fast as with more, and a batch of long rows stays small."""
 MAX_CELLS = 1 << 20
 MAX_BYTES = 64 << 20
-_SUFFIX = ".delaytool-part"
 _MAGIC, _ENCRYPTED = b"PAR1", b"PARE"
 
 T = TypeVar("T")
@@ -66,6 +66,8 @@ def find_shards(path: str, *, outside: Sequence[str] = ()) -> list[Shard]:
     raises:  FileNotFoundError when there is no such file or folder, DataError when there are no
              shards in it
     """
+    if stores.is_remote(path):
+        return _named(_remote_shards(path), path, outside)
     if os.path.isfile(path):
         return [Shard(os.path.basename(path), path)]
     if os.path.isdir(path):
@@ -78,20 +80,56 @@ def find_shards(path: str, *, outside: Sequence[str] = ()) -> list[Shard]:
             files.extend(_walk(folder))
     else:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
-    skipped = tuple(os.path.realpath(folder) + os.sep for folder in outside)
-    shards = {
-        Path(os.path.relpath(file, root)).as_posix(): file
-        for file in files
-        if not os.path.realpath(file).startswith(skipped)
-    }
-    if not shards:
+    shards = {Path(os.path.relpath(file, root)).as_posix(): file for file in files}
+    return _named(shards, path, outside)
+
+
+def _named(shards: Mapping[str, str], path: str, outside: Sequence[str]) -> list[Shard]:
+    """Shards by name, without those that are in the folders to leave out."""
+    found = [
+        Shard(name, shards[name])
+        for name in sorted(shards)
+        if not any(stores.is_within(shards[name], folder) for folder in outside)
+    ]
+    if not found:
         raise DataError(
             "there are no shards",
             expected="at least one *.parquet file",
             advice="name a Parquet file, a folder with such files, or a quoted glob",
-            place=Place(shard=path),
+            place=Place(shard=stores.shown(path)),
         )
-    return [Shard(name, shards[name]) for name in sorted(shards)]
+    return found
+
+
+def _remote_shards(path: str) -> dict[str, str]:
+    """The shards of a URI of a file, a folder or a glob, by name."""
+    name = stores.shown(path)
+    with reading(name):
+        kind = stores.kind_of(path)
+    if kind == "file":
+        return {stores.base_name(path): path}
+    folder, wanted = path, None
+    if kind is None:
+        head, mark, query = path.partition("?")
+        if "*" not in head:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+        fixed = head[: head.index("*")].rpartition("/")[0]
+        folder, wanted = fixed + mark + query, _as_regex(head[len(fixed) + 1 :])
+    with reading(name):
+        return {
+            name: file
+            for name, file in stores.files_below(folder)
+            if name.endswith(".parquet")
+            and not any(part.startswith(".") for part in name.split("/"))
+            and (wanted is None or wanted.fullmatch(name))
+        }
+
+
+def _as_regex(pattern: str) -> re.Pattern[str]:
+    """A glob as a regular expression: a/**/*.parquet"""
+    parts = re.split(r"(\*\*/|\*)", pattern)
+    meant = {"**/": "(?:.*/)?", "*": "[^/]*"}
+    return re.compile("".join(meant.get(part, re.escape(part)) for part in parts))
 
 
 def _walk(folder: str) -> Iterator[str]:
@@ -389,12 +427,13 @@ def _first_line(error: BaseException) -> str:
         return told[1]
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+    first = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return stores.without_secrets(first)[:300]
 
 
 def footer_fingerprint(path: str) -> tuple[int, str]:
     """A Parquet file's size in bytes and the sha256 of its footer, as hex."""
-    with open(path, "rb") as file:
+    with stores.open_input(path) as file:
         size = file.seek(0, os.SEEK_END)
         if size < 12:
             raise pa.ArrowInvalid(f"it has {size} bytes, which is no Parquet file")
@@ -433,7 +472,8 @@ def open_shard(shard: Shard, what: str = "") -> Iterator[OpenShard]:
     guard.note(shard.path)
     with reading(what + shard.name):
         fingerprint = footer_fingerprint(shard.path)
-        file = pq.ParquetFile(shard.path, pre_buffer=False, buffer_size=1 << 20)
+        source = stores.open_input(shard.path) if stores.is_remote(shard.path) else shard.path
+        file = pq.ParquetFile(source, pre_buffer=False, buffer_size=1 << 20)
         schema = file.schema_arrow
     with file:
         yield OpenShard(shard, file, schema, fingerprint)
@@ -755,6 +795,10 @@ def _leaf_paths(field: pa.Field, before: str = "") -> list[str]:
 @contextlib.contextmanager
 def _committed(target: str) -> Iterator[str]:
     """A temporary name to write to, which becomes the target when the block ends well."""
+    if stores.is_remote(target):
+        with _uploaded(target) as part:
+            yield part
+        return
     folder, name = os.path.split(target)
     folder = folder or "."
     missing = _missing_folders(folder)
@@ -775,15 +819,31 @@ def _committed(target: str) -> Iterator[str]:
             with contextlib.suppress(OSError):
                 os.rmdir(new)
         if isinstance(error, (OSError, pa.ArrowException)):
-            raise DataError(
-                f"cannot be written: {_first_line(error)}",
-                advice="check the disk's free space and the folder's permissions, then run again",
-                place=Place(shard=target),
-            ) from error
+            raise _unwritable(target, error) from error
         raise
     finally:
         if lock >= 0:
             os.close(lock)
+
+
+@contextlib.contextmanager
+def _uploaded(target: str) -> Iterator[str]:
+    """A temporary file of this machine's, which is uploaded when the block ends well."""
+    with tempfile.TemporaryDirectory(prefix="delaytool-") as folder:
+        part = os.path.join(folder, "shard.parquet")
+        try:
+            yield part
+            stores.upload(part, target)
+        except (OSError, pa.ArrowException) as error:
+            raise _unwritable(target, error) from error
+
+
+def _unwritable(target: str, error: BaseException) -> DataError:
+    return DataError(
+        f"cannot be written: {_first_line(error)}",
+        advice="check free space, permissions and the way to it, then run again",
+        place=Place(shard=stores.shown(target)),
+    )
 
 
 def _missing_folders(folder: str) -> list[str]:
@@ -799,7 +859,7 @@ def _create_part(folder: str, name: str) -> tuple[str, int]:
     """A new temporary file, locked for as long as the descriptor is open."""
     while True:
         os.makedirs(folder, exist_ok=True)
-        part = os.path.join(folder, f".{name}.{secrets.token_hex(4)}{_SUFFIX}")
+        part = os.path.join(folder, f".{name}.{secrets.token_hex(4)}{stores.PART}")
         try:
             lock = os.open(part, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
         except FileNotFoundError:
@@ -815,10 +875,12 @@ def _create_part(folder: str, name: str) -> tuple[str, int]:
 
 def remove_leftovers(target: str) -> None:
     """Remove the temporary files of this output that no live run holds."""
+    if stores.is_remote(target):
+        return
     folder, name = os.path.split(target)
     folder = folder or "."
     for left in os.listdir(folder) if os.path.isdir(folder) else ():
-        if not (left.startswith(f".{name}.") and left.endswith(_SUFFIX)):
+        if not (left.startswith(f".{name}.") and left.endswith(stores.PART)):
             continue
         path = os.path.join(folder, left)
         with contextlib.suppress(OSError):

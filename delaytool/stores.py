@@ -1,0 +1,228 @@
+"""Files wherever they are: on this machine, or behind a URI.
+
+A path without a scheme is local, and the functions here do with it what `os` does. `s3://`,
+`gs://` and Azure's URIs go through pyarrow's own file systems, everything else through fsspec.
+Endpoints, regions and keys come from the URI's query or the usual environment variables; `shown`
+is what messages may say of a URI.
+
+What an object store shows under a name must be complete. pyarrow publishes what there is of a
+stream when the stream is closed or dropped, whatever came in between; so an upload goes to a
+hidden name first, and the store itself copies it to the final one, which is atomic.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from typing import IO, Any, Literal
+from urllib.parse import urlsplit, urlunsplit
+
+from delaytool.errors import DataError, Place
+
+ARROW_SCHEMES = ("s3", "gs", "gcs", "abfs", "abfss", "hdfs", "viewfs")
+PART = ".delaytool-part"
+"""How the names of files end that are not complete yet."""
+_CHUNK = 8 << 20
+
+
+def is_remote(path: str) -> bool:
+    """Whether a path is a URI of something that is no local file."""
+    return "://" in path and not path.startswith("file://")
+
+
+def plain(path: str) -> str:
+    """A path as the rest of this module takes it: file:///a/b -> /a/b, s3://b/a/ -> s3://b/a"""
+    if path.startswith("file://"):
+        path = urlsplit(path).path
+    if not is_remote(path):
+        return path
+    head, query = _split(path)
+    return head.rstrip("/") + query
+
+
+def shown(path: str) -> str:
+    """A path as messages show it: without what a URI may hold of keys and tokens."""
+    if not is_remote(path):
+        return path
+    parts = urlsplit(path)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def without_secrets(text: str) -> str:
+    """A message of somebody else's with every URI in it as `shown`."""
+    return re.sub(r"\w+://[^\s'\"]+", lambda match: shown(match[0]), text)
+
+
+def join(folder: str, name: str) -> str:
+    """A path in a folder: s3://b/a?region=x, c/d.parquet -> s3://b/a/c/d.parquet?region=x"""
+    if not is_remote(folder):
+        return os.path.join(folder, *name.split("/"))
+    head, query = _split(folder)
+    return f"{head}/{name}{query}"
+
+
+def base_name(path: str) -> str:
+    """The last part of a path."""
+    return os.path.basename(_split(path)[0] if is_remote(path) else path)
+
+
+def _split(uri: str) -> tuple[str, str]:
+    head, mark, query = uri.partition("?")
+    return head, mark + query
+
+
+def same(one: str, other: str) -> bool:
+    """Whether two paths are of the same file or folder."""
+    return _place(one) == _place(other)
+
+
+def is_within(path: str, folder: str) -> bool:
+    """Whether a path is of something in a folder."""
+    return _place(path).startswith(_place(folder).rstrip("/") + "/")
+
+
+def _place(path: str) -> str:
+    return shown(path).rstrip("/") if is_remote(path) else os.path.realpath(path)
+
+
+def kind_of(path: str) -> Literal["file", "folder", "other"] | None:
+    """What there is under a path; None for nothing. Links that lead nowhere are other."""
+    if not is_remote(path):
+        if os.path.isfile(path):
+            return "file"
+        return "folder" if os.path.isdir(path) else "other" if os.path.lexists(path) else None
+    from pyarrow.fs import FileType
+
+    filesystem, inner = _connect(path)
+    with _failing(path):
+        kind = filesystem.get_file_info(inner).type
+    return {FileType.File: "file", FileType.Directory: "folder"}.get(kind)  # type: ignore[return-value]
+
+
+def size_of(path: str) -> int:
+    """A file's size in bytes."""
+    if not is_remote(path):
+        return os.path.getsize(path)
+    filesystem, inner = _connect(path)
+    with _failing(path):
+        return int(filesystem.get_file_info(inner).size)
+
+
+def open_input(path: str) -> IO[bytes]:
+    """A file, open for reading anywhere in it."""
+    if not is_remote(path):
+        return open(path, "rb")
+    filesystem, inner = _connect(path)
+    with _failing(path):
+        opened: IO[bytes] = filesystem.open_input_file(inner)
+        return opened
+
+
+def remove(path: str) -> None:
+    """Remove a file."""
+    if not is_remote(path):
+        os.unlink(path)
+        return
+    filesystem, inner = _connect(path)
+    with _failing(path):
+        filesystem.delete_file(inner)
+
+
+def files_below(folder: str) -> Iterator[tuple[str, str]]:
+    """Every file below a remote folder: its name relative to the folder, and its path."""
+    from pyarrow.fs import FileSelector, FileType
+
+    filesystem, inner = _connect(folder)
+    with _failing(folder):
+        infos = filesystem.get_file_info(FileSelector(inner, recursive=True))
+    for info in infos:
+        if info.type == FileType.File:
+            name = info.path[len(inner) :].lstrip("/")
+            yield name, join(folder, name)
+
+
+def upload(local: str, target: str) -> None:
+    """Bring a local file to a store, where it is complete under its name, or not at all."""
+    filesystem, inner = _connect(target)
+    folder, _, name = inner.rpartition("/")
+    part = f"{folder}/.{name}.{secrets.token_hex(4)}{PART}"
+    try:
+        with _failing(target), open(local, "rb") as source:
+            _make_folder(filesystem, folder)
+            with filesystem.open_output_stream(part) as sink:
+                while chunk := source.read(_CHUNK):
+                    sink.write(chunk)
+            filesystem.move(part, inner)
+    except BaseException:
+        with contextlib.suppress(Exception):
+            filesystem.delete_file(part)
+        raise
+
+
+def _make_folder(filesystem: Any, folder: str) -> None:
+    """Make a folder where the store has such things; objects need none."""
+    if filesystem.type_name not in ("s3", "gcs"):
+        filesystem.create_dir(folder, recursive=True)
+
+
+@contextlib.contextmanager
+def _failing(path: str) -> Iterator[None]:
+    """Turn what a store says into an OSError that holds no keys."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, NotImplementedError) as error:
+        text = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise OSError(f"{shown(path)}: {without_secrets(text)[:300]}") from None
+
+
+def _connect(uri: str) -> tuple[Any, str]:
+    """The file system of a URI, and the path in it."""
+    parts = urlsplit(uri)
+    root = urlunsplit((parts.scheme, parts.netloc, "", parts.query, ""))
+    if parts.scheme in ARROW_SCHEMES:
+        filesystem = _arrow_filesystem(root)
+        inner = parts.netloc.rpartition("@")[2] + parts.path
+        if parts.scheme in ("abfs", "abfss"):
+            inner = (parts.netloc.partition("@")[0] if "@" in parts.netloc else "") + parts.path
+        return filesystem, inner.strip("/")
+    return _fsspec_filesystem(root), _fsspec_path(uri)
+
+
+@functools.lru_cache(maxsize=64)
+def _arrow_filesystem(root: str) -> Any:
+    from pyarrow.fs import FileSystem
+
+    with _failing(root):
+        return FileSystem.from_uri(root)[0]
+
+
+@functools.lru_cache(maxsize=64)
+def _fsspec_filesystem(root: str) -> Any:
+    from pyarrow.fs import FSSpecHandler, PyFileSystem
+
+    try:
+        import fsspec
+
+        with _failing(root):
+            return PyFileSystem(FSSpecHandler(fsspec.core.url_to_fs(root)[0]))
+    except ImportError as error:
+        package = "delaytool[fsspec]" if "fsspec" in str(error) else str(error)
+        raise DataError(
+            f"files at {urlsplit(root).scheme}:// need a package that is not installed",
+            expected=package,
+            advice="install it, for fsspec with: pip install 'delaytool[fsspec]'",
+            place=Place(shard=shown(root)),
+        ) from None
+
+
+def _fsspec_path(uri: str) -> str:
+    import fsspec
+
+    path: str = fsspec.core.url_to_fs(uri)[1]
+    return path
