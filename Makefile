@@ -28,7 +28,7 @@ demo: $(VENV)/installed
 	@BIN=$(BIN) OUT=$(OUT) sh sample_data/demo.sh
 
 test: $(VENV)/installed-test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .

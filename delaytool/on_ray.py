@@ -26,7 +26,8 @@ RETRIES = 3
 _AT_LEAST = 8
 _PATIENCE = 5.0
 """Seconds to wait for an address to answer."""
-_GRACE = 1.2
+_GRACE = 1.0
+"""Seconds in which workers end with the connection."""
 
 
 def run(
@@ -42,9 +43,13 @@ def run(
              task's files
     """
     ray = _import_ray()
-    with _cluster(ray, address):
-        _check_paths(ray, tasks)
-        yield from _run_all(ray, tasks, workers)
+    flying: dict[Any, int] = {}
+    try:
+        with _cluster(ray, address):
+            _check_paths(ray, tasks)
+            yield from _run_all(ray, tasks, workers, flying)
+    finally:
+        _clean_up([tasks[number] for number in flying.values()])
 
 
 def _import_ray() -> Any:
@@ -160,24 +165,22 @@ def _unseen(paths: list[str]) -> list[str]:
     return [path for path in paths if not os.path.exists(path)]
 
 
-def _run_all(ray: Any, tasks: Sequence[Task], workers: int | None) -> Generator[Event, None, None]:
-    """Keep some tasks in flight until all have ended."""
+def _run_all(
+    ray: Any, tasks: Sequence[Task], workers: int | None, flying: dict[Any, int]
+) -> Generator[Event, None, None]:
+    """Keep some tasks in flight until all have ended; `flying` holds those that have not."""
     cpus = int(ray.cluster_resources().get("CPU", 1))
     limit = workers or max(_AT_LEAST, 2 * cpus)
     waiting = sorted(range(len(tasks)), key=lambda number: (tasks[number].size, -number))
     start = ray.remote(_run_task).options(num_cpus=1, max_retries=RETRIES, retry_exceptions=False)
-    flying: dict[Any, int] = {}
-    try:
-        while waiting or flying:
-            while waiting and len(flying) < limit:
-                number = waiting.pop()
-                flying[start.remote(tasks[number])] = number
-            ended, _ = ray.wait(list(flying), num_returns=1, timeout=0.5)
-            for reference in ended:
-                number = flying.pop(reference)
-                yield _event(ray, reference, tasks[number], number)
-    finally:
-        _cancel(ray, flying)
+    while waiting or flying:
+        while waiting and len(flying) < limit:
+            number = waiting.pop()
+            flying[start.remote(tasks[number])] = number
+        ended, _ = ray.wait(list(flying), num_returns=1, timeout=0.5)
+        for reference in ended:
+            number = flying.pop(reference)
+            yield _event(ray, reference, tasks[number], number)
 
 
 def _event(ray: Any, reference: Any, task: Task, number: int) -> Event:
@@ -192,12 +195,16 @@ def _event(ray: Any, reference: Any, task: Task, number: int) -> Event:
     return Done(number, result) if error is None else Failed(number, error)
 
 
-def _cancel(ray: Any, flying: dict[Any, int]) -> None:
-    """Stop what is in flight between two batches, and what does not stop, at once."""
-    for reference in flying:
-        ray.cancel(reference)
-    if flying:
-        ray.wait(list(flying), num_returns=len(flying), timeout=_GRACE)
+def _clean_up(tasks: Sequence[Task]) -> None:
+    """Clean up behind tasks whose workers ended with the connection to the cluster.
+
+    Ray's own way to cancel a task that runs can end the process that asks for it.
+    """
+    until = time.monotonic() + _GRACE
+    while tasks and time.monotonic() < until:
+        time.sleep(0.2)
+        for task in tasks:
+            abandon(task)
 
 
 def _run_task(task: Task) -> tuple[Exception | None, Any]:
@@ -207,8 +214,6 @@ def _run_task(task: Task) -> tuple[Exception | None, Any]:
         try:
             while True:
                 next(steps)
-                # Here a cancelled task can be interrupted without being in the middle of anything.
-                time.sleep(0)
         except StopIteration as end:
             return None, end.value
         except DataError as error:
