@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +45,9 @@ from delaytool.transform import (
 )
 
 Opened = OpenShard | PairedShard
+_LOOKED_AT, _LOOKERS = 1000, 8
+"""Shards that are looked at before the first one is written, and how many at once where each takes
+its time to answer. Each is looked at again by its own task; a million would take too long."""
 
 
 @dataclass(frozen=True)
@@ -301,7 +305,7 @@ class Plan:
 
 
 def plan(items: list[Item], recipe: Recipe, where: Where, overwrite: bool) -> Plan:
-    """Settle where the tokens are, and look at every shard before the first one is written.
+    """Settle where the tokens are, and look at the shards before the first one is written.
 
     raises: DataError for a shard that cannot be read or does not fit, or an output in the way;
             RecipeError when recipe and columns do not go together
@@ -323,16 +327,29 @@ def plan(items: list[Item], recipe: Recipe, where: Where, overwrite: bool) -> Pl
         notes += _unshifted_columns(source, job)
     if items[0].codes is not None and where.key is None:
         notes.append("no key: rows of text and codes go together by their order alone")
-    for item in items:
-        with (
-            open_source(item.shard, item.codes, where.key) as source,
-            reading(item.shard.name),
-        ):
-            if where.key is not None:
-                check_there(source.schema, where.key, "--key")
-            check_source(source, job, item.aside is not None)
-            existing_record(item, source, job, overwrite)
+    # One after the other here: whoever is killed by one has to know which it was.
+    with ThreadPoolExecutor(_LOOKERS if stores.is_remote(items[0].shard.path) else 1) as pool:
+        looks = [
+            pool.submit(_look_at, item, job, where.key, overwrite) for item in items[:_LOOKED_AT]
+        ]
+        try:
+            for look in looks:
+                look.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
     return Plan(job, described, notes)
+
+
+def _look_at(item: Item, job: Job, key: str | None, overwrite: bool) -> None:
+    """Raise DataError when a shard does not fit the job, or an output is in the way."""
+    with (
+        open_source(item.shard, item.codes, key) as source,
+        reading(item.shard.name),
+    ):
+        if key is not None:
+            check_there(source.schema, key, "--key")
+        check_source(source, job, item.aside is not None)
+        existing_record(item, source, job, overwrite)
 
 
 def _is_deadly(item: Item) -> bool:

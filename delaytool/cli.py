@@ -32,6 +32,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _is_program = False
 """Whether this process is the command, to fork and to take signals, and not a library's user."""
+_stopped_by = 0
+"""The signal that told it to stop."""
 
 WHAT, WHERE, OUT, RUN = (
     "What to do",
@@ -411,7 +413,7 @@ def apply(input: str, output: str, **options: Any) -> None:
         tasks = [
             Task(
                 item.shard.name,
-                stores.size_of(item.shard.path),
+                _size_of(item.shard),
                 apply_shard,
                 (item, planned.job, options["overwrite"]),
                 abandon_shard,
@@ -777,7 +779,7 @@ def verify(output: str, **options: Any) -> None:
         tasks = [
             Task(
                 shard.name,
-                stores.size_of(shard.path),
+                _size_of(shard),
                 verify_shard,
                 (shard, source, codes, recipe),
                 paths=_local(shard.path),
@@ -954,7 +956,7 @@ def revert(output: str, restored: str, **options: Any) -> None:
         tasks = [
             Task(
                 item.shard.name,
-                stores.size_of(item.shard.path),
+                _size_of(item.shard),
                 revert_shard,
                 (
                     item.shard,
@@ -1206,6 +1208,12 @@ def _plain_paths(options: dict[str, Any], *names: str) -> None:
             options[name] = stores.plain(options[name])
 
 
+def _size_of(shard: Shard) -> int:
+    from delaytool import stores
+
+    return stores.size_of(shard.path) if shard.size is None else shard.size
+
+
 def _local(*paths: str) -> tuple[str, ...]:
     """Those of the paths that are on this machine."""
     from delaytool import stores
@@ -1240,36 +1248,35 @@ def _errors(debug: bool) -> Iterator[None]:
         yield
     except (click.ClickException, click.exceptions.Exit):
         raise
-    except (KeyboardInterrupt, _Stopped) as stop:
-        status = 128 + (stop.number if isinstance(stop, _Stopped) else signal.SIGINT)
-        how = "interrupted" if status == 128 + signal.SIGINT else "told to stop"
-        _fail(how, "run the same command again to go on", status)
-    except DataError as error:
-        if debug:
+    except BaseException as error:
+        # What a signal interrupted may have made another error of it.
+        if isinstance(error, KeyboardInterrupt) or _stopped_by:
+            status = 128 + (_stopped_by or signal.SIGINT)
+            how = "interrupted" if status == 128 + signal.SIGINT else "told to stop"
+            _fail(how, "run the same command again to go on", status)
+        if debug or not isinstance(error, Exception):
             raise
-        _fail(str(error), error.advice, 1)
-    except OSError as error:
-        if debug:
-            raise
-        where = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-        _fail(where.splitlines()[0], "check the path, the permissions, and the way to it", 1)
-    except Exception as error:
-        if debug:
-            raise
-        text = str(error).strip().splitlines()
-        what = f"{type(error).__name__}: {text[0] if text else ''}"
-        _fail(what, "run again with --debug for the whole story", 1)
+        _fail(*_told(error), 1)
+
+
+def _told(error: Exception) -> tuple[str, str]:
+    """What to say of an error, and what to do about it."""
+    if isinstance(error, DataError):
+        return str(error), error.advice
+    lines = str(error).strip().splitlines() or [""]
+    if isinstance(error, OSError):
+        where = f"{error.filename}: {error.strerror}" if error.filename else lines[0]
+        return where, "check the path, the permissions, and the way to it"
+    return f"{type(error).__name__}: {lines[0]}", "run again with --debug for the whole story"
 
 
 class _Stopped(BaseException):
     """A signal told the command to stop."""
 
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
-
 
 def _stop(number: int, frame: Any) -> NoReturn:
+    global _stopped_by
+    _stopped_by = number
     for each in _SIGNALS:
         # What has begun to clean up is not to be stopped in the middle of it.
         signal.signal(each, signal.SIG_IGN)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import dataclasses
 import errno
 import fcntl
 import glob
@@ -50,10 +51,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Shard:
-    """A shard: its name relative to the dataset's folder, and where it is."""
+    """A shard: its name relative to the dataset's folder, where it is, and how many bytes it has.
+
+    size: None where nobody has looked yet
+    """
 
     name: str
     path: str
+    size: int | None = dataclasses.field(default=None, compare=False)
 
 
 # Finding
@@ -67,7 +72,7 @@ def find_shards(path: str, *, outside: Sequence[str] = ()) -> list[Shard]:
              shards in it
     """
     if stores.is_remote(path):
-        return _named(_remote_shards(path), path, outside)
+        return _in_order(_remote_shards(path), path, outside)
     if os.path.isfile(path):
         return [Shard(os.path.basename(path), path)]
     if os.path.isdir(path):
@@ -80,17 +85,17 @@ def find_shards(path: str, *, outside: Sequence[str] = ()) -> list[Shard]:
             files.extend(_walk(folder))
     else:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
-    shards = {Path(os.path.relpath(file, root)).as_posix(): file for file in files}
-    return _named(shards, path, outside)
+    shards = [Shard(Path(os.path.relpath(file, root)).as_posix(), file) for file in files]
+    return _in_order(shards, path, outside)
 
 
-def _named(shards: Mapping[str, str], path: str, outside: Sequence[str]) -> list[Shard]:
-    """Shards by name, without those that are in the folders to leave out."""
-    found = [
-        Shard(name, shards[name])
-        for name in sorted(shards)
-        if not any(stores.is_within(shards[name], folder) for folder in outside)
-    ]
+def _in_order(shards: list[Shard], path: str, outside: Sequence[str]) -> list[Shard]:
+    """Shards by name, each once, without those that are in the folders to leave out."""
+    found = {
+        shard.name: shard
+        for shard in shards
+        if not any(stores.is_within(shard.path, folder) for folder in outside)
+    }
     if not found:
         raise DataError(
             "there are no shards",
@@ -98,31 +103,31 @@ def _named(shards: Mapping[str, str], path: str, outside: Sequence[str]) -> list
             advice="name a Parquet file, a folder with such files, or a quoted glob",
             place=Place(shard=stores.shown(path)),
         )
-    return found
+    return [found[name] for name in sorted(found)]
 
 
-def _remote_shards(path: str) -> dict[str, str]:
-    """The shards of a URI of a file, a folder or a glob, by name."""
-    name = stores.shown(path)
-    with reading(name):
+def _remote_shards(path: str) -> list[Shard]:
+    """The shards of a URI of a file, a folder or a glob."""
+    shown = stores.shown(path)
+    with reading(shown):
         kind = stores.kind_of(path)
     if kind == "file":
-        return {stores.base_name(path): path}
+        return [Shard(stores.base_name(path), path)]
     folder, wanted = path, None
     if kind is None:
         head, mark, query = path.partition("?")
         if "*" not in head:
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), shown)
         fixed = head[: head.index("*")].rpartition("/")[0]
         folder, wanted = fixed + mark + query, _as_regex(head[len(fixed) + 1 :])
-    with reading(name):
-        return {
-            name: file
-            for name, file in stores.files_below(folder)
+    with reading(shown):
+        return [
+            Shard(name, file, size)
+            for name, file, size in stores.files_below(folder)
             if name.endswith(".parquet")
             and not any(part.startswith(".") for part in name.split("/"))
             and (wanted is None or wanted.fullmatch(name))
-        }
+        ]
 
 
 def _as_regex(pattern: str) -> re.Pattern[str]:

@@ -132,8 +132,8 @@ def remove(path: str) -> None:
         filesystem.delete_file(inner)
 
 
-def files_below(folder: str) -> Iterator[tuple[str, str]]:
-    """Every file below a remote folder: its name relative to the folder, and its path."""
+def files_below(folder: str) -> Iterator[tuple[str, str, int]]:
+    """Every file below a remote folder: its name relative to the folder, its path, its size."""
     from pyarrow.fs import FileSelector, FileType
 
     filesystem, inner = _connect(folder)
@@ -142,7 +142,7 @@ def files_below(folder: str) -> Iterator[tuple[str, str]]:
     for info in infos:
         if info.type == FileType.File:
             name = info.path[len(inner) :].lstrip("/")
-            yield name, join(folder, name)
+            yield name, join(folder, name), int(info.size or 0)
 
 
 def upload(local: str, target: str) -> None:

@@ -181,3 +181,35 @@ def test_ray_data(tmp_path):
 def test_ray_is_imported_only_when_asked_for():
     code = "import sys, delaytool.cli; assert not {'ray', 'pyarrow', 'numpy'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ})
+
+
+def test_files_that_a_node_does_not_see_are_told(data, tmp_path):
+    """A second node on which another disk lies over the folder of the data."""
+    hide = f"mount -t tmpfs tmpfs {data} && exec"
+    if subprocess.run(
+        ["unshare", "-m", "sh", "-c", f"{hide} true"], capture_output=True
+    ).returncode:
+        pytest.skip("mounting is not allowed")
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    start_node = f"{sys.executable} -m ray.scripts.scripts start --address {cluster.address}"
+    node = subprocess.Popen(
+        ["unshare", "-m", "sh", "-c", f"{hide} {start_node} --num-cpus 1 --block"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        ray.init(address=cluster.address, log_to_driver=False)
+        until = time.monotonic() + 60
+        while sum(each["Alive"] for each in ray.nodes()) < 2:
+            assert time.monotonic() < until, "the node does not come"
+            time.sleep(0.2)
+        ray.shutdown()
+        where = ("--engine", "ray", "--ray-address", cluster.address)
+        done = delaytool("apply", data, tmp_path / "out", *PLAIN, *where, status=1)
+        assert "does not see" in done.stderr
+        assert "storage that all nodes share" in done.stderr
+        assert not (tmp_path / "out").exists()
+    finally:
+        os.killpg(node.pid, signal.SIGKILL)
+        cluster.shutdown()

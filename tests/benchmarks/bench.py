@@ -19,6 +19,7 @@ workers  `delaytool apply` as a command on SHARDS shards, one worker and two in 
          Python and of the workers included; then one shard of as many tokens, with one worker. One
          worker reads and shifts in one thread while it encodes in another, so it already uses more
          than one core; the processor time beside the time says how much.
+ray      the same command on TINY shards of one row, and on a tenth of them, on a local cluster.
 
 All tokens are synthetic, see `synthetic.py`; codes are uniform where nothing else is said.
 """
@@ -53,6 +54,7 @@ PEAK_TOKENS = 24_000_000
 PEAK_RUNS = 5
 GROWTH = 8
 SHARDS = 32
+TINY = 200
 SHARD_TOKENS = 6_000_000
 QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 RECIPE = load_preset("moshi")
@@ -239,10 +241,31 @@ def tokens_in(path):
     )
 
 
-def apply_command(source, target, workers):
+def apply_command(source, target, workers, *more):
     shutil.rmtree(target, ignore_errors=True) if target.is_dir() else target.unlink(True)
     command = [sys.executable, "-m", "delaytool", "apply", str(source), str(target)]
-    subprocess.run([*command, "--workers", str(workers), "--quiet"], check=True, **QUIET)
+    subprocess.run([*command, "--workers", str(workers), "--quiet", *more], check=True, **QUIET)
+
+
+def ray_figures(folder):
+    """What a shard costs on Ray besides the work: the slope from few tiny shards to many."""
+    few, many = TINY // 10, TINY
+    times = {}
+    for count in (few, many):
+        data = folder / f"tiny{count}"
+        data.mkdir()
+        for number in range(count):
+            synthetic.write(data / f"{number:03}.parquet", 1)
+        times[count] = in_turn(
+            lambda data=data: apply_command(data, folder / "tiny-local", 1),
+            lambda data=data: apply_command(data, folder / "tiny-ray", 2, "--engine", "ray"),
+            rounds=2,
+        )
+    local, ray = ((times[many][i] - times[few][i]) / (many - few) for i in (0, 1))
+    yield "a tiny shard, 1 worker here", "", f"{1000 * local:.0f} ms", None
+    yield "a tiny shard on Ray, 2 at once", "", f"{1000 * ray:.0f} ms", None
+    start = times[few][1]
+    yield f"start of a local Ray, with {few} tiny shards", "", f"{start:.1f} s", None
 
 
 # The table
@@ -277,6 +300,7 @@ def main():
             *skewed_figures(folder),
             *memory_figures(folder),
             *worker_figures(folder),
+            *ray_figures(folder),
             *shift_figures(),
         ]
     print(f"{synthetic.STREAMS} streams, {TOKENS // 10**6} M tokens; the best of {ROUNDS} rounds\n")
