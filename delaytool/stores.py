@@ -185,12 +185,10 @@ def _connect(uri: str) -> tuple[Any, str]:
     """The file system of a URI, and the path in it."""
     parts = urlsplit(uri)
     root = urlunsplit((parts.scheme, parts.netloc, "", parts.query, ""))
+    if parts.scheme == "s3":
+        return _arrow_filesystem(root), parts.netloc.rpartition("@")[2] + parts.path.rstrip("/")
     if parts.scheme in ARROW_SCHEMES:
-        filesystem = _arrow_filesystem(root)
-        inner = parts.netloc.rpartition("@")[2] + parts.path
-        if parts.scheme in ("abfs", "abfss"):
-            inner = (parts.netloc.partition("@")[0] if "@" in parts.netloc else "") + parts.path
-        return filesystem, inner.strip("/")
+        return _arrow_filesystem(root), _arrow_path(uri)
     return _fsspec_filesystem(root), _fsspec_path(uri)
 
 
@@ -200,6 +198,15 @@ def _arrow_filesystem(root: str) -> Any:
 
     with _failing(root):
         return FileSystem.from_uri(root)[0]
+
+
+@functools.lru_cache(maxsize=4096)
+def _arrow_path(uri: str) -> str:
+    """The path that a URI means; each store has its own way to say account, bucket and path."""
+    from pyarrow.fs import FileSystem
+
+    with _failing(uri):
+        return str(FileSystem.from_uri(uri)[1])
 
 
 @functools.lru_cache(maxsize=64)

@@ -357,3 +357,17 @@ def test_paths_in_folders():
     assert stores.is_within("s3://b/a/c", "s3://b/a")
     assert not stores.is_within("s3://b/ac", "s3://b/a")
     assert stores.base_name("s3://b/a/c.parquet?x=y/z") == "c.parquet"
+
+
+@pytest.mark.parametrize(
+    ("uri", "kind", "inner"),
+    [
+        ("s3://key:secret@bucket/a/b?region=us-east-1", "s3", "bucket/a/b"),
+        ("gs://anonymous@bucket/a/b", "gcs", "bucket/a/b"),
+        ("abfs://box@account.dfs.core.windows.net/a/b", "abfs", "box/a/b"),
+    ],
+)
+def test_arrows_own_stores(uri, kind, inner):
+    """What nobody here can serve is at least understood as pyarrow understands it."""
+    filesystem, path = stores._connect(uri)
+    assert (filesystem.type_name, path) == (kind, inner)
