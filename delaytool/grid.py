@@ -232,7 +232,7 @@ def _make(
     for column, flat in zip(held, tokens.columns, strict=True):
         segments = segments_of_column(column, tokens.lengths, job)
         codes += _lines(flat, column.count)
-        filled += _lines(segments.filled().mask(flat.size), column.count)
+        filled += _lines(segments.is_filled(), column.count)
     return Grid(
         about=about,
         row=row,

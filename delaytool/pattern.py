@@ -19,11 +19,13 @@ section 3.4.4); the token ids are those of moshi/models/lm_utils.py and its like
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from delaytool.recipe import ZERO_TOKEN, Recipe, Stream
 
@@ -32,32 +34,10 @@ Index = npt.NDArray[np.int64]
 
 INITIAL, FINAL, PADDING = 0, 1, 2
 """Which fill token a filled cell holds: the place of it in `Stream.fills`."""
+_FILLED = [0, 2, 3]
+"""Which of a segment's pieces are filled: INITIAL, FINAL, PADDING."""
 
 _WIDER = (np.dtype(np.int8), np.dtype(np.int16), np.dtype(np.int32), np.dtype(np.int64))
-
-
-@dataclass(frozen=True)
-class Filled:
-    """The filled cells of a flat batch, in no particular order.
-
-    index:  where each is in the flat shifted array
-    stream: which of the batch's streams each belongs to
-    part:   INITIAL, FINAL or PADDING
-    """
-
-    index: Index
-    stream: Index
-    part: npt.NDArray[np.int8]
-
-    def look_up(self, table: Array) -> Array:
-        """The entry of a table [streams, 3] for each filled cell."""
-        return table[self.stream, self.part]
-
-    def mask(self, size: int) -> npt.NDArray[np.bool_]:
-        """True where a flat shifted array of this size is filled."""
-        mask = np.zeros(size, dtype=bool)
-        mask[self.index] = True
-        return mask
 
 
 @dataclass(frozen=True)
@@ -101,11 +81,16 @@ class Segments:
         rows = len(self.lengths)
         return np.repeat(values, rows) if self.by_stream else np.tile(values, rows)
 
-    def filled(self) -> Filled:
-        """The filled cells.
+    @functools.cached_property
+    def numbers(self) -> Index:
+        """Which of the streams each segment is of."""
+        return self.of_streams(np.arange(len(self.streams), dtype=np.int64))
 
-        A segment that starts at `start` with `before` cells in front of its `kept` tokens and
-        `count` filled cells in all has them at start + j + (kept if j >= before else 0).
+    @functools.cached_property
+    def pieces(self) -> Index:
+        """What each segment consists of after the shift, in this order: int64 [segments, 4].
+
+        Numbers of cells: initial tokens, kept tokens, the final token, padding tokens.
         """
         recipe = self.recipe
         delays = self.of_streams(np.array([s.delay for s in self.streams], dtype=np.int64))
@@ -114,22 +99,32 @@ class Segments:
         if recipe.length == "truncate":
             before = recipe.initial_step + np.minimum(delays, kept)
             kept = np.maximum(kept - delays, 0)
-        starts = np.cumsum(steps) - steps
-        count = steps - kept
-        streams = self.of_streams(np.arange(len(self.streams), dtype=np.int64))
-        width = int(count.max(initial=0))
-        j = np.arange(width, dtype=np.int64)
-        behind = j - before[:, None]
-        index = starts[:, None] + j
-        np.add(index, kept[:, None], out=index, where=behind >= 0)
-        part = np.full(behind.shape, PADDING, dtype=np.int8)
-        part[behind < 0] = INITIAL
-        part[behind == 0] = FINAL
-        stream = np.broadcast_to(streams[:, None], index.shape)
-        if int(count.min(initial=width)) == width:
-            return Filled(index.ravel(), stream.ravel(), part.ravel())
-        real = j < count[:, None]
-        return Filled(index[real], stream[real], part[real])
+        behind = steps - before - kept
+        final = np.minimum(behind, 1)
+        return np.stack([before, kept, final, behind - final], axis=1)
+
+    @functools.cached_property
+    def filled(self) -> Index:
+        """Where the filled cells are in the flat shifted array, in order."""
+        pieces = self.pieces
+        ends = np.cumsum(pieces[:, 1])
+        # Before a filled cell come all filled cells before it, and all tokens before it.
+        tokens_before = np.stack([ends - pieces[:, 1], ends, ends], axis=1)
+        counts = pieces[:, _FILLED].ravel()
+        filled: Index = np.arange(int(counts.sum())) + np.repeat(tokens_before.ravel(), counts)
+        return filled
+
+    def of_filled(self, table: Array) -> Array:
+        """The entry of a table [streams, 3] (INITIAL, FINAL, PADDING) for each filled cell."""
+        return np.repeat(table[self.numbers].ravel(), self.pieces[:, _FILLED].ravel())
+
+    def of_cells(self, table: Array) -> Array:
+        """The entry of a table [streams, 4], in the pieces' order, for each cell."""
+        return np.repeat(table[self.numbers].ravel(), self.pieces.ravel())
+
+    def is_filled(self) -> npt.NDArray[np.bool_]:
+        """True where the flat shifted array is filled."""
+        return self.of_cells(np.array([[True, False, True, True]] * len(self.streams)))
 
     def lost(self) -> npt.NDArray[np.bool_] | None:
         """True where the pattern cuts a token of the source off; None where it cuts nothing."""
@@ -188,39 +183,83 @@ def widened(dtype: np.dtype[Any], fills: set[int]) -> np.dtype[Any]:
     raise AssertionError("fill tokens fit into 64 bits")
 
 
-def delay_flat(tokens: Array, segments: Segments, filled: Filled | None = None) -> Array:
+def delay_flat(tokens: Array, segments: Segments) -> Array:
     """Shift a flat batch.
 
     tokens:  integers, flat, `segments.source_size` of them
-    filled:  `segments.filled()`, if it is at hand
     returns: integers, flat, `segments.shifted_size` of them, of the type `widened` says
     """
-    filled = segments.filled() if filled is None else filled
     dtype = widened(tokens.dtype, possible_fills(segments.recipe, segments.streams))
-    out = scatter(tokens, segments, filled, dtype)
-    out[filled.index] = filled.look_up(segments.token_table())
-    return out
+    return shift_flat(tokens, segments, segments.token_table(), dtype)
 
 
-def scatter(values: Array, segments: Segments, filled: Filled, dtype: Any) -> Array:
-    """Values of a flat batch where the shift puts them; the filled cells are left undefined.
+def shift_flat(values: Array, segments: Segments, fills: Array, dtype: Any) -> Array:
+    """Put the values of a flat batch where the shift moves them.
 
     values:  any type, flat, `segments.source_size` of them
+    fills:   what the filled cells hold, [streams, 3]
     returns: dtype, flat, `segments.shifted_size` of them
     """
     if values.size != segments.source_size:
         raise ValueError(f"{values.size} tokens, expected {segments.source_size}")
-    out = np.empty(segments.shifted_size, dtype=dtype)
     lost = segments.lost()
-    free = filled.mask(out.size)
-    np.logical_not(free, out=free)
-    out[free] = values if lost is None else values[~lost]
+    kept = values if lost is None else values[~lost]
+    if segments.recipe.length == "truncate" and np.any(
+        segments.lengths < max((stream.delay for stream in segments.streams), default=0)
+    ):
+        return _merged(kept, segments, fills, dtype)
+    return _joined(kept, segments, fills, dtype)
+
+
+def _merged(kept: Array, segments: Segments, fills: Array, dtype: Any) -> Array:
+    """Kept tokens and fills cell by cell, for any number of filled cells in any segment."""
+    out = np.empty(segments.shifted_size, dtype=dtype)
+    out[segments.filled] = segments.of_filled(fills)
+    out[~segments.is_filled()] = kept
     return out
 
 
-def undelay_flat(
-    codes: Array, segments: Segments, lost_token: int = 0, filled: Filled | None = None
-) -> Array:
+def _joined(kept: Array, segments: Segments, fills: Array, dtype: Any) -> Array:
+    """Kept tokens and fills run by run, where all segments of a stream are filled alike.
+
+    A segment is a string of bytes, and what lies between it and the next one is a string of fills,
+    one of a few. Arrow's `take` puts strings together three times as fast as numpy moves cells.
+    """
+    streams, n = len(segments.streams), len(segments.numbers)
+    if not segments.shifted_size:
+        return np.empty(0, dtype=dtype)
+    first_row = segments.pieces[:: len(segments.lengths)] if segments.by_stream else segments.pieces
+    before, behind = [], []
+    for fill, counts in zip(fills, first_row[:streams, _FILLED], strict=True):
+        before.append(np.repeat(fill[INITIAL], counts[0]))
+        behind.append(np.repeat(fill[FINAL:], counts[1:]))
+    strings = [before[0]]
+    strings += [np.concatenate([behind[k], before[k]]) for k in range(streams)]
+    strings += [np.concatenate([behind[k], before[(k + 1) % streams]]) for k in range(streams)]
+    own = np.concatenate([kept.astype(dtype, copy=False), np.concatenate(strings).astype(dtype)])
+    sizes = np.concatenate([segments.pieces[:, 1], [string.size for string in strings]])
+    # The fills before the first segment, then each segment and what is behind it. Behind the last
+    # one this begins anew, which is left out of the result.
+    order = np.empty(2 * n + 1, dtype=np.int64)
+    order[0] = n
+    order[1::2] = np.arange(n)
+    numbers = segments.numbers
+    order[2::2] = n + 1 + numbers + streams * (numbers != np.roll(numbers, -1))
+    return _taken(own, sizes, order)[: segments.shifted_size]
+
+
+def _taken(values: Array, sizes: Index, order: Index) -> Array:
+    """Runs of values, of these sizes one behind the other, in another order."""
+    ends = np.zeros(len(sizes) + 1, dtype=np.int64)
+    np.cumsum(sizes, out=ends[1:])
+    buffers = [None, pa.py_buffer(ends * values.itemsize), pa.py_buffer(values)]
+    runs = pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(sizes), buffers)
+    taken = runs.take(pa.array(order))
+    size = int(sizes[order].sum())
+    return np.frombuffer(taken.buffers()[2], dtype=values.dtype, count=size)
+
+
+def undelay_flat(codes: Array, segments: Segments, lost_token: int = 0) -> Array:
     """Shift a flat batch back; fill tokens are not looked at.
 
     codes:      integers, flat, `segments.shifted_size` of them
@@ -229,14 +268,26 @@ def undelay_flat(
     """
     if codes.size != segments.shifted_size:
         raise ValueError(f"{codes.size} cells, expected {segments.shifted_size}")
-    filled = segments.filled() if filled is None else filled
-    kept = codes[~filled.mask(codes.size)]
+    kept = _kept(codes, segments)
     lost = segments.lost()
     if lost is None:
         return kept
     tokens = np.full(segments.source_size, lost_token, dtype=codes.dtype)
     tokens[~lost] = kept
     return tokens
+
+
+def _kept(codes: Array, segments: Segments) -> Array:
+    """The cells of a flat shifted array that are not filled."""
+    pieces = segments.pieces
+    if pieces[:, 1].sum() in (0, codes.size):
+        return codes[: int(pieces[:, 1].sum())]
+    # Runs: the kept tokens of each segment, and in front of each and at the end what is filled.
+    sizes = np.zeros(2 * len(pieces) + 1, dtype=np.int64)
+    sizes[1::2] = pieces[:, 1]
+    sizes[0:-1:2] = pieces[:, 0]
+    sizes[2::2] += pieces[:, 2] + pieces[:, 3]
+    return _taken(np.ascontiguousarray(codes), sizes, np.arange(1, len(sizes), 2))
 
 
 def wrong_tokens(tokens: Array, segments: Segments, steps: Index) -> Index:
@@ -320,7 +371,7 @@ def delay(codes: Any, recipe: Recipe) -> Array:
             f"{place}: token {flat[wrong[0]]}, expected 0 to {stream.cardinality - 1} or -1"
         )
     shape = (*grid.shape[:-1], recipe.steps(grid.shape[-1]))
-    return delay_flat(flat, segments).reshape(shape)
+    return np.require(delay_flat(flat, segments), requirements="W").reshape(shape)
 
 
 def undelay(
@@ -343,7 +394,7 @@ def undelay(
     """
     grid = checked_grid(codes, recipe, "codes")
     segments = segments_of(grid.shape, recipe)
-    flat, filled = grid.ravel(), segments.filled()
+    flat = grid.ravel()
     lost = segments.lost()
     if lost is not None and lost_token is None and lost.any():
         raise ValueError(
@@ -351,12 +402,12 @@ def undelay(
             "or a lost_token to put in their place"
         )
     if check:
-        expected = filled.look_up(segments.token_table())
-        wrong = np.flatnonzero(flat[filled.index] != expected)
+        expected = segments.of_filled(segments.token_table())
+        wrong = np.flatnonzero(flat[segments.filled] != expected)
         if wrong.size:
-            first = wrong[np.argmin(filled.index[wrong])]
-            position = int(filled.index[first])
+            position = int(segments.filled[wrong[0]])
             place = _place(position, grid.shape, recipe)
-            raise ValueError(f"{place}: {flat[position]}, expected the fill {expected[first]}")
-    tokens = undelay_flat(flat, segments, lost_token or 0, filled)
-    return tokens.reshape((*grid.shape[:-1], int(grid.shape[-1] - recipe.steps(0))))
+            raise ValueError(f"{place}: {flat[position]}, expected the fill {expected[wrong[0]]}")
+    tokens = undelay_flat(flat, segments, lost_token or 0)
+    shape = (*grid.shape[:-1], int(grid.shape[-1] - recipe.steps(0)))
+    return np.require(tokens, requirements="W").reshape(shape)

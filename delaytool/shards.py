@@ -26,7 +26,9 @@ import re
 import secrets
 import tempfile
 import threading
+from collections import deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -40,8 +42,12 @@ from delaytool import guard, stores
 from delaytool.errors import DataError, Place, ReaderDiedError
 from delaytool.job import ENTRY, Job, Record, Source
 
-READ_ROWS = 64
-"""Rows decoded at a time; reading is as fast as with more, and a batch of long rows stays small."""
+READ_ROWS, READ_BYTES = 4096, 4 << 20
+"""Rows and bytes decoded at a time; reading is as fast as with more, and a batch of long rows stays
+small."""
+_LANES, _LANE_BYTES = 2, 16 << 20
+"""Row groups that are decoded at once for who does not mind where batches end, and the size up to
+which they are small."""
 MAX_CELLS = 1 << 20
 MAX_BYTES = 64 << 20
 _MAGIC, _ENCRYPTED = b"PAR1", b"PARE"
@@ -222,20 +228,60 @@ class OpenShard:
         """Its rows a few at a time."""
         yield from self.file.iter_batches(batch_size=self._read_rows(), use_threads=False)
 
+    def batches_in_lanes(self) -> Generator[pa.RecordBatch, None, None]:
+        """Its rows in batches of any size, decoded in two threads where its row groups are small.
+
+        Raises DataError when the file cannot be read on.
+        """
+        with reading(self.shard.name):
+            if all(_decoded_size(group) <= _LANE_BYTES for group in self._groups()):
+                yield from self._in_lanes()
+            else:
+                yield from self.small_batches()
+
+    def _in_lanes(self) -> Iterator[pa.RecordBatch]:
+        """Row groups in order, each a batch, the next ones being decoded meanwhile."""
+        handles: queue.SimpleQueue[pq.ParquetFile] = queue.SimpleQueue()
+
+        def decode(number: int) -> pa.RecordBatch:
+            file = handles.get()
+            try:
+                rows = file.metadata.row_group(number).num_rows
+                batches = file.iter_batches(rows, row_groups=[number], use_threads=False)
+                return _joined(list(batches), self.schema)
+            finally:
+                handles.put(file)
+
+        with contextlib.ExitStack() as stack:
+            for _ in range(_LANES):
+                handles.put(stack.enter_context(_open_file(self.shard.path, self.file.metadata)))
+            pool = stack.enter_context(ThreadPoolExecutor(_LANES))
+            made: deque[Future[pa.RecordBatch]] = deque()
+            try:
+                for number, group in enumerate(self._groups()):
+                    if group.num_rows:
+                        made.append(pool.submit(decode, number))
+                    if len(made) > 2 * _LANES:
+                        yield made.popleft().result()
+                while made:
+                    yield made.popleft().result()
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+    def _groups(self) -> list[Any]:
+        """What the footer says of each row group."""
+        return [self.file.metadata.row_group(i) for i in range(self.file.metadata.num_row_groups)]
+
     def _read_rows(self) -> int:
-        """Rows to decode at a time: fewer than READ_ROWS where the footer says they are long."""
-        longest = 1.0
-        for i in range(self.file.metadata.num_row_groups):
-            group = self.file.metadata.row_group(i)
-            size = max(
-                (
-                    max(group.column(c).num_values * 4, group.column(c).total_uncompressed_size)
-                    for c in range(group.num_columns)
-                ),
-                default=0,
-            )
-            longest = max(longest, size / max(group.num_rows, 1))
-        return int(max(1, min(READ_ROWS, MAX_BYTES / 4 / longest)))
+        """Rows to decode at a time: as many as fit into READ_BYTES, by what the footer says."""
+        sizes = [_decoded_size(group) / max(group.num_rows, 1) for group in self._groups()]
+        return int(max(1, min(READ_ROWS, READ_BYTES / max([1.0, *sizes]))))
+
+
+def _decoded_size(group: Any) -> int:
+    """About how many bytes a row group takes in memory."""
+    columns = (group.column(c) for c in range(group.num_columns))
+    return sum(max(int(c.num_values) * 4, int(c.total_uncompressed_size)) for c in columns)
 
 
 @dataclass(frozen=True)
@@ -477,11 +523,15 @@ def open_shard(shard: Shard, what: str = "") -> Iterator[OpenShard]:
     guard.note(shard.path)
     with reading(what + shard.name):
         fingerprint = footer_fingerprint(shard.path)
-        source = stores.open_input(shard.path) if stores.is_remote(shard.path) else shard.path
-        file = pq.ParquetFile(source, pre_buffer=False, buffer_size=1 << 20)
+        file = _open_file(shard.path)
         schema = file.schema_arrow
     with file:
         yield OpenShard(shard, file, schema, fingerprint)
+
+
+def _open_file(path: str, metadata: Any = None) -> pq.ParquetFile:
+    source = stores.open_input(path) if stores.is_remote(path) else path
+    return pq.ParquetFile(source, metadata=metadata, pre_buffer=False, buffer_size=1 << 20)
 
 
 def read_record(opened: OpenShard, entry: str = ENTRY) -> Record | None:

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from delaytool.errors import DataError, Place
 from delaytool.job import ENTRY, REASON, Column, Counts, Job, Output, Record, is_by_stream
-from delaytool.pattern import Array, Filled, Index, Segments, delay_flat, undelay_flat
+from delaytool.pattern import Array, Index, Segments, delay_flat, undelay_flat
 from delaytool.recipe import Recipe
 from delaytool.tokens import (
     Problems,
@@ -240,8 +240,7 @@ def shift_batch(batch: pa.RecordBatch, job: Job, schema: pa.Schema) -> Shifted:
             arrays[column.name] = _rest_array(rest, tokens.lengths, column, schema)
     for output, flat in zip(job.outputs, _for_outputs(tokens, job), strict=True):
         segments = segments_of_column(output, tokens.lengths, job)
-        filled = segments.filled()
-        codes = delay_flat(flat, segments, filled)
+        codes = delay_flat(flat, segments)
 
         def column_of(name: str, values: Array, output: Output = output) -> pa.Array:
             steps = tokens.lengths + job.recipe.steps(0)
@@ -250,7 +249,7 @@ def shift_batch(batch: pa.RecordBatch, job: Job, schema: pa.Schema) -> Shifted:
 
         arrays[output.name] = column_of(output.name, codes)
         if output.weights or output.labels:
-            weights = weights_of(codes, segments, output, filled, factors)
+            weights = weights_of(codes, segments, output, factors)
             if output.weights:
                 arrays[output.weights] = column_of(output.weights, weights)
             if output.labels:
@@ -340,9 +339,7 @@ def _stacked(tokens: TokenBatch, columns: Sequence[Column | Output]) -> Array:
     )
 
 
-def weights_of(
-    codes: Array, segments: Segments, output: Output, filled: Filled, factors: Array | None
-) -> Weights:
+def weights_of(codes: Array, segments: Segments, output: Output, factors: Array | None) -> Weights:
     """The loss weights of an output's shifted codes.
 
     factors: the user's, [K, frames of all rows], or None
@@ -350,7 +347,7 @@ def weights_of(
     if factors is not None:
         streams = factors[output.first : output.first + output.count]
         factors = streams_last(streams, segments.lengths, segments.by_stream)
-    return loss_weights_flat(codes, segments, output.first, filled, factors)
+    return loss_weights_flat(codes, segments, output.first, factors)
 
 
 # Shifting back
@@ -385,14 +382,26 @@ def unshift(
 
     Raises DataError for a bad row, and for a token that the original type cannot hold.
     """
-    codes = read_shifted(batch, job)
-    tokens = TokenBatch(
-        tuple(
-            undelay_flat(flat, segments_of_column(output, codes.lengths, job))
-            for output, flat in zip(job.outputs, codes.columns, strict=True)
-        ),
-        codes.lengths,
-    )
+    return originals(batch, undelayed(read_shifted(batch, job), job), job, schema, padded)
+
+
+def undelayed(codes: TokenBatch, job: Job) -> TokenBatch:
+    """The outputs' tokens, as `read_shifted` gives them, shifted back."""
+    pairs = zip(job.outputs, codes.columns, strict=True)
+    tokens = [
+        undelay_flat(flat, segments_of_column(output, codes.lengths, job)) for output, flat in pairs
+    ]
+    return TokenBatch(tuple(tokens), codes.lengths)
+
+
+def originals(
+    batch: pa.RecordBatch,
+    tokens: TokenBatch,
+    job: Job,
+    schema: pa.Schema,
+    padded: Index | None = None,
+) -> pa.RecordBatch:
+    """`unshift` of a batch whose tokens have been shifted back already."""
     by_twin = {
         twin.name: flat
         for output, flat in zip(job.outputs, tokens.columns, strict=True)

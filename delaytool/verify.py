@@ -20,7 +20,7 @@ import pyarrow as pa
 from delaytool.digest import BatchDigest, first_difference, schema_digest
 from delaytool.errors import DataError, Place
 from delaytool.job import Column, Counts, Job, Output, Record
-from delaytool.pattern import Array, Filled, Index, Segments, undelay_flat, wrong_tokens
+from delaytool.pattern import Array, Index, Segments, undelay_flat, wrong_tokens
 from delaytool.recipe import Recipe
 from delaytool.shards import (
     OpenShard,
@@ -51,10 +51,11 @@ from delaytool.transform import (
     count,
     cut,
     key_of,
+    originals,
     placed,
     read_shifted,
     shifted_schema,
-    unshift,
+    undelayed,
     weights_of,
 )
 from delaytool.weights import labels_flat
@@ -176,7 +177,7 @@ class _Check:
             return
         digest = BatchDigest(self.schema.names)
         rows = self.verified.rows
-        with contextlib.closing(ahead(self._pairs())) as pairs:
+        with contextlib.closing(self._pairs()) as pairs:
             for batch, original in pairs:
                 try:
                     self._check_batch(batch, original, digest, rows)
@@ -240,16 +241,18 @@ class _Check:
                 fine = fine and theirs.names == self.schema.names
         return fine
 
-    def _pairs(self) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch | None]]:
+    def _pairs(self) -> Generator[tuple[pa.RecordBatch, pa.RecordBatch | None], None, None]:
         """Batches of the output, each with the rows of the original that it should hold."""
-        if self.original is None:
-            for batch in self.output.batches(self.job):
-                yield batch, None
-            return
-        originals = Rows(self._good_rows())
-        for batch in self.output.batches(self.job):
-            yield batch, originals.take(batch.num_rows)
-        rest = originals.count_rest()
+        with contextlib.closing(self.output.batches_in_lanes()) as batches:
+            if self.original is None:
+                for batch in batches:
+                    yield batch, None
+                return
+            with contextlib.closing(ahead(self._good_rows())) as good:
+                originals = Rows(good)
+                for batch in batches:
+                    yield batch, originals.take(batch.num_rows)
+                rest = originals.count_rest()
         if rest:
             self.verified.add("rows", self.output.rows + rest, self.output.rows)
 
@@ -257,7 +260,8 @@ class _Check:
         """The original rows without those that are in quarantine, which must be the bad ones."""
         assert self.original is not None, "only a source has rows to compare with"
         rows = 0
-        for batch in self.original.batches(self.job):
+        # As apply read them, so that what it could read can be read here.
+        for batch in self.original.small_batches():
             aside = self.aside.of_rows(rows, batch.num_rows)
             if len(aside):
                 bad = list(bad_rows(batch, self.job))
@@ -281,35 +285,37 @@ class _Check:
         padded = self.padded.of_rows(rows, batch.num_rows)
         self.counts += count(codes.lengths, codes.lengths - padded, self.job.recipe)
         factors = read_factors(batch, self.job, codes.lengths) if self.job.factors else None
-        for output, flat in zip(self.job.outputs, codes.columns, strict=True):
+        tokens = undelayed(codes, self.job)
+        columns = zip(self.job.outputs, codes.columns, tokens.columns, strict=True)
+        for output, flat, kept in columns:
             segments = segments_of_column(output, codes.lengths, self.job)
-            filled = segments.filled()
             at = _Places(batch, rows, output, segments, self.job)
-            self._check_cells(flat, segments, filled, at)
+            self._check_cells(flat, kept, segments, at)
             if output.weights or output.labels:
-                weights = weights_of(flat, segments, output, filled, factors)
+                weights = weights_of(flat, segments, output, factors)
                 self._check_column(output.weights, "loss weight", weights, at)
                 if output.labels:
                     self._check_column(output.labels, "label", labels_flat(flat, weights), at)
-        restored = unshift(batch, self.job, self.schema, padded)
+        restored = originals(batch, tokens, self.job, self.schema, padded)
         if padded.any():
             self._check_padding(codes, padded, batch, rows)
         digest.update(restored)
         if self.original is not None:
             self._compare(restored, original, rows)
 
-    def _check_cells(self, flat: Array, segments: Segments, filled: Filled, at: _Places) -> None:
-        """Every filled cell holds its fill token, every other one a token of the vocabulary."""
-        fills = filled.look_up(segments.token_table())
-        wrong = np.flatnonzero(flat[filled.index] != fills)
-        for i in wrong[np.argsort(filled.index[wrong])]:
-            where = int(filled.index[i])
+    def _check_cells(self, flat: Array, kept: Array, segments: Segments, at: _Places) -> None:
+        """Every filled cell holds its fill token, every other one a token of the vocabulary.
+
+        kept: the same cells shifted back
+        """
+        filled, fills = segments.filled, segments.of_filled(segments.token_table())
+        for i in np.flatnonzero(flat[filled] != fills):
+            where = int(filled[i])
             self.verified.add("fill token", fills[i], flat[where], at.place(where))
-        # A wrong token in a filled cell has been told; zero stands for it from here on.
-        tokens = flat
-        if filled.index.size:
-            tokens = flat.copy()
-            tokens[filled.index] = 0
+        if not wrong_tokens(kept, segments, segments.lengths).size:
+            return
+        tokens = flat.copy()
+        tokens[filled] = 0
         for where in wrong_tokens(tokens, segments, segments.steps):
             place = at.place(int(where))
             stream = next(s for s in segments.streams if s.name == place.stream)

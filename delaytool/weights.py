@@ -23,14 +23,13 @@ import numpy.typing as npt
 
 from delaytool.pattern import (
     Array,
-    Filled,
     Segments,
     checked_grid,
-    scatter,
     segments_of,
+    shift_flat,
     widened,
 )
-from delaytool.recipe import ZERO_TOKEN, Recipe
+from delaytool.recipe import ZERO_TOKEN, Recipe, Stream
 
 Weights = npt.NDArray[np.float32]
 NO_LABEL = -100
@@ -38,13 +37,9 @@ NO_LABEL = -100
 
 
 def loss_weights_flat(
-    codes: Array,
-    segments: Segments,
-    first: int = 0,
-    filled: Filled | None = None,
-    factors: Weights | None = None,
+    codes: Array, segments: Segments, first: int = 0, factors: Weights | None = None
 ) -> Weights:
-    """Weights of a flat shifted batch.
+    """The loss weights of a flat batch of shifted codes.
 
     codes:    integers, flat, `segments.shifted_size` of them, as `delay_flat` returns them
     segments: rows, and which of the recipe's streams the batch holds
@@ -55,49 +50,58 @@ def loss_weights_flat(
     """
     if codes.size != segments.shifted_size:
         raise ValueError(f"{codes.size} cells, expected {segments.shifted_size}")
-    recipe, streams = segments.recipe, segments.streams
-    filled = segments.filled() if filled is None else filled
-    carries = [recipe.carries_loss(first + number) for number in range(len(streams))]
-    base = np.array(
-        [stream.weight * does for stream, does in zip(streams, carries, strict=True)],
-        dtype=np.float32,
-    )
-    if (base == base[:1]).all():
-        weights = np.full(codes.size, base[0], dtype=np.float32)
-    else:
-        weights = np.repeat(segments.of_streams(base), segments.of_rows(segments.steps))
-    _apply_token_weights(weights, codes, segments, base)
-    if factors is not None:
-        shifted = scatter(factors, segments, filled, np.float32)
-        shifted[filled.index] = 0
-        weights *= shifted
-    weights[codes == ZERO_TOKEN] = 0
     table = np.array(
         [
-            (0.0, stream.final_weight * does, stream.padding_weight * does)
-            for stream, does in zip(streams, carries, strict=True)
+            [x * segments.recipe.carries_loss(first + number) for x in _of_pieces(stream)]
+            for number, stream in enumerate(segments.streams)
         ],
         dtype=np.float32,
-    )
-    weights[filled.index] = filled.look_up(table)
+    ).reshape(-1, 4)
+    weights = segments.of_cells(table)
+    varied = _apply_token_weights(weights, codes, segments, table[:, 1])
+    if factors is not None:
+        none = np.zeros((len(table), 3), dtype=np.float32)
+        weights *= shift_flat(factors, segments, none, np.float32)
+        varied = True
+    if codes.size and codes.min() < 0:
+        weights[codes == ZERO_TOKEN] = 0
+        varied = True
+    if varied:
+        # What was said of tokens does not hold for fills that happen to be the same.
+        weights[segments.filled] = segments.of_filled(table[:, [0, 2, 3]])
     return weights
+
+
+def _of_pieces(stream: Stream) -> tuple[float, float, float, float]:
+    """The weights of a stream's initial tokens, its own, the final one and padding."""
+    return 0.0, stream.weight, stream.final_weight, stream.padding_weight
 
 
 def _apply_token_weights(
     weights: Weights, codes: Array, segments: Segments, base: npt.NDArray[np.float32]
-) -> None:
-    """Put the weights of single tokens in; the product with the stream's is rounded once."""
+) -> bool:
+    """Put the weights of single tokens in, if any; the product with the stream's is rounded once.
+
+    returns: whether any stream has such weights
+    """
+    varied = False
     for number, stream in enumerate(segments.streams):
         if not stream.token_weights or not base[number]:
             continue
+        varied = True
         here: Any = slice(None)
         if len(segments.streams) > 1:
             own = segments.of_streams(np.arange(len(segments.streams)) == number)
             here = np.flatnonzero(np.repeat(own, segments.of_rows(segments.steps)))
-        part = weights[here]
-        for token, factor in stream.token_weights.items():
-            part[codes[here] == token] = np.float32(stream.weight * factor)
-        weights[here] = part
+        tokens = codes[here]
+        # Looking up is faster than assigning under a mask, which goes astray at every other cell.
+        entry = np.zeros(tokens.size, dtype=np.min_scalar_type(len(stream.token_weights)))
+        for place, token in enumerate(stream.token_weights, start=1):
+            entry += (tokens == token) * entry.dtype.type(place)
+        factors = [1.0, *stream.token_weights.values()]
+        table = np.array([stream.weight * factor for factor in factors], dtype=np.float32)
+        weights[here] = table.take(entry)
+    return varied
 
 
 def labels_flat(codes: Array, weights: Weights) -> Array:

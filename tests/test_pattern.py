@@ -157,6 +157,21 @@ def test_the_flat_form_equals_the_reference_row_by_row(batch):
 
 @given(ragged_batches())
 @settings(max_examples=200, deadline=None)
+def test_stream_after_stream_is_the_same_in_another_order(batch):
+    recipe, first, last, rows, segments, _ = batch
+    segments = Segments(recipe, segments.lengths, segments.streams, by_stream=True)
+
+    def by_stream(rows):
+        return [cell for k in range(first, last) for row in rows for cell in row[k]]
+
+    shifted = delay_flat(np.array(by_stream(rows), dtype=np.int64), segments)
+    assert shifted.tolist() == by_stream([reference.delay(row, recipe) for row in rows])
+    back = undelay_flat(shifted, segments, lost_token=-7)
+    assert back.tolist() == by_stream([reference.cut(row, recipe, -7) for row in rows])
+
+
+@given(ragged_batches())
+@settings(max_examples=200, deadline=None)
 def test_filled_names_every_filled_cell_once_with_its_part(batch):
     recipe, first, last, rows, segments, _ = batch
     parts = flat_of([reference.filled(row, recipe) for row in rows], first, last)
@@ -169,14 +184,12 @@ def test_filled_names_every_filled_cell_once_with_its_part(batch):
         last,
     )
     expected = {
-        place: (whose[place], PARTS[part]) for place, part in enumerate(parts) if part is not None
+        place: 3 * whose[place] + PARTS[part] for place, part in enumerate(parts) if part
     }
-    filled = segments.filled()
-    places = filled.index.tolist()
-    found = zip(filled.stream.tolist(), filled.part.tolist(), strict=True)
-    assert len(set(places)) == len(places)
-    assert dict(zip(places, found, strict=True)) == expected
-    assert filled.mask(segments.shifted_size).tolist() == [part is not None for part in parts]
+    table = np.arange(3 * (last - first)).reshape(-1, 3)
+    assert segments.filled.tolist() == list(expected)
+    assert segments.of_filled(table).tolist() == list(expected.values())
+    assert segments.is_filled().tolist() == [part is not None for part in parts]
 
 
 @given(ragged_batches())
