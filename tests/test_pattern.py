@@ -183,9 +183,7 @@ def test_filled_names_every_filled_cell_once_with_its_part(batch):
         first,
         last,
     )
-    expected = {
-        place: 3 * whose[place] + PARTS[part] for place, part in enumerate(parts) if part
-    }
+    expected = {place: 3 * whose[place] + PARTS[part] for place, part in enumerate(parts) if part}
     table = np.arange(3 * (last - first)).reshape(-1, 3)
     assert segments.filled.tolist() == list(expected)
     assert segments.of_filled(table).tolist() == list(expected.values())
