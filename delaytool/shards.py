@@ -48,6 +48,7 @@ small."""
 _LANES, _LANE_BYTES = 2, 16 << 20
 """Row groups that are decoded at once for who does not mind where batches end, and the size up to
 which they are small."""
+_PAGE_BYTES = 2 << 20
 MAX_CELLS = 1 << 20
 MAX_BYTES = 64 << 20
 _MAGIC, _ENCRYPTED = b"PAR1", b"PARE"
@@ -573,7 +574,8 @@ def ahead(items: Iterator[T]) -> Generator[T, None, None]:
         while thread.is_alive():
             # The thread may be waiting for room; what it still makes is not wanted.
             with contextlib.suppress(queue.Empty):
-                made.get(timeout=0.05)
+                made.get_nowait()
+            thread.join(0.01)
 
 
 # Bounded batches
@@ -803,27 +805,34 @@ def output_kinds(job: Job) -> dict[str, str]:
 def _writer(part: str, schema: pa.Schema, kinds: Mapping[str, str]) -> pq.ParquetWriter:
     """A writer that suits the columns: measured in tests/benchmarks.
 
-    Tokens: bytes split by place and zstd, since a dictionary of codes costs more time and space.
-    Runs: plain and zstd. Neither has statistics that anyone could use. All others, weights that
-    differ from token to token among them: a dictionary and zstd.
+    Tokens: bytes split by place and zstd, since a dictionary of codes costs more time and space; in
+    pages so large that zstd looks for long matches only, for in a plane of high bytes short ones
+    are everywhere and cost more than they save. Runs: plain and zstd, a level up, where it finds
+    longer ones. Neither has statistics that anyone could use. All others, weights that differ from
+    token to token among them: a dictionary and zstd.
     """
     others: list[str] = []
     encoding: dict[str, str] = {}
+    levels: dict[str, int] = {}
     for field in schema:
         leaves = _leaf_paths(field)
         kind = kinds.get(field.name)
         if kind is None:
             others += leaves
+        elif kind == "tokens":
+            encoding.update(dict.fromkeys(leaves, "BYTE_STREAM_SPLIT"))
         else:
-            how = {"tokens": "BYTE_STREAM_SPLIT", "runs": "PLAIN"}[kind]
-            encoding.update(dict.fromkeys(leaves, how))
+            encoding.update(dict.fromkeys(leaves, "PLAIN"))
+            levels.update(dict.fromkeys(leaves, 3))
     return pq.ParquetWriter(
         part,
         schema,
         compression="zstd",
+        compression_level=levels or None,
         use_dictionary=others,
         write_statistics=others,
         column_encoding=encoding,
+        data_page_size=_PAGE_BYTES,
     )
 
 
