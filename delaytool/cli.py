@@ -7,7 +7,6 @@ Results go to standard output, everything else to standard error.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import sys
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_HELP_WIDTH = 100
 _is_program = False
 """Whether this process is the command, to fork and to take signals, and not a library's user."""
 _stopped_by = 0
@@ -313,8 +313,24 @@ _what = _stacked(
 )
 
 
+def _terminal_width() -> int | None:
+    """Columns of help, None where click is to find out: what it imports for that takes longer."""
+    if "COLUMNS" in os.environ:
+        return None
+    try:
+        columns = os.get_terminal_size(sys.__stdout__.fileno()).columns  # type: ignore[union-attr]
+    except (AttributeError, OSError, ValueError):
+        columns = 80
+    return max(min(columns, _HELP_WIDTH) - 2, 50)
+
+
 @click.group(
-    cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+    cls=_Group,
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": _HELP_WIDTH,
+        "terminal_width": _terminal_width(),
+    },
 )
 @click.version_option(__version__, prog_name="delaytool")
 def main() -> None:
@@ -438,7 +454,7 @@ def apply(input: str, output: str, **options: Any) -> None:
     if counts.padded or counts.trimmed:
         summary |= {"padded": counts.padded, "trimmed": counts.trimmed}
     if options["as_json"]:
-        click.echo(json.dumps(summary))
+        _print_json(summary)
         return
     click.echo(
         f"{stores.shown(output)}: {_count(len(results), 'shard')} "
@@ -564,6 +580,8 @@ def _choose_recipe(options: dict[str, Any]) -> tuple[Recipe, str]:
 
 
 def _read_json(path: str) -> Any:
+    import json
+
     try:
         with open(path, encoding="utf-8") as file:
             return json.load(file)
@@ -800,7 +818,7 @@ def verify(output: str, **options: Any) -> None:
             "tokens": tokens,
             "mismatches": [mismatch.to_dict() for mismatch in mismatches],
         }
-        click.echo(json.dumps(summary))
+        _print_json(summary)
     else:
         source = options["source"] and stores.shown(options["source"])
         _print_verdict(stores.shown(output), source, results, mismatches, count, rows, tokens)
@@ -979,7 +997,7 @@ def revert(output: str, restored: str, **options: Any) -> None:
     if options["as_json"]:
         summary = {"shards": len(results), "rows": rows, "seconds": seconds}
         summary |= {"missing": counts.lost + counts.trimmed, "quarantined": counts.quarantined}
-        click.echo(json.dumps(summary))
+        _print_json(summary)
         return
     click.echo(
         f"{stores.shown(restored)}: {_count(len(results), 'shard')}, {_count(rows, 'row')} "
@@ -1228,6 +1246,12 @@ def _check_engine(options: dict[str, Any]) -> None:
 
 def _say(text: str) -> None:
     click.echo(text, err=True)
+
+
+def _print_json(summary: dict[str, Any]) -> None:
+    import json
+
+    click.echo(json.dumps(summary))
 
 
 def _count(number: int, noun: str) -> str:
