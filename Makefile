@@ -1,15 +1,16 @@
-# make demo    set everything up, run the tool on sample_data/ and explain what it did
-# make test    set everything up, run the tests
-# make lint    style and types
-# make bench   speed, size and memory, as ratios taken in one run
-# make readme  write the help texts into the README
+# make demo        set everything up, run the tool on sample_data/ and explain what it did
+# make test        set everything up, run the tests
+# make test-torch  those of tensors too, which download torch
+# make lint        style and types
+# make bench       speed, size and memory, as ratios taken in one run
+# make readme      write the help texts into the README
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 OUT := demo_out
 
-.PHONY: demo test lint bench readme sample_data help clean
+.PHONY: demo test test-torch lint bench readme sample_data help clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -24,18 +25,29 @@ $(VENV)/installed-test: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
 	@touch $@
 
+$(VENV)/installed-torch: $(VENV)/installed-test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,torch]'
+	@touch $@
+
+$(VENV)/installed-bench: $(VENV)/installed-torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	@touch $@
+
 demo: $(VENV)/installed
 	@BIN=$(BIN) OUT=$(OUT) sh sample_data/demo.sh
 
 test: $(VENV)/installed-test
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
+test-torch: $(VENV)/installed-torch
+	$(BIN)/python -m pytest tests/test_torch.py
+
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(VENV)/installed-test
+bench: $(VENV)/installed-bench
 	$(BIN)/python tests/benchmarks/bench.py
 
 readme: $(VENV)/installed-test

@@ -31,8 +31,13 @@ def test_the_help_texts_are_the_tools():
     assert with_help(text) == text, "run: make readme"
 
 
+def python_examples():
+    """The README's examples in Python, in its order."""
+    return re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+
+
 def test_the_library_example_runs():
-    (example,) = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    example, _ = python_examples()
     exec(compile(example, "README.md", "exec"), {})
 
 

@@ -7,14 +7,19 @@ test.
 apply    `engine.run` of one shard with one worker, in this process: open, read, shift, weigh,
          encode, sync, rename. Python's start is not in it, the footer and the sync are. Beside it,
          `pq.read_table` of a shifted shard and `pq.write_table`, all defaults, threads included,
-         without a sync.
+         without a sync. Then both again, pinned to one core.
+today    The same work by other means, see `others.py`: processor time of apply and of them.
 bits     compressed bytes of a column in the file over its cells, beside pyarrow's defaults.
+batches  BATCH random rows at a time: the row groups that hold them are read, the rows taken. Beside
+         it the same of a file with one row group.
 memory   `delaytool apply` as a command, from a small parent; the libraries' own pages count. The
-         median of PEAK_RUNS runs, since one differs from the next by some 10 MB.
-shift    `transform.shift`, Arrow in and Arrow out, checks included; beside it `numpy.copyto` of as
-         many bytes as come out, tokens and weights. For a batch as large as apply makes it, which
-         caches hold, and for one 16 times as large, which they do not: a copy is slower there.
-verify   `engine.run` of one shard, beside `pq.read_table` of the same shard.
+         median of PEAK_RUNS runs, since one differs from the next by some 10 MB. verify likewise.
+flat     `delay_flat` and `loss_weights_flat`; beside it `numpy.copyto` of as many bytes as come
+         out. For a batch as large as apply makes it, which caches hold, and for one 16 times as
+         large, which they do not: a copy is slower there.
+verify   `engine.run` of one shard, beside `pq.read_table` of the shards that it must read.
+revert   `engine.run` of one shard, beside apply of it.
+start    the commands as processes, beside a Python that imports what they cannot do without.
 workers  `delaytool apply` as a command on SHARDS shards, one worker and two in turn, the start of
          Python and of the workers included; then one shard of as many tokens, with one worker. One
          worker reads and shifts in one thread while it encodes in another, so it already uses more
@@ -33,9 +38,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import others
 import pyarrow as pa
 import pyarrow.parquet as pq
 import synthetic
@@ -44,9 +51,11 @@ from peak import peak_bytes
 from delaytool import engine, load_preset
 from delaytool.apply import Item, apply_shard
 from delaytool.job import Column, Where, make_job
+from delaytool.pattern import Segments, delay_flat
+from delaytool.revert import revert_shard
 from delaytool.shards import MAX_CELLS, Shard
-from delaytool.transform import shift
 from delaytool.verify import verify_shard
+from delaytool.weights import loss_weights_flat
 
 ROUNDS = 9
 TOKENS = 25_000_000
@@ -55,6 +64,7 @@ PEAK_RUNS = 5
 GROWTH = 8
 SHARDS = 32
 TINY = 1000
+BATCH = 16
 SHARD_TOKENS = 6_000_000
 QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 RECIPE = load_preset("moshi")
@@ -100,23 +110,43 @@ def verify(target, source):
     assert not verified.count, verified.mismatches
 
 
+def revert(source, target):
+    target.unlink(missing_ok=True)
+    run(revert_shard, Shard(source.name, str(source)), str(target), None, None, False, False)
+
+
 def rewrite(source, target):
     """What anyone would do with pyarrow alone: read the output's columns, write them."""
     target.unlink(missing_ok=True)
     pq.write_table(pq.read_table(source), target)
 
 
+def core_time(action):
+    """Seconds of all cores that an action takes in this process, the better of two."""
+    times = []
+    for _ in range(2):
+        before = os.times()
+        action()
+        after = os.times()
+        times.append(after.user + after.system - before.user - before.system)
+    return min(times)
+
+
 def bits_per_cell(path):
-    """Bits in the file for one token, and for one weight: the lists' levels included."""
+    """Bits in the file for a cell of tokens or weights (the lists' levels included); all bytes."""
     footer = pq.read_metadata(path)
-    size, cells = {False: 0, True: 0}, {False: 0, True: 0}
+    sizes, cells = Counter(), Counter()
     for group in range(footer.num_row_groups):
         for number in range(footer.num_columns):
             column = footer.row_group(group).column(number)
-            weights = column.path_in_schema.split(".")[0].endswith("_loss_weights")
-            size[weights] += column.total_compressed_size
-            cells[weights] += column.num_values
-    return tuple(8 * size[weights] / cells[weights] for weights in (False, True))
+            name = column.path_in_schema.split(".")[0]
+            kinds = ["tokens"]
+            if name.endswith("_loss_weights"):
+                kinds = ["weights", f"{name.split('_', maxsplit=1)[0]} weight"]
+            for kind in (*kinds, "all"):
+                sizes[kind] += 8 * column.total_compressed_size
+                cells[kind] += column.num_values
+    return {kind: sizes[kind] / cells[kind] for kind in sizes}
 
 
 # Figures: (what, aim, figure, whether it is met; None where there is nothing to meet)
@@ -131,24 +161,99 @@ def speed_figures(folder):
     synthetic.write(source, TOKENS)
     tokens = apply(source, output).counts.tokens
     spare = folder / "again.parquet"
-    applied, rewritten = in_turn(lambda: apply(source, spare), lambda: rewrite(output, plain))
-    yield ratio("apply: time over a plain read and write", applied / rewritten, 0.75)
+    both = (lambda: apply(source, spare), lambda: rewrite(output, plain))
+    applied, rewritten = in_turn(*both)
+    yield ratio("apply: time over a plain read and write", applied / rewritten, 0.7)
     yield "apply: tokens a second", "", f"{tokens / applied / 1e6:.1f} M", None
+    if hasattr(os, "sched_setaffinity"):
+        cores = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, {min(cores)})
+        pinned, beside = in_turn(*both, rounds=5)
+        os.sched_setaffinity(0, cores)
+        yield ratio("apply, pinned to one core: the same", pinned / beside, 0.9)
+    yield from today_figures(folder, source, spare, output)
     yield from bits_figures(output, plain, "uniform codes")
-    alone, against, read = in_turn(
+    alone, read, against, read_both = in_turn(
         lambda: verify(output, None),
-        lambda: verify(output, source),
         lambda: pq.read_table(output),
+        lambda: verify(output, source),
+        lambda: (pq.read_table(output), pq.read_table(source)),
     )
-    yield ratio("verify: time over a plain read", alone / read, 1.3)
-    yield ratio("verify --source: time over a plain read", against / read, 1.3)
+    yield ratio("verify: time over a plain read of what it reads", alone / read, 1.3)
+    yield ratio("verify --source: the same, with the source", against / read_both, 1.3)
+    applied, reverted = in_turn(
+        lambda: apply(source, spare), lambda: revert(output, folder / "back"), rounds=5
+    )
+    yield ratio("revert: time over that of apply", reverted / applied, 0.9)
+    yield from batch_figures(output, plain)
+
+
+def today_figures(folder, source, spare, output):
+    """Processor time, since `datasets` uses one core and apply more than one."""
+    own = core_time(lambda: apply(source, spare))
+    cache, target = folder / "cache", folder / "others.parquet"
+
+    def mapped():
+        shutil.rmtree(cache, ignore_errors=True)
+        others.with_datasets(source, target, RECIPE, cache)
+
+    for name, action, aim in (
+        ("a plain read and write", lambda: rewrite(output, target), None),
+        ("datasets.map, row by row in numpy", mapped, 10),
+        ("polars, the same as expressions", lambda: others.with_polars(source, target, RECIPE), 0),
+    ):
+        times = core_time(action) / own
+        if aim is not None:
+            assert pq.read_table(target).to_pydict() == pq.read_table(output).to_pydict(), name
+        met = times >= aim if aim else None
+        yield (
+            f"{name}: processor time over apply's",
+            f"{aim} or more" if aim else "",
+            f"{times:.1f}",
+            met,
+        )
+
+
+def batch_figures(output, plain):
+    """Random batches of rows from the output, and from the same rows in one row group."""
+    rows = pq.read_metadata(output).num_rows
+    random = np.random.default_rng(5)
+    chosen = [np.sort(random.choice(rows, BATCH, replace=False)) for _ in range(10)]
+    ours, giant = (
+        [(lambda path=path, rows=rows: take_rows(path, rows)) for rows in chosen]
+        for path in (output, plain)
+    )
+    fast, slow = in_turn(
+        lambda: [take() for take in ours], lambda: [take() for take in giant], rounds=3
+    )
+    groups = pq.read_metadata(output).num_row_groups
+    what = f"{BATCH} random rows of {groups} row groups: times as fast as of one"
+    yield what, "2 or more", f"{slow / fast:.1f}", slow / fast >= 2
+
+
+def take_rows(path, rows):
+    """These rows of a file: the row groups that hold them are read, no others."""
+    file = pq.ParquetFile(path)
+    counts = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
+    ends = np.cumsum(counts)
+    groups = np.searchsorted(ends, rows, side="right")
+    parts = []
+    for group in np.unique(groups):
+        here = rows[groups == group] - (ends - counts)[group]
+        parts.append(file.read_row_group(int(group)).take(pa.array(here)))
+    return pa.concat_tables(parts)
 
 
 def bits_figures(output, plain, kind):
-    figures = zip(("token", "weight"), bits_per_cell(output), bits_per_cell(plain), strict=True)
-    for what, ours, theirs in figures:
-        aim = f"pyarrow's {theirs:.3f} or less"
-        yield f"bits a {what}, {kind}", aim, f"{ours:.3f}", ours <= theirs
+    ours, theirs = bits_per_cell(output), bits_per_cell(plain)
+    yield f"bits a token, {kind}", f"pyarrow {theirs['tokens']:.2f}", f"{ours['tokens']:.2f}", None
+    for what in ("audio weight", "text weight"):
+        aim = "less than 0.05" if what == "audio weight" else f"pyarrow {theirs[what]:.2f}"
+        met = ours[what] < 0.05 if what == "audio weight" else None
+        yield f"bits a {what}", aim, f"{ours[what]:.3f}", met
+    aim = "less than 0.05"
+    yield "bits a weight, of all streams", aim, f"{ours['weights']:.3f}", ours["weights"] < 0.05
+    yield ratio(f"size over pyarrow's defaults, {kind}", ours["all"] / theirs["all"], 0.93)
 
 
 def skewed_figures(folder):
@@ -160,44 +265,97 @@ def skewed_figures(folder):
 
 
 def memory_figures(folder):
-    peaks = []
     for tokens in (PEAK_TOKENS, PEAK_TOKENS * GROWTH):
-        peaks.append(apply_peak(folder, tokens))
-        what = f"peak memory, one row group of {tokens // 10**6} M tokens"
-        yield what, "under 400 MB", f"{peaks[-1]:.0f} MB", peaks[-1] < 400
-    grown = peaks[1] / peaks[0]
-    yield f"peak memory, {GROWTH} times as large", "no growth (1.05)", f"{grown:.2f}", grown <= 1.05
+        source, output = folder / "peak.parquet", folder / "peak-out.parquet"
+        synthetic.write(source, tokens)
+        size = f"one row group of {tokens // 10**6} M tokens"
+        for what, arguments in (
+            ("apply", ("apply", source, output, "--overwrite", "--workers", "1")),
+            ("verify --source", ("verify", output, "--source", source, "--workers", "1")),
+        ):
+            peaks = []
+            for _ in range(PEAK_RUNS):
+                if what == "apply":
+                    output.unlink(missing_ok=True)
+                command = (sys.executable, "-m", "delaytool", *map(str, arguments), "--quiet")
+                peaks.append(peak_bytes(*command) / 1e6)
+            peak = statistics.median(peaks)
+            yield f"peak memory of {what}, {size}", "300 MB or less", f"{peak:.0f} MB", peak <= 300
 
 
-def apply_peak(folder, tokens):
-    """The peak of the apply command in MB, for a new shard of so many tokens."""
-    source, output = folder / "peak.parquet", folder / "peak-out.parquet"
-    synthetic.write(source, tokens)
-    command = (sys.executable, "-m", "delaytool", "apply", str(source), str(output))
-    peaks = []
-    for _ in range(PEAK_RUNS):
-        output.unlink(missing_ok=True)
-        peaks.append(peak_bytes(*command, "--workers", "1", "--quiet") / 1e6)
-    return statistics.median(peaks)
-
-
-def shift_figures():
+def flat_figures():
     random = np.random.default_rng(7)
     for frames in (50, 5000):
         for cells in (MAX_CELLS, 16 * MAX_CELLS):
             rows = cells // (frames * synthetic.STREAMS)
-            speed = shift_speed(synthetic.batch(random, np.full(rows, frames)))
-            what = f"shift, {cells >> 20} M cells in rows of {frames}: speed over copyto"
-            yield what, "0.15 or more", f"{speed:.3f}", speed >= 0.15
+            batch = synthetic.batch(random, np.full(rows, frames))
+            flats = [
+                batch["text_tokens"].flatten().to_numpy(),
+                batch["audio_codes"].flatten().flatten().to_numpy(),
+            ]
+            speed, beside = flat_speed(flats, np.full(rows, frames))
+            what = f"shift and weights, {cells >> 20} M cells in rows of {frames}: "
+            yield f"{what}speed over copyto", "0.15 or more", f"{speed:.2f}", speed >= 0.15
+            yield f"{what}speed over torch's roll and fill", "", f"{beside:.1f}", None
 
 
-def shift_speed(batch):
-    source = np.ones(shift(batch, JOB).nbytes, dtype=np.uint8)
-    target = np.zeros_like(source)
-    shifted, copied = in_turn(
-        lambda: shift(batch, JOB), lambda: np.copyto(target, source), rounds=100
+def flat_speed(flats, lengths):
+    """The speed of shifting and weighing flat arrays, over copyto's and over torch's."""
+    import torch
+
+    torch.set_num_threads(1)
+    held = ((0, RECIPE.streams[:1], flats[0]), (1, RECIPE.streams[1:], flats[1]))
+
+    def work():
+        made = []
+        for first, streams, flat in held:
+            segments = Segments(RECIPE, lengths, streams)
+            codes = delay_flat(flat, segments)
+            made += [codes, loss_weights_flat(codes, segments, first)]
+        return made
+
+    grid = np.concatenate(
+        [
+            flats[0].reshape(len(lengths), 1, -1),
+            flats[1].reshape(len(lengths), synthetic.N_Q, -1),
+        ],
+        axis=1,
     )
-    return copied / shifted
+    padded = torch.from_numpy(grid.astype(np.int64))
+    codes, weights = others.in_torch(padded, RECIPE)
+    made = work()
+    for part, whole in ((0, codes), (1, weights)):
+        assert np.array_equal(made[part], whole[:, 0].numpy().ravel())
+        assert np.array_equal(made[part + 2], whole[:, 1:].numpy().ravel())
+    source = np.ones(sum(array.nbytes for array in made), dtype=np.uint8)
+    target = np.zeros_like(source)
+    shifted, copied, rolled = in_turn(
+        work,
+        lambda: np.copyto(target, source),
+        lambda: others.in_torch(padded, RECIPE),
+        rounds=30,
+    )
+    return copied / shifted, rolled / shifted
+
+
+def start_figures(folder):
+    """Help and a shard of one row, as processes of their own."""
+    source, target = folder / "row.parquet", folder / "row-out.parquet"
+    synthetic.write(source, 1)
+    python, tool = (sys.executable, "-c"), (sys.executable, "-m", "delaytool")
+    one = ("apply", str(source), str(target), "--overwrite", "--workers", "1", "--quiet")
+    helped, wrong, clicked, applied, read = in_turn(
+        lambda: subprocess.run([*tool, "--help"], check=True, **QUIET),
+        lambda: subprocess.run([*tool, "apply", "--colour"], **QUIET),
+        lambda: subprocess.run([*python, "import click"], check=True, **QUIET),
+        lambda: (target.unlink(True), subprocess.run([*tool, *one], check=True, **QUIET)),
+        lambda: subprocess.run([*python, "import pyarrow.parquet"], check=True, **QUIET),
+    )
+    yield ratio("--help: time over `import click`", helped / clicked, 1.5)
+    yield ratio("a usage error: the same", wrong / clicked, 1.5)
+    more = applied - read
+    what = "apply of one row: seconds over `import pyarrow.parquet`"
+    yield what, "0.30 or less", f"{more:.2f}", more <= 0.3
 
 
 def worker_figures(folder):
@@ -299,9 +457,10 @@ def main():
             *speed_figures(folder),
             *skewed_figures(folder),
             *memory_figures(folder),
+            *flat_figures(),
+            *start_figures(folder),
             *worker_figures(folder),
             *ray_figures(folder),
-            *shift_figures(),
         ]
     print(f"{synthetic.STREAMS} streams, {TOKENS // 10**6} M tokens; the best of {ROUNDS} rounds\n")
     print_table(figures)
