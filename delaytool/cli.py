@@ -20,11 +20,14 @@ from delaytool import __version__
 from delaytool.errors import DataError, Place, ReaderDiedError, RecipeError
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from delaytool.apply import Item
     from delaytool.engine import Event, Task
     from delaytool.job import Job, Where
     from delaytool.recipe import Recipe
     from delaytool.shards import Shard
+    from delaytool.verify import Mismatch
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -116,6 +119,41 @@ class _Delays(click.ParamType):  # type: ignore[type-arg]
             self.fail(f"{value!r} is not a list of integers like 0,0,1,1", param, ctx)
 
 
+def _complete_presets(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    from delaytool.presets import preset_names
+
+    return [name for name in preset_names() if name.startswith(incomplete)]
+
+
+def _complete_columns(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """The columns of the first shard that the command line names before the option."""
+    named = [ctx.params.get(name) for name in ("input", "shard", "output")]
+    # Click takes no arguments to be given before an option that still wants its value.
+    path = next((path for path in (*named, *ctx.args) if path), None)
+    if path is None:
+        return []
+    from delaytool import stores
+    from delaytool.shards import find_shards, open_shard
+
+    # Whatever is wrong with it, the command will tell; a half-typed line is no place to.
+    with contextlib.suppress(Exception), open_shard(find_shards(stores.plain(path))[0]) as first:
+        return [name for name in first.schema.names if name.startswith(incomplete)]
+    return []
+
+
+def _complete_paths(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    from click.shell_completion import CompletionItem
+
+    return [CompletionItem(incomplete, type="file")]
+
+
+def _path(name: str) -> Callable[[F], F]:
+    """An argument that is a path or a URI."""
+    return click.argument(name, metavar=name.upper(), shell_complete=_complete_paths)
+
+
 _debug = _option("--debug", is_flag=True, heading=RUN, help="Show tracebacks.")
 _quiet = _option("--quiet", is_flag=True, heading=RUN, help="Show no progress.")
 _json = _option("--json", "as_json", is_flag=True, heading=RUN, help="Print a summary as JSON.")
@@ -143,7 +181,11 @@ _workers = _stacked(
     ),
 )
 _preset = _option(
-    "--preset", metavar="NAME", heading=WHAT, help="A recipe by name.  [default: moshi]"
+    "--preset",
+    shell_complete=_complete_presets,
+    metavar="NAME",
+    heading=WHAT,
+    help="A recipe by name.  [default: moshi]",
 )
 _recipe = _option(
     "--recipe",
@@ -155,6 +197,7 @@ _recipe = _option(
 )
 _key = _option(
     "--key",
+    shell_complete=_complete_columns,
     metavar="COLUMN",
     heading=WHERE,
     help="Column that names a row, in messages and to match paired rows.  "
@@ -163,6 +206,7 @@ _key = _option(
 _columns = _stacked(
     _option(
         "--text-column",
+        shell_complete=_complete_columns,
         metavar="NAME",
         default="text_tokens",
         show_default=True,
@@ -171,6 +215,7 @@ _columns = _stacked(
     ),
     _option(
         "--audio-column",
+        shell_complete=_complete_columns,
         metavar="NAME",
         multiple=True,
         heading=WHERE,
@@ -189,6 +234,7 @@ _columns = _stacked(
     ),
     _option(
         "--grid-column",
+        shell_complete=_complete_columns,
         metavar="NAME",
         multiple=True,
         heading=WHERE,
@@ -206,12 +252,14 @@ _align = _option(
 )
 _factors = _option(
     "--weight-column",
+    shell_complete=_complete_columns,
     metavar="NAME",
     heading=WHERE,
     help="A [T] or [K][T] column of factors on the loss weights, shifted along.",
 )
 _audio_input = _option(
     "--audio-input",
+    shell_complete=_complete_paths,
     metavar="PATH",
     heading=WHERE,
     help="Codes are in shards of their own, matched to INPUT's by relative path.",
@@ -361,8 +409,8 @@ def program() -> None:
         "delaytool apply s3://bucket/data s3://bucket/shifted --engine ray",
     ],
 )
-@click.argument("input", metavar="INPUT")
-@click.argument("output", metavar="OUTPUT")
+@_path("input")
+@_path("output")
 @_what
 @_columns
 @_audio_input
@@ -392,6 +440,7 @@ def program() -> None:
 )
 @_option(
     "--quarantine",
+    shell_complete=_complete_paths,
     metavar="DIR",
     heading=RUN,
     help="Put bad rows there, with a column reason, and go on.  [default: stop at the first]",
@@ -750,9 +799,10 @@ def _partners(shards: list[Shard], codes: list[Shard]) -> dict[str, Shard]:
         "delaytool verify shifted/ --json",
     ],
 )
-@click.argument("output", metavar="OUTPUT")
+@_path("output")
 @_option(
     "--source",
+    shell_complete=_complete_paths,
     metavar="INPUT",
     heading=WHAT,
     help="Compare with these original shards.  [default: the digests in each shard's footer]",
@@ -760,6 +810,7 @@ def _partners(shards: list[Shard], codes: list[Shard]) -> dict[str, Shard]:
 @_audio_input
 @_option(
     "--preset",
+    shell_complete=_complete_presets,
     metavar="NAME",
     heading=WHAT,
     help="Demand that the shards were made with this recipe.",
@@ -790,7 +841,7 @@ def verify(output: str, **options: Any) -> None:
         output = stores.plain(output)
         _plain_paths(options, "source", "audio_input")
         from delaytool.engine import Task
-        from delaytool.verify import Mismatch, verify_shard
+        from delaytool.verify import verify_shard
 
         recipe = _demanded_recipe(options)
         pairs, verdicts = _sources(output, options["source"], options["audio_input"])
@@ -808,6 +859,9 @@ def verify(output: str, **options: Any) -> None:
     mismatches: list[Mismatch] = verdicts
     for result in results:
         mismatches = mismatches + result.mismatches
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        for mismatch in mismatches:
+            _annotate(mismatch, output)
     count = len(verdicts) + sum(result.count for result in results)
     rows, tokens = sum(r.rows for r in results), sum(r.tokens for r in results)
     if options["as_json"]:
@@ -823,6 +877,17 @@ def verify(output: str, **options: Any) -> None:
         source = options["source"] and stores.shown(options["source"])
         _print_verdict(stores.shown(output), source, results, mismatches, count, rows, tokens)
     sys.exit(1 if count else 0)
+
+
+def _annotate(mismatch: Mismatch, output: str) -> None:
+    """Have GitHub show a mismatch at the shard that it is in, in its list of changed files."""
+    from delaytool import stores
+
+    one = stores.kind_of(output) == "file"
+    file = output if one else stores.join(output, mismatch.place.shard or "")
+    message = str(mismatch).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    file = stores.shown(file).replace("%", "%25").replace(":", "%3A").replace(",", "%2C")
+    _say(f"::error file={file},title=delaytool verify::{message}")
 
 
 def _print_verdict(
@@ -913,10 +978,11 @@ def _sources(
         "delaytool revert generated.parquet codes.parquet --preset musicgen --grid-column codes",
     ],
 )
-@click.argument("output", metavar="OUTPUT")
-@click.argument("restored", metavar="RESTORED")
+@_path("output")
+@_path("restored")
 @_option(
     "--preset",
+    shell_complete=_complete_presets,
     metavar="NAME",
     heading=WHAT,
     help="Recipe of grids without an entry, such as a model generated.",
@@ -939,6 +1005,7 @@ def _sources(
 @_key
 @_option(
     "--audio-output",
+    shell_complete=_complete_paths,
     metavar="DIR",
     heading=OUT,
     help="Codes that came in shards of their own go here.",
@@ -1060,7 +1127,7 @@ class _Steps(click.ParamType):  # type: ignore[type-arg]
         "delaytool inspect data/train-00000.parquet --labels",
     ],
 )
-@click.argument("shard", metavar="SHARD")
+@_path("shard")
 @_option(
     "--row",
     type=click.IntRange(0),
@@ -1144,7 +1211,7 @@ def inspect(shard: str, **options: Any) -> None:
         "delaytool presets moshi > my-model.json    # then: apply --recipe my-model.json",
     ],
 )
-@click.argument("name", metavar="[NAME]", required=False)
+@click.argument("name", metavar="[NAME]", required=False, shell_complete=_complete_presets)
 def presets(name: str | None) -> None:
     """List the presets, or print one as JSON."""
     from delaytool.presets import preset_names, read_preset

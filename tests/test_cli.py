@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from layouts import flat
-from make import SAMPLE_DATA, delaytool, files_in, summary_of, tokens_table
+from make import SAMPLE_DATA, delaytool, entry_of, files_in, rewrite, summary_of, tokens_table
 
 PLAIN = ("--n-q", 3, "--delays", "0,0,1,2")
 ISSUE_123 = SAMPLE_DATA / "issue-123.parquet"
@@ -492,6 +492,25 @@ def test_verify_says_which_cell_is_wrong(data, tmp_path):
     assert "NOT verified: 1 mismatch in 2 shards" in done.stdout
 
 
+def test_verify_marks_mismatches_in_github_actions(data, tmp_path):
+    out = tmp_path / "out, 100%"
+    delaytool("apply", data, out, *PLAIN)
+    table, entry = pq.read_table(out / "a.parquet"), entry_of(out / "a.parquet")
+    weights = table["text_loss_weights"].to_pylist()
+    weights[4][0] = 7.0
+    column = pa.array(weights, pa.list_(pa.float32()))
+    at = table.schema.get_field_index("text_loss_weights")
+    rewrite(out / "a.parquet", table.set_column(at, "text_loss_weights", column), entry)
+    for path in (out, out / "a.parquet"):
+        done = delaytool("verify", path, "--quiet", status=1, env={"GITHUB_ACTIONS": "true"})
+        marks = [line for line in done.stderr.splitlines() if line.startswith("::")]
+        file = f"{tmp_path}/out%2C 100%25/a.parquet"
+        place = "a.parquet, row 4 (id 'utt-4')"
+        assert marks[0].startswith(f"::error file={file},title=delaytool verify::{place}")
+        assert "timestep 0" in marks[0]
+    assert "::error" not in delaytool("verify", out, "--quiet", status=1).stderr
+
+
 def test_verify_needs_records(data):
     done = delaytool("verify", data, status=1)
     assert "expected a delaytool entry in the footer" in done.stderr
@@ -817,3 +836,25 @@ def test_empty_and_odd_rows(tmp_path, case, length):
     if length == "extend":
         delaytool("revert", "out.parquet", "back.parquet", cwd=tmp_path)
         assert pq.read_table(tmp_path / "back.parquet").equals(table)
+
+
+# Completion
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("apply", "data", "out", "--preset", "moshi-"), ["moshi-finetune", "moshi-pretrain"]),
+        (("presets", "j"), ["j-moshi"]),
+        (("apply", "data", "out", "--text-column", "t"), ["text_tokens", "tags"]),
+        (("inspect", "data/a.parquet", "--audio-column", "a"), ["audio_codes"]),
+        (("inspect", "data/a.parquet", "--labels", "--key", "i"), ["id"]),
+        (("apply", "nowhere", "out", "--key", ""), []),
+        (("apply", "--length", "e"), ["extend"]),
+        (("apply", "data", "out", "--no-w"), ["--no-weights"]),
+    ],
+)
+def test_completion(words, expected, data, tmp_path):
+    line = {"COMP_WORDS": " ".join(("delaytool", *words)), "COMP_CWORD": str(len(words))}
+    done = delaytool(cwd=tmp_path, env={**line, "_DELAYTOOL_COMPLETE": "bash_complete"})
+    assert done.stdout.split() == [f"plain,{word}" for word in expected]
