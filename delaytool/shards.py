@@ -45,7 +45,7 @@ from delaytool.job import ENTRY, Job, Record, Source
 READ_ROWS, READ_BYTES = 4096, 4 << 20
 """Rows and bytes decoded at a time; reading is as fast as with more, and a batch of long rows stays
 small."""
-_LANES, _LANE_BYTES = 2, 16 << 20
+_LANE_BYTES = 16 << 20
 """Row groups that are decoded at once for who does not mind where batches end, and the size up to
 which they are small."""
 _PAGE_BYTES = 2 << 20
@@ -229,18 +229,19 @@ class OpenShard:
         """Its rows a few at a time."""
         yield from self.file.iter_batches(batch_size=self._read_rows(), use_threads=False)
 
-    def batches_in_lanes(self) -> Generator[pa.RecordBatch, None, None]:
-        """Its rows in batches of any size, decoded in two threads where its row groups are small.
+    def batches_in_lanes(self, lanes: int) -> Generator[pa.RecordBatch, None, None]:
+        """Its rows in batches of any size, decoded in threads where its row groups are small.
 
+        lanes: threads; one more takes some 55 MB of memory
         Raises DataError when the file cannot be read on.
         """
         with reading(self.shard.name):
             if all(_decoded_size(group) <= _LANE_BYTES for group in self._groups()):
-                yield from self._in_lanes()
+                yield from self._in_lanes(lanes)
             else:
                 yield from self.small_batches()
 
-    def _in_lanes(self) -> Iterator[pa.RecordBatch]:
+    def _in_lanes(self, lanes: int) -> Iterator[pa.RecordBatch]:
         """Row groups in order, each a batch, the next ones being decoded meanwhile."""
         handles: queue.SimpleQueue[pq.ParquetFile] = queue.SimpleQueue()
 
@@ -254,15 +255,15 @@ class OpenShard:
                 handles.put(file)
 
         with contextlib.ExitStack() as stack:
-            for _ in range(_LANES):
+            for _ in range(lanes):
                 handles.put(stack.enter_context(_open_file(self.shard.path, self.file.metadata)))
-            pool = stack.enter_context(ThreadPoolExecutor(_LANES))
+            pool = stack.enter_context(ThreadPoolExecutor(lanes))
             made: deque[Future[pa.RecordBatch]] = deque()
             try:
                 for number, group in enumerate(self._groups()):
                     if group.num_rows:
                         made.append(pool.submit(decode, number))
-                    if len(made) > 2 * _LANES:
+                    if len(made) > lanes:
                         yield made.popleft().result()
                 while made:
                     yield made.popleft().result()

@@ -243,7 +243,9 @@ class _Check:
 
     def _pairs(self) -> Generator[tuple[pa.RecordBatch, pa.RecordBatch | None], None, None]:
         """Batches of the output, each with the rows of the original that it should hold."""
-        with contextlib.closing(self.output.batches_in_lanes()) as batches:
+        # An original is decoded in a thread of its own.
+        lanes = 2 if self.original is None else 1
+        with contextlib.closing(self.output.batches_in_lanes(lanes)) as batches:
             if self.original is None:
                 for batch in batches:
                     yield batch, None

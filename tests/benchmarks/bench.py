@@ -250,9 +250,14 @@ def bits_figures(output, plain, kind):
     for what in ("audio weight", "text weight"):
         aim = "less than 0.05" if what == "audio weight" else f"pyarrow {theirs[what]:.2f}"
         met = ours[what] < 0.05 if what == "audio weight" else None
-        yield f"bits a {what}", aim, f"{ours[what]:.3f}", met
+        yield f"bits a cell of {what}s", aim, f"{ours[what]:.3f}", met
     aim = "less than 0.05"
-    yield "bits a weight, of all streams", aim, f"{ours['weights']:.3f}", ours["weights"] < 0.05
+    yield (
+        "bits a cell of weights, all streams",
+        aim,
+        f"{ours['weights']:.3f}",
+        ours["weights"] < 0.05,
+    )
     yield ratio(f"size over pyarrow's defaults, {kind}", ours["all"] / theirs["all"], 0.93)
 
 
