@@ -46,8 +46,7 @@ READ_ROWS, READ_BYTES = 4096, 4 << 20
 """Rows and bytes decoded at a time; reading is as fast as with more, and a batch of long rows stays
 small."""
 _LANE_BYTES = 16 << 20
-"""Row groups that are decoded at once for who does not mind where batches end, and the size up to
-which they are small."""
+"""The size up to which row groups are decoded whole, for who does not mind where batches end."""
 _PAGE_BYTES = 2 << 20
 MAX_CELLS = 1 << 20
 MAX_BYTES = 64 << 20
