@@ -1333,6 +1333,7 @@ def _errors(debug: bool) -> Iterator[None]:
         from delaytool import guard
 
         guard.enter()
+        guard.spare_pandas()
         for number in _SIGNALS:
             signal.signal(number, _stop)
     try:

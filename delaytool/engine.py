@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+from delaytool import guard
 from delaytool.errors import DataError, ReaderDiedError
 
 _POLL = 0.1
@@ -116,6 +117,7 @@ _terminated = False
 def _start_worker(stop: Any, fractions: Any) -> None:
     global _stop, _fractions
     _stop, _fractions = stop, fractions
+    guard.spare_pandas()
     # Ctrl-C reaches the whole process group; the parent says when to stop.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _terminate)

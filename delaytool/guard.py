@@ -42,6 +42,24 @@ def is_deadly(path: str) -> bool:
     return path in _deadly
 
 
+class _WithoutPandas:
+    """A finder of modules that finds no pandas."""
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:
+        """Raise ModuleNotFoundError for pandas; leave every other module to those who follow."""
+        if name == "pandas":
+            raise ModuleNotFoundError("delaytool's processes do without pandas", name=name)
+
+
+def spare_pandas() -> None:
+    """Keep pandas out of a process of the command's.
+
+    pyarrow imports it, where it is installed, with the first array that it makes of numpy's: a
+    sixth of a second and 40 MB for each process, and nothing that a command does needs it.
+    """
+    sys.meta_path.insert(0, _WithoutPandas())
+
+
 def enter() -> None:
     """Go on in a child process; the caller's process waits for it and exits as it does.
 

@@ -10,7 +10,7 @@ import time
 
 import pyarrow.parquet as pq
 import pytest
-from make import delaytool, files_in, tokens_table
+from make import SAMPLE_DATA, delaytool, files_in, tokens_table
 
 from delaytool import guard
 
@@ -233,3 +233,12 @@ def test_a_library_is_not_guarded():
     assert not guard.is_deadly("a.parquet")
     guard.note("a.parquet")
     assert not guard.is_deadly("a.parquet")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_command_does_without_pandas(tmp_path, workers):
+    pytest.importorskip("pandas")
+    apply = ("apply", SAMPLE_DATA / "moshi", tmp_path / "out", "--workers", workers)
+    done = delaytool(*apply, env={"PYTHONPROFILEIMPORTTIME": "1"})
+    assert "pyarrow.parquet" in done.stderr
+    assert "pandas.core" not in done.stderr
