@@ -127,19 +127,20 @@ def _check_paths(ray: Any, tasks: Sequence[Task]) -> None:
             with contextlib.suppress(OSError):
                 probes.append(stack.enter_context(_probe(folder)))
         wanted = [path for path in paths if os.path.exists(path)] + probes
-        answers = {
-            node["NodeManagerHostname"]: ray.remote(_unseen)
+        # Nodes may have the same name: containers, or several on one machine.
+        answers = [
+            ray.remote(_unseen)
             .options(
                 num_cpus=0,
                 scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False),
             )
             .remote(wanted)
             for node in nodes
-        }
-        for host, answer in answers.items():
+        ]
+        for node, answer in zip(nodes, answers, strict=True):
             if missing := ray.get(answer):
                 raise DataError(
-                    f"the node {host} does not see {missing[0]}",
+                    f"the node {node['NodeManagerHostname']} does not see {missing[0]}",
                     expected="the same files on every node of the cluster",
                     advice="put them on storage that all nodes share, or into an object store",
                 )
