@@ -16,7 +16,7 @@ from delaytool import guard
 
 PLAIN = ("--n-q", "3", "--delays", "0,0,1,2")
 KILLS = 50
-SHARDS = 12
+SHARDS = 24
 
 
 @pytest.fixture(scope="module")
