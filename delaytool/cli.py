@@ -1254,6 +1254,7 @@ def _run(tasks: list[Task], what: str, options: dict[str, Any]) -> list[Any]:
     bar.set_postfix_str(f"shards 0/{len(tasks)}")
     with bar, contextlib.closing(_events(tasks, options)) as events:
         for event in events:
+            _check_stopped()
             if isinstance(event, Failed):
                 if not isinstance(event.error, ReaderDiedError):
                     raise event.error
@@ -1334,10 +1335,12 @@ def _errors(debug: bool) -> Iterator[None]:
 
         guard.enter()
         guard.spare_pandas()
+        sys.unraisablehook = _unraisable
         for number in _SIGNALS:
             signal.signal(number, _stop)
     try:
         yield
+        _check_stopped()
     except (click.ClickException, click.exceptions.Exit):
         raise
     except BaseException as error:
@@ -1373,6 +1376,18 @@ def _stop(number: int, frame: Any) -> NoReturn:
         # What has begun to clean up is not to be stopped in the middle of it.
         signal.signal(each, signal.SIG_IGN)
     raise _Stopped(number)
+
+
+def _check_stopped() -> None:
+    """Stop if a signal said so where Python ignores what is raised, as while it frees an object."""
+    if _stopped_by:
+        raise _Stopped(_stopped_by)
+
+
+def _unraisable(ignored: Any) -> None:
+    """Say nothing of a signal that came where Python ignores it: it is not forgotten."""
+    if ignored.exc_type is not _Stopped:
+        sys.__unraisablehook__(ignored)
 
 
 def _fail(what: str, advice: str, status: int) -> NoReturn:

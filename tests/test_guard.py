@@ -159,6 +159,29 @@ def test_signals_stop_within_two_seconds(data, expected, tmp_path, workers, numb
     whole_outputs(out, expected)
 
 
+FREED = """
+import os, signal, sys
+import pyarrow.parquet
+
+pyarrow.parquet.ParquetWriter.__del__ = lambda self: os.kill(os.getpid(), signal.SIGINT)
+import delaytool.cli
+
+sys.argv[0] = "delaytool"
+delaytool.cli.program()
+"""
+
+
+def test_a_signal_where_python_ignores_exceptions_is_not_forgotten(data, tmp_path):
+    """It comes while the first shard's writer is freed, whose errors Python only prints."""
+    out = tmp_path / "out"
+    command = [sys.executable, "-c", FREED, "apply", data, out, *PLAIN, "--workers", "1", "--quiet"]
+    ended = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 130, ended.stderr
+    assert "Exception ignored" not in ended.stderr
+    assert ended.stderr.splitlines()[-1] == "  Run the same command again to go on."
+    assert len(list(out.glob("*.parquet"))) == 1
+
+
 def test_two_runs_at_once_do_no_harm(data, expected, tmp_path):
     runs = [start(data, tmp_path / "out") for _ in range(3)]
     for process in runs:
