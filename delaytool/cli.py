@@ -1334,7 +1334,7 @@ def _errors(debug: bool) -> Iterator[None]:
         from delaytool import guard
 
         guard.enter()
-        guard.spare_pandas()
+        guard.travel_light()
         sys.unraisablehook = _unraisable
         for number in _SIGNALS:
             signal.signal(number, _stop)

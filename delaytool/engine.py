@@ -117,7 +117,7 @@ _terminated = False
 def _start_worker(stop: Any, fractions: Any) -> None:
     global _stop, _fractions
     _stop, _fractions = stop, fractions
-    guard.spare_pandas()
+    guard.travel_light()
     # Ctrl-C reaches the whole process group; the parent says when to stop.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _terminate)

@@ -51,13 +51,15 @@ class _WithoutPandas:
             raise ModuleNotFoundError("delaytool's processes do without pandas", name=name)
 
 
-def spare_pandas() -> None:
-    """Keep pandas out of a process of the command's.
+def travel_light() -> None:
+    """Keep out of a process of the command's what nothing that a command does needs.
 
-    pyarrow imports it, where it is installed, with the first array that it makes of numpy's: a
-    sixth of a second and 40 MB for each process, and nothing that a command does needs it.
+    pandas: pyarrow imports it, where it is installed, with the first array that it makes of
+    numpy's, which costs a sixth of a second and 40 MB. OpenBLAS's threads: numpy starts one for
+    each core when it is imported, in every worker, and nothing here multiplies matrices.
     """
     sys.meta_path.insert(0, _WithoutPandas())
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def enter() -> None:

@@ -10,8 +10,8 @@ apply    `engine.run` of one shard with one worker, in this process: open, read,
          without a sync. Then both again, pinned to one core.
 today    The same work by other means, see `others.py`: processor time of apply and of them.
 bits     compressed bytes of a column in the file over its cells, beside pyarrow's defaults.
-batches  BATCH random rows at a time: the row groups that hold them are read, the rows taken. Beside
-         it the same of a file with one row group.
+batches  BATCH random rows at a time of a shard of BATCH_TOKENS: the row groups that hold them are
+         read, the rows taken. Beside it the same of a file with one row group.
 memory   `delaytool apply` as a command, from a small parent; the libraries' own pages count. The
          median of PEAK_RUNS runs, since one differs from the next by some 10 MB. verify likewise.
 flat     `delay_flat` and `loss_weights_flat`; beside it `numpy.copyto` of as many bytes as come
@@ -19,11 +19,15 @@ flat     `delay_flat` and `loss_weights_flat`; beside it `numpy.copyto` of as ma
          large, which they do not: a copy is slower there.
 verify   `engine.run` of one shard, beside `pq.read_table` of the shards that it must read.
 revert   `engine.run` of one shard, beside apply of it.
-start    the commands as processes, beside a Python that imports what they cannot do without.
+start    the commands as processes, beside a Python that imports what they cannot do without. Both
+         find their bytecode compiled, as an installed package has it.
 workers  `delaytool apply` as a command on SHARDS shards, one worker and two in turn, the start of
          Python and of the workers included; then one shard of as many tokens, with one worker. One
          worker reads and shifts in one thread while it encodes in another, so it already uses more
-         than one core; the processor time beside the time says how much.
+         than one core; the processor time beside the time says how much. Held to one core with
+         one worker, beside two of each, it is what a worker is worth that has a core of its own.
+         The machine's own scaling stands beside that: plain copies of the shards, in one process
+         on one core, and in two on two.
 ray      the same command on TINY shards of one row, and on a tenth of them, on a local cluster.
 
 All tokens are synthetic, see `synthetic.py`; codes are uniform where nothing else is said.
@@ -65,8 +69,11 @@ GROWTH = 8
 SHARDS = 32
 TINY = 1000
 BATCH = 16
+BATCH_TOKENS = 100_000_000
 SHARD_TOKENS = 6_000_000
-QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+COMPILED = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "env": COMPILED}
+TOOL = str(Path(sys.executable).with_name("delaytool"))
 RECIPE = load_preset("moshi")
 COLUMNS = (
     Column("text_tokens", 0, 1, "list", 1),
@@ -185,7 +192,6 @@ def speed_figures(folder):
         lambda: apply(source, spare), lambda: revert(output, folder / "back"), rounds=5
     )
     yield ratio("revert: time over that of apply", reverted / applied, 0.9)
-    yield from batch_figures(output, plain)
 
 
 def today_figures(folder, source, spare, output):
@@ -214,8 +220,12 @@ def today_figures(folder, source, spare, output):
         )
 
 
-def batch_figures(output, plain):
+def batch_figures(folder):
     """Random batches of rows from the output, and from the same rows in one row group."""
+    source, output, plain = (folder / name for name in ("long", "long.parquet", "giant"))
+    synthetic.write(source, BATCH_TOKENS)
+    apply(source, output)
+    rewrite(output, plain)
     rows = pq.read_metadata(output).num_rows
     random = np.random.default_rng(5)
     chosen = [np.sort(random.choice(rows, BATCH, replace=False)) for _ in range(10)]
@@ -347,7 +357,7 @@ def start_figures(folder):
     """Help and a shard of one row, as processes of their own."""
     source, target = folder / "row.parquet", folder / "row-out.parquet"
     synthetic.write(source, 1)
-    python, tool = (sys.executable, "-c"), (sys.executable, "-m", "delaytool")
+    python, tool = (sys.executable, "-c"), (TOOL,)
     one = ("apply", str(source), str(target), "--overwrite", "--workers", "1", "--quiet")
     helped, wrong, clicked, applied, read = in_turn(
         lambda: subprocess.run([*tool, "--help"], check=True, **QUIET),
@@ -382,16 +392,46 @@ def worker_figures(folder):
         before.children_user + before.children_system
     )
     size = f"{SHARDS} shards of {SHARD_TOKENS // 10**6} M tokens"
-    yield (
-        f"1 to 2 workers, {size}: times as fast",
-        "1.8 or more",
-        f"{one / two:.2f}",
-        one / two >= 1.8,
-    )
+    what = f"1 to 2 workers, {size}: times as fast"
+    yield what, "1.8 or more", f"{one / two:.2f}", one / two >= 1.8
     yield f"cores that 1 worker keeps busy, {size}", "", f"{cores / one:.2f}", None
-    share = tokens_in(folder / "one.parquet") / sum(tokens_in(path) for path in data.iterdir())
+    if hasattr(os, "sched_setaffinity"):
+        yield from core_figures(data, out, two)
+    share = tokens_in(folder / "one.parquet") / sum(
+        tokens_in(path) for path in data.glob("*.parquet")
+    )
     what = "one shard: time a token over that of many, 1 worker"
     yield what, "", f"{single / one / share:.2f}", None
+
+
+def core_figures(data, out, two):
+    """What a second core is worth: to a worker that has one of its own, and to plain copies."""
+    cores = os.sched_getaffinity(0)
+    shards = sorted(data.glob("*.parquet"))
+
+    def copies(processes):
+        parts = [shards[number::processes] for number in range(processes)]
+        running = [
+            subprocess.Popen([sys.executable, "-c", COPY, *map(str, part)], **QUIET)
+            for part in parts
+        ]
+        assert not any(process.wait() for process in running)
+
+    copied_by_two = in_turn(lambda: copies(2), rounds=3)[0]
+    os.sched_setaffinity(0, {min(cores)})
+    one, copied_by_one = in_turn(lambda: apply_command(data, out, 1), lambda: copies(1), rounds=3)
+    os.sched_setaffinity(0, cores)
+    what = "1 worker on 1 core to 2 on 2: times as fast"
+    yield what, "1.8 or more", f"{one / two:.2f}", one / two >= 1.8
+    what = "plain copies, 1 process on 1 core to 2 on 2: the same"
+    yield what, "", f"{copied_by_one / copied_by_two:.2f}", None
+
+
+COPY = """
+import sys, pyarrow.parquet as pq
+for path in sys.argv[1:]:
+    pq.write_table(pq.read_table(path, use_threads=False), path + ".copy")
+"""
 
 
 def tokens_in(path):
@@ -406,7 +446,7 @@ def tokens_in(path):
 
 def apply_command(source, target, workers, *more):
     shutil.rmtree(target, ignore_errors=True) if target.is_dir() else target.unlink(True)
-    command = [sys.executable, "-m", "delaytool", "apply", str(source), str(target)]
+    command = [TOOL, "apply", str(source), str(target)]
     subprocess.run([*command, "--workers", str(workers), "--quiet", *more], check=True, **QUIET)
 
 
@@ -461,6 +501,7 @@ def main():
         figures = [
             *speed_figures(folder),
             *skewed_figures(folder),
+            *batch_figures(folder),
             *memory_figures(folder),
             *flat_figures(),
             *start_figures(folder),
