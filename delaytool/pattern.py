@@ -56,7 +56,7 @@ class Segments:
     streams: tuple[Stream, ...]
     by_stream: bool = False
 
-    @property
+    @functools.cached_property
     def steps(self) -> Index:
         """Timesteps of each row, after the shift."""
         return self.lengths + self.recipe.steps(0)

@@ -10,6 +10,7 @@ All checks of a recipe's values are here: whoever holds a `Recipe` holds a valid
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -224,12 +225,12 @@ class Recipe:
         """How many audio streams there are."""
         return len(self.streams) - self.has_text
 
-    @property
+    @functools.cached_property
     def delays(self) -> tuple[int, ...]:
         """Each stream's delay in frames."""
         return tuple(stream.delay for stream in self.streams)
 
-    @property
+    @functools.cached_property
     def max_delay(self) -> int:
         """D, the largest delay in frames."""
         return max(self.delays)

@@ -382,16 +382,20 @@ def unshift(
 
     Raises DataError for a bad row, and for a token that the original type cannot hold.
     """
-    return originals(batch, undelayed(read_shifted(batch, job), job), job, schema, padded)
+    codes = read_shifted(batch, job)
+    tokens = undelayed(codes, segments_of_outputs(codes, job))
+    return originals(batch, tokens, job, schema, padded)
 
 
-def undelayed(codes: TokenBatch, job: Job) -> TokenBatch:
+def segments_of_outputs(codes: TokenBatch, job: Job) -> list[Segments]:
+    """The segments of each output of a batch, as `read_shifted` gives it."""
+    return [segments_of_column(output, codes.lengths, job) for output in job.outputs]
+
+
+def undelayed(codes: TokenBatch, segments: list[Segments]) -> TokenBatch:
     """The outputs' tokens, as `read_shifted` gives them, shifted back."""
-    pairs = zip(job.outputs, codes.columns, strict=True)
-    tokens = [
-        undelay_flat(flat, segments_of_column(output, codes.lengths, job)) for output, flat in pairs
-    ]
-    return TokenBatch(tuple(tokens), codes.lengths)
+    pairs = zip(codes.columns, segments, strict=True)
+    return TokenBatch(tuple(undelay_flat(flat, own) for flat, own in pairs), codes.lengths)
 
 
 def originals(
