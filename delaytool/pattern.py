@@ -116,11 +116,17 @@ class Segments:
 
     def of_filled(self, table: Array) -> Array:
         """The entry of a table [streams, 3] (INITIAL, FINAL, PADDING) for each filled cell."""
-        return np.repeat(table[self.numbers].ravel(), self.pieces[:, _FILLED].ravel())
+        return np.repeat(self._of_segments(table), self.pieces[:, _FILLED].ravel())
 
     def of_cells(self, table: Array) -> Array:
         """The entry of a table [streams, 4], in the pieces' order, for each cell."""
-        return np.repeat(table[self.numbers].ravel(), self.pieces.ravel())
+        return np.repeat(self._of_segments(table), self.pieces.ravel())
+
+    def _of_segments(self, table: Array) -> Array:
+        """A table with a line for each stream as one with a line for each segment, flat."""
+        rows = len(self.lengths)
+        lines = np.repeat(table, rows, axis=0) if self.by_stream else np.tile(table, (rows, 1))
+        return lines.ravel()
 
     def is_filled(self) -> npt.NDArray[np.bool_]:
         """True where the flat shifted array is filled."""
