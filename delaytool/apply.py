@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+from collections import Counter
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,8 +17,10 @@ from delaytool import __version__, guard, stores
 from delaytool.detect import describe_columns, find_columns
 from delaytool.digest import BatchDigest, schema_digest
 from delaytool.errors import DataError, Place
+from delaytool.figures import figures_of_nothing
 from delaytool.job import ASIDE, ENTRY, Counts, Digests, Job, Record, Where, make_job
 from delaytool.recipe import Recipe
+from delaytool.report import Summary
 from delaytool.shards import (
     OpenShard,
     PairedShard,
@@ -45,6 +48,8 @@ from delaytool.transform import (
 )
 
 Opened = OpenShard | PairedShard
+MAX_REASONS = 20
+"""Sorts of bad rows that a record tells apart."""
 _LOOKED_AT, _LOOKERS = 1000, 8
 """Shards that are looked at before the first one is written, and how many at once where each takes
 its time to answer. Each is looked at again by its own task; a million would take too long."""
@@ -69,7 +74,7 @@ class Applied:
 
     name: str
     written: bool
-    counts: Counts
+    summary: Summary
 
 
 def apply_shard(item: Item, job: Job, overwrite: bool) -> Generator[float, None, Applied]:
@@ -87,7 +92,7 @@ def apply_shard(item: Item, job: Job, overwrite: bool) -> Generator[float, None,
         existing = existing_record(item, source, job, overwrite)
         if existing is not None:
             yield 1.0
-            return Applied(name, False, existing.counts)
+            return Applied(name, False, Summary.of(existing))
         work = _Work(source, job, schema, item.aside is not None)
         done = 0
         with contextlib.ExitStack() as stack:
@@ -100,10 +105,11 @@ def apply_shard(item: Item, job: Job, overwrite: bool) -> Generator[float, None,
                     aside.write(bad)
                 done += batch.num_rows + (0 if bad is None else bad.num_rows)
                 yield done / max(source.rows, 1)
-            output.metadata = work.metadata()
+            record = work.record()
+            output.metadata = work.metadata(record)
             # The output is the commit point: what it leaves out is in its place before it is.
             aside.commit(output.metadata)
-        return Applied(name, True, work.counts)
+        return Applied(name, True, Summary.of(record))
 
 
 def abandon_shard(item: Item, job: Job, overwrite: bool) -> None:
@@ -227,7 +233,8 @@ class _Work:
     def __init__(self, source: Opened, job: Job, schema: pa.Schema, aside: bool) -> None:
         self.source, self.job, self.schema, self.aside = source, job, schema, aside
         self.digest = BatchDigest(source.schema.names)
-        self.counts = Counts()
+        self.counts, self.figures = Counts(), figures_of_nothing(job)
+        self.reasons: Counter[str] = Counter()
         self.padded: list[tuple[int, int]] = []
         self.quarantined: list[tuple[int, int]] = []
 
@@ -251,6 +258,7 @@ class _Work:
                 for row in np.flatnonzero(shifted.padded)
             ]
             self.counts += shifted.counts
+            self.figures += shifted.figures
             yield shifted.batch, bad
 
     def _sift(self, batch: pa.RecordBatch, rows: int) -> tuple[pa.RecordBatch, pa.RecordBatch]:
@@ -268,28 +276,41 @@ class _Work:
             else:
                 self.quarantined.append((rows + number, 1))
         self.counts += Counts(rows_in=len(numbers), quarantined=len(numbers))
+        self.reasons.update(problems[number].sort for number in numbers)
         good, bad = split_rows(batch, numbers)
         schema = quarantine_schema(batch.schema)
         reason = pa.array(reasons, pa.string())
         return good, pa.RecordBatch.from_arrays([*bad.columns, reason], schema=schema)
 
-    def metadata(self) -> dict[bytes, bytes]:
-        """The entries of the footer, once every batch has been through."""
+    def record(self) -> Record:
+        """What the output is to say of itself, once every batch has been through."""
         self.source.check_unchanged()
         sources, extra = self.source.sources, self.source.extra_metadata
-        record = Record(
+        return Record(
             version=__version__,
             job=self.job,
             sources=sources,
             counts=self.counts,
+            figures=self.figures.rounded(),
             digests=Digests(
                 self.digest.hexdigests(),
                 schema_digest([source.schema for source in sources], extra),
             ),
             padded=tuple(self.padded),
             quarantined=tuple(self.quarantined),
+            reasons=_most_frequent(self.reasons),
         )
-        return {**extra, ENTRY.encode(): record.to_json().encode()}
+
+    def metadata(self, record: Record) -> dict[bytes, bytes]:
+        """The entries of the output's footer."""
+        return {**self.source.extra_metadata, ENTRY.encode(): record.to_json().encode()}
+
+
+def _most_frequent(reasons: Counter[str]) -> tuple[tuple[str, int], ...]:
+    """The reasons with most rows, and all others as one."""
+    ranked = sorted(reasons.items(), key=lambda reason: (-reason[1], reason[0]))
+    others = sum(rows for _, rows in ranked[MAX_REASONS:])
+    return (*ranked[:MAX_REASONS], *([("other reasons", others)] if others else []))
 
 
 # Before the first shard

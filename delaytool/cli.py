@@ -157,6 +157,15 @@ def _path(name: str) -> Callable[[F], F]:
 _debug = _option("--debug", is_flag=True, heading=RUN, help="Show tracebacks.")
 _quiet = _option("--quiet", is_flag=True, heading=RUN, help="Show no progress.")
 _json = _option("--json", "as_json", is_flag=True, heading=RUN, help="Print a summary as JSON.")
+_frame_rate = _option(
+    "--frame-rate",
+    type=click.FloatRange(0, min_open=True),
+    metavar="X",
+    default=12.5,
+    show_default=True,
+    heading=RUN,
+    help="Frames a second, for the hours of audio in the report.",
+)
 _workers = _stacked(
     _option(
         "--workers",
@@ -385,7 +394,7 @@ def main() -> None:
     """Shift token streams by the delay pattern of Moshi-like models, weigh the loss, prove it.
 
     apply writes shifted shards, verify proves that they revert to the original ones, revert does
-    it, inspect shows what is in them.
+    it, inspect shows a row of them, stats tells what is in all.
     """
 
 
@@ -445,6 +454,7 @@ def program() -> None:
     heading=RUN,
     help="Put bad rows there, with a column reason, and go on.  [default: stop at the first]",
 )
+@_frame_rate
 @_json
 @_quiet
 @_debug
@@ -488,29 +498,30 @@ def apply(input: str, output: str, **options: Any) -> None:
         ]
         began = time.monotonic()
         results = _run(tasks, "shifting", options)
+    from delaytool.report import Report
+
     written = sum(result.written for result in results)
-    counts = sum((result.counts for result in results[1:]), results[0].counts)
-    summary = {
-        "shards": len(results),
-        "written": written,
-        "unchanged": len(results) - written,
-        "rows": counts.rows_out,
-        "frames": counts.frames,
-        "tokens": counts.tokens,
-        "quarantined": counts.quarantined,
-        "seconds": round(time.monotonic() - began, 3),
-    }
-    if counts.padded or counts.trimmed:
-        summary |= {"padded": counts.padded, "trimmed": counts.trimmed}
+    report = Report([result.summary for result in results], options["frame_rate"])
+    counts, seconds = report.counts, round(time.monotonic() - began, 3)
     if options["as_json"]:
-        _print_json(summary)
+        summary = {
+            "shards": len(results),
+            "written": written,
+            "unchanged": len(results) - written,
+            "rows": counts.rows_out,
+            "frames": counts.frames,
+            "tokens": counts.tokens,
+            "quarantined": counts.quarantined,
+            "seconds": seconds,
+            "lost": counts.lost,
+            "padded": counts.padded,
+            "trimmed": counts.trimmed,
+        }
+        _print_json(summary | report.to_dict())
         return
-    click.echo(
-        f"{stores.shown(output)}: {_count(len(results), 'shard')} "
-        f"({written} written, {len(results) - written} unchanged), "
-        f"{_count(counts.rows_out, 'row')}, {_count(counts.frames, 'frame')}, "
-        f"{_count(counts.tokens, 'token')} in {summary['seconds']:.1f} s"
-    )
+    unchanged = len(results) - written
+    click.echo(f"{stores.shown(output)}: shifted in {seconds:.1f} s")
+    click.echo(report.table(f" ({written:,} written, {unchanged:,} unchanged)"))
     for what, number in (
         ("truncation cut off", counts.lost),
         ("alignment added", counts.padded),
@@ -824,6 +835,7 @@ def _partners(shards: list[Shard], codes: list[Shard]) -> dict[str, Shard]:
     help="Demand that they were made with this recipe, as JSON.",
 )
 @_workers
+@_frame_rate
 @_json
 @_quiet
 @_debug
@@ -864,6 +876,9 @@ def verify(output: str, **options: Any) -> None:
             _annotate(mismatch, output)
     count = len(verdicts) + sum(result.count for result in results)
     rows, tokens = sum(r.rows for r in results), sum(r.tokens for r in results)
+    from delaytool.report import Report
+
+    report = Report([r.summary for r in results if r.summary], options["frame_rate"])
     if options["as_json"]:
         summary = {
             "verified": not count,
@@ -872,10 +887,11 @@ def verify(output: str, **options: Any) -> None:
             "tokens": tokens,
             "mismatches": [mismatch.to_dict() for mismatch in mismatches],
         }
-        _print_json(summary)
+        _print_json(summary | report.to_dict())
     else:
         source = options["source"] and stores.shown(options["source"])
         _print_verdict(stores.shown(output), source, results, mismatches, count, rows, tokens)
+        click.echo(report.table())
     sys.exit(1 if count else 0)
 
 
@@ -1199,6 +1215,85 @@ def inspect(shard: str, **options: Any) -> None:
             colour=colour,
         )
         click.echo(text, color=colour)
+
+
+# stats
+
+
+@main.command(
+    cls=_Command,
+    examples=[
+        "delaytool stats shifted/",
+        "delaytool stats data/ --preset moshi --json",
+    ],
+)
+@_path("input")
+@_option(
+    "--preset",
+    shell_complete=_complete_presets,
+    metavar="NAME",
+    heading=WHAT,
+    help="Recipe whose streams an original shard holds.  [default: as many as there are, with "
+    "Moshi's text padding]",
+)
+@_option(
+    "--recipe",
+    "recipe_file",
+    type=click.Path(exists=True, dir_okay=False),
+    metavar="FILE",
+    heading=WHAT,
+    help="The same, as JSON.",
+)
+@_columns
+@_key
+@_workers
+@_frame_rate
+@_json
+@_quiet
+@_debug
+def stats(input: str, **options: Any) -> None:
+    """Tell what is in the shards of INPUT: rows, hours, tokens, padding, weights.
+
+    Shifted shards say it in their footers; original ones are read, and the column options are for
+    them. INPUT is a Parquet file, a folder, a quoted glob, or a URI.
+    """
+    _check_engine(options)
+    with _errors(options["debug"]):
+        from delaytool import stores
+        from delaytool.engine import Task
+        from delaytool.report import Report
+        from delaytool.stats import stats_shard
+
+        input = stores.plain(input)
+        recipe, where = _demanded_recipe(options), _where(options)
+        tasks = [
+            Task(
+                shard.name,
+                _size_of(shard),
+                stats_shard,
+                (shard, where, recipe),
+                paths=_local(shard.path),
+            )
+            for shard in _find(input, "INPUT")
+        ]
+        results = _run(tasks, "reading", options)
+    report = Report([result.summary for result in results], options["frame_rate"])
+    shifted = sum(result.shifted for result in results)
+    counts = report.counts
+    if options["as_json"]:
+        summary = {
+            "shards": len(results),
+            "shifted": shifted,
+            "original": len(results) - shifted,
+            "rows": counts.rows_out,
+            "frames": counts.frames,
+            "tokens": counts.tokens,
+            "quarantined": counts.quarantined,
+        }
+        _print_json(summary | report.to_dict())
+        return
+    click.echo(f"{stores.shown(input)}:")
+    click.echo(report.table(f" ({shifted:,} shifted, {len(results) - shifted:,} original)"))
 
 
 # presets

@@ -8,6 +8,7 @@ row, the choice is the user's: a wrong guess would make noise that nobody notice
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,8 +18,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from delaytool.errors import DataError, Place
-from delaytool.job import Column, Layout, Output, Where
-from delaytool.recipe import Recipe
+from delaytool.job import Column, Job, Layout, Output, Where, make_job
+from delaytool.presets import load_preset, plain_recipe
+from delaytool.recipe import Recipe, adapt
 from delaytool.tokens import check_column_type, depth_of
 from delaytool.transform import check_there
 
@@ -343,6 +345,28 @@ def _sizes_of_nothing(named: Sequence[_Named], needed: int | None) -> list[tuple
             )
         sizes.append((layout, size))
     return sizes
+
+
+def job_of_original(
+    where: Where, schema: pa.Schema, batches: Iterable[pa.RecordBatch], recipe: Recipe | None = None
+) -> Job:
+    """A job that only reads an original shard.
+
+    recipe: None for one of as many streams as there are, none of them moved; 16 codebooks are taken
+            for Moshi's
+    """
+    where = dataclasses.replace(where, weights=False, factors=None)
+    columns = find_columns(where, schema, recipe, batches)
+    if recipe is None:
+        first = columns[0]
+        has_text = (first.layout == "list" and first.name == where.text) or bool(where.grid)
+        n_q = sum(column.count for column in columns) - has_text
+        moshi = load_preset()
+        if n_q == moshi.n_q:
+            recipe = adapt(moshi, text=has_text, delays=(0,))
+        else:
+            recipe = plain_recipe(n_q, (0,) * (n_q + has_text), has_text)
+    return make_job(recipe, where, columns)
 
 
 def describe_columns(columns: Sequence[Column | Output], schema: pa.Schema) -> list[str]:

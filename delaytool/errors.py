@@ -8,6 +8,7 @@ preset, an option. The command line turns the first into exit status 1 and the s
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import Any
 
 
@@ -71,6 +72,15 @@ class DataError(Exception):
     def reason(self) -> str:
         """The error without its place and advice."""
         return f"{self.found}, expected {self.expected}" if self.expected else self.found
+
+    @property
+    def sort(self) -> str:
+        """What errors of one sort have in common, to count them.
+
+        column audio_codes, token 2048 -> 'column audio_codes: token #'
+        """
+        found = re.sub(r"-?\d[\d.e+-]*", "#", self.found)
+        return found if self.place.column is None else f"column {self.place.column}: {found}"
 
     def __str__(self) -> str:
         place = str(self.place)

@@ -15,11 +15,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from delaytool.detect import describe_columns, find_columns
+from delaytool.detect import describe_columns, job_of_original
 from delaytool.errors import DataError, Place
-from delaytool.job import Column, Job, Output, Record, Where, make_job
-from delaytool.presets import load_preset, plain_recipe
-from delaytool.recipe import Recipe, Stream, adapt
+from delaytool.job import Column, Job, Output, Record, Where
+from delaytool.recipe import Recipe, Stream
 from delaytool.shards import OpenShard, Shard, open_shard, read_record, reading
 from delaytool.tokens import TokenBatch, read_tokens, read_values, segments_of_column
 from delaytool.transform import key_of, read_shifted
@@ -73,7 +72,10 @@ def read_grid(shard: Shard, where: Where, *, row: int = 0, key: str | None = Non
     """
     with open_shard(shard) as opened, reading(shard.name):
         record = read_record(opened)
-        job = _original_job(opened, where) if record is None else record.job
+        if record is None:
+            job = job_of_original(where, opened.schema, opened.small_batches())
+        else:
+            job = record.job
         job = dataclasses.replace(job, key=_key_column(opened, where.key or job.key, key))
         if key is not None:
             row = _find_key(opened, job.key, key)
@@ -104,20 +106,6 @@ def _key_column(opened: OpenShard, column: str | None, key: str | None) -> str |
     if key is not None or column is not None:
         raise _no_key(opened, column)
     return None
-
-
-def _original_job(opened: OpenShard, where: Where) -> Job:
-    """The columns of an original shard, with a recipe of as many streams, none of them moved."""
-    where = dataclasses.replace(where, weights=False, factors=None)
-    columns = find_columns(where, opened.schema, None, opened.small_batches())
-    has_text = (columns[0].layout == "list" and columns[0].name == where.text) or bool(where.grid)
-    n_q = sum(column.count for column in columns) - has_text
-    moshi = load_preset()
-    if n_q == moshi.n_q:
-        recipe = adapt(moshi, text=has_text, delays=(0,))
-    else:
-        recipe = plain_recipe(n_q, (0,) * (n_q + has_text), has_text)
-    return make_job(recipe, where, columns)
 
 
 def _no_key(opened: OpenShard, key: str | None) -> DataError:

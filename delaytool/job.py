@@ -13,9 +13,11 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, Literal, TypeVar
 
 from delaytool.errors import DataError, RecipeError
@@ -286,6 +288,41 @@ class Counts:
 
 
 @dataclass(frozen=True)
+class Figures:
+    """What the cells of an output hold.
+
+    cells:   all of them; filled: those that the pattern filled
+    text:    text tokens among the others; padding: how many of those count as padding
+    weights: the sum of each stream's loss weights; none where there are no weights
+    """
+
+    cells: int = 0
+    filled: int = 0
+    text: int = 0
+    padding: int = 0
+    weights: tuple[Fraction, ...] = ()
+
+    def __add__(self, other: Figures) -> Figures:
+        pairs = itertools.zip_longest(self.weights, other.weights, fillvalue=Fraction(0))
+        return Figures(
+            self.cells + other.cells,
+            self.filled + other.filled,
+            self.text + other.text,
+            self.padding + other.padding,
+            tuple(one + another for one, another in pairs),
+        )
+
+    def rounded(self) -> Figures:
+        """The same with sums of weights that 64-bit floats hold, as a record does."""
+        return dataclasses.replace(self, weights=tuple(Fraction(float(x)) for x in self.weights))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every field, with JSON's types."""
+        weights = [float(weight) for weight in self.weights]
+        return {**dataclasses.asdict(self), "weights": weights}
+
+
+@dataclass(frozen=True)
 class Digests:
     """What reverting the shard must give: a digest of each column, and of the schema."""
 
@@ -300,15 +337,18 @@ class Record:
     sources:     the shard it was made from; two where text and codes came in shards of their own
     padded:      (row, tokens) for each row whose text alignment has made longer
     quarantined: (row of the source, how many from there on) that were put aside
+    reasons:     (what is wrong with rows that were put aside, how many rows)
     """
 
     version: str
     job: Job
     sources: tuple[Source, ...]
     counts: Counts
+    figures: Figures
     digests: Digests
     padded: tuple[tuple[int, int], ...] = ()
     quarantined: tuple[tuple[int, int], ...] = ()
+    reasons: tuple[tuple[str, int], ...] = ()
 
     def to_json(self) -> str:
         """The entry, its checksum last; raises DataError when it would be too long to read."""
@@ -316,7 +356,9 @@ class Record:
         fields["sources"] = [dataclasses.asdict(source) for source in self.sources]
         for name in ("counts", "digests"):
             fields[name] = dataclasses.asdict(getattr(self, name))
+        fields["figures"] = self.figures.rounded().to_dict()
         fields |= {"padded": self.padded, "quarantined": self.quarantined}
+        fields["reasons"] = self.reasons
         entry = _dump({**fields, "checksum": _checksum(fields)})
         if len(entry) > MAX_ENTRY:
             raise DataError(
@@ -374,8 +416,12 @@ class Record:
                 {_text(name): _text(digest) for name, digest in digests["columns"].items()},
                 _text(digests["schema"]),
             ),
+            figures=_plain(Figures, fields["figures"]),
             padded=_pairs(fields["padded"]),
             quarantined=_pairs(fields["quarantined"]),
+            reasons=tuple(
+                (_text(why), _count(rows)) for why, rows in map(_list, _list(fields["reasons"]))
+            ),
         )
 
 
@@ -429,6 +475,13 @@ def _count(value: object) -> int:
     return value
 
 
+def _sums(value: object) -> tuple[Fraction, ...]:
+    for number in _list(value):
+        if isinstance(number, bool) or not isinstance(number, (int, float)) or number < 0:
+            raise TypeError(f"{_shown(number)} is not a sum of weights")
+    return tuple(Fraction(float(number)) for number in _list(value))
+
+
 def _list(value: object) -> list[Any]:
     if not isinstance(value, list):
         raise TypeError(f"{_shown(value)} is not a list")
@@ -450,6 +503,7 @@ _PARSERS: dict[str, Callable[[object], Any]] = {
     "str | None": _name,
     "int": _count,
     "Layout": lambda value: _one_of(value, LAYOUTS),
+    "tuple[Fraction, ...]": _sums,
 }
 
 

@@ -114,6 +114,16 @@ class Segments:
         filled: Index = np.arange(int(counts.sum())) + np.repeat(tokens_before.ravel(), counts)
         return filled
 
+    def cells_of(self, number: int) -> slice | Index:
+        """Where the cells of one of the streams are in the flat shifted array."""
+        if self.by_stream:
+            steps = int(self.steps.sum())
+            return slice(number * steps, (number + 1) * steps)
+        if len(self.streams) == 1:
+            return slice(None)
+        own = np.tile(np.arange(len(self.streams)) == number, len(self.lengths))
+        return np.flatnonzero(np.repeat(own, self.of_rows(self.steps)))
+
     def of_filled(self, table: Array) -> Array:
         """The entry of a table [streams, 3] (INITIAL, FINAL, PADDING) for each filled cell."""
         return np.repeat(self._of_segments(table), self.pieces[:, _FILLED].ravel())
@@ -144,6 +154,13 @@ class Segments:
         within = np.arange(int(lost.sum())) - np.repeat(np.cumsum(lost) - lost, lost)
         mask[np.repeat(ends, lost) - 1 - within] = True
         return mask
+
+    def totals(self) -> Index:
+        """The `pieces` of all rows, [streams, 4]."""
+        rows, k = len(self.lengths), len(self.streams)
+        shape = (k, rows, 4) if self.by_stream else (rows, k, 4)
+        totals: Index = self.pieces.reshape(shape).sum(axis=1 if self.by_stream else 0)
+        return totals
 
     def token_table(self) -> npt.NDArray[np.int64]:
         """The fill token of each stream and part, [streams, 3]."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -139,6 +139,11 @@ class Stream:
         """The fill tokens: initial, final, padding."""
         assert self.final is not None
         return self.initial, self.final, self.padding
+
+    @property
+    def padding_ids(self) -> set[int]:
+        """Which tokens of a text stream are padding: those it is padded with and weighed by."""
+        return {token for token in (self.padding, *self.token_weights) if token > ZERO_TOKEN}
 
     def to_dict(self) -> dict[str, Any]:
         """Every field, with JSON's types."""
@@ -485,7 +490,9 @@ def runs_of_like_streams(recipe: Recipe) -> list[tuple[str, Stream, bool]]:
             runs[-1][0].append(stream.name)
         else:
             runs.append(([stream.name], alike, trained))
-    return [
-        (names[0] if len(names) == 1 else f"{names[0]} ... {names[-1]} ({len(names)})", alike, does)
-        for names, alike, does in runs
-    ]
+    return [(name_of_run(names), alike, does) for names, alike, does in runs]
+
+
+def name_of_run(names: Sequence[str]) -> str:
+    """["q_1", "q_2", "q_3"] -> "q_1 ... q_3 (3)" """
+    return names[0] if len(names) == 1 else f"{names[0]} ... {names[-1]} ({len(names)})"

@@ -16,7 +16,18 @@ import numpy as np
 import pyarrow as pa
 
 from delaytool.errors import DataError, Place
-from delaytool.job import ENTRY, REASON, Column, Counts, Job, Output, Record, is_by_stream
+from delaytool.figures import figures_of
+from delaytool.job import (
+    ENTRY,
+    REASON,
+    Column,
+    Counts,
+    Figures,
+    Job,
+    Output,
+    Record,
+    is_by_stream,
+)
 from delaytool.pattern import Array, Index, Segments, delay_flat, undelay_flat
 from delaytool.recipe import Recipe
 from delaytool.tokens import (
@@ -210,12 +221,14 @@ def _plain_field(field: pa.Field) -> pa.Field:
 class Shifted:
     """A shifted batch, and what happened to its rows.
 
-    padded: for each row how many text tokens alignment has added
+    padded:  for each row how many text tokens alignment has added
+    figures: what the cells hold
     """
 
     batch: pa.RecordBatch
     counts: Counts
     padded: Index
+    figures: Figures
 
 
 def shift(batch: pa.RecordBatch, job: Job) -> pa.RecordBatch:
@@ -238,9 +251,13 @@ def shift_batch(batch: pa.RecordBatch, job: Job, schema: pa.Schema) -> Shifted:
         if not column.is_whole:
             rest = read_rest(batch, column, job, tokens.lengths)
             arrays[column.name] = _rest_array(rest, tokens.lengths, column, schema)
-    for output, flat in zip(job.outputs, _for_outputs(tokens, job), strict=True):
-        segments = segments_of_column(output, tokens.lengths, job)
+    all_segments = segments_of_outputs(tokens.lengths, job)
+    all_codes: list[Array] = []
+    all_weights: list[Weights] = []
+    shifting = zip(job.outputs, _for_outputs(tokens, job), all_segments, strict=True)
+    for output, flat, segments in shifting:
         codes = delay_flat(flat, segments)
+        all_codes.append(codes)
 
         def column_of(name: str, values: Array, output: Output = output) -> pa.Array:
             steps = tokens.lengths + job.recipe.steps(0)
@@ -251,12 +268,14 @@ def shift_batch(batch: pa.RecordBatch, job: Job, schema: pa.Schema) -> Shifted:
         if output.weights or output.labels:
             weights = weights_of(codes, segments, output, factors)
             if output.weights:
+                all_weights.append(weights)
                 arrays[output.weights] = column_of(output.weights, weights)
             if output.labels:
                 arrays[output.labels] = column_of(output.labels, labels_flat(codes, weights))
     shifted = pa.RecordBatch.from_arrays([arrays[name] for name in schema.names], schema=schema)
     counts = count(tokens.lengths, texts, job.recipe)
-    return Shifted(shifted, counts, np.maximum(tokens.lengths - texts, 0))
+    figures = figures_of(all_codes, all_segments, all_weights, job)
+    return Shifted(shifted, counts, np.maximum(tokens.lengths - texts, 0), figures)
 
 
 def bad_rows(batch: pa.RecordBatch, job: Job) -> Problems:
@@ -383,13 +402,13 @@ def unshift(
     Raises DataError for a bad row, and for a token that the original type cannot hold.
     """
     codes = read_shifted(batch, job)
-    tokens = undelayed(codes, segments_of_outputs(codes, job))
+    tokens = undelayed(codes, segments_of_outputs(codes.lengths, job))
     return originals(batch, tokens, job, schema, padded)
 
 
-def segments_of_outputs(codes: TokenBatch, job: Job) -> list[Segments]:
-    """The segments of each output of a batch, as `read_shifted` gives it."""
-    return [segments_of_column(output, codes.lengths, job) for output in job.outputs]
+def segments_of_outputs(lengths: Index, job: Job) -> list[Segments]:
+    """The segments of each of the job's outputs, from the lengths of rows before the shift."""
+    return [segments_of_column(output, lengths, job) for output in job.outputs]
 
 
 def undelayed(codes: TokenBatch, segments: list[Segments]) -> TokenBatch:

@@ -19,9 +19,11 @@ import pyarrow as pa
 
 from delaytool.digest import BatchDigest, first_difference, schema_digest
 from delaytool.errors import DataError, Place
+from delaytool.figures import figures_of, figures_of_nothing
 from delaytool.job import Column, Counts, Job, Output, Record
 from delaytool.pattern import Array, Index, Segments, undelay_flat, wrong_tokens
 from delaytool.recipe import Recipe
+from delaytool.report import Summary
 from delaytool.shards import (
     OpenShard,
     PairedShard,
@@ -59,7 +61,7 @@ from delaytool.transform import (
     undelayed,
     weights_of,
 )
-from delaytool.weights import labels_flat
+from delaytool.weights import Weights, labels_flat
 
 MAX_MISMATCHES = 20
 """Mismatches of one shard that are kept; more are counted only."""
@@ -100,6 +102,7 @@ class Verified:
     rows: int = 0
     tokens: int = 0
     lost: int = 0
+    summary: Summary | None = None
     count: int = 0
     mismatches: list[Mismatch] = field(default_factory=list)
 
@@ -168,7 +171,7 @@ class _Check:
         self.schema = source_schema(record)
         self.padded = Padded(record)
         self.aside = Quarantined(record)
-        self.counts = Counts()
+        self.counts, self.figures = Counts(), figures_of_nothing(record.job)
 
     def run(self, recipe: Recipe | None) -> Generator[float, None, None]:
         """Everything, from the footer to the last row."""
@@ -191,6 +194,8 @@ class _Check:
                 self.verified.tokens = self.counts.tokens
                 yield rows / max(self.output.rows, 1)
         self.verified.lost = self.counts.lost + self.record.counts.trimmed
+        recipe, reasons = self.job.recipe, self.record.reasons
+        self.verified.summary = Summary(recipe, self.counts, self.figures, reasons)
         self._check_counts(rows)
         for name, found in digest.hexdigests().items():
             if self.record.digests.columns.get(name) != found:
@@ -288,17 +293,20 @@ class _Check:
         padded = self.padded.of_rows(rows, batch.num_rows)
         self.counts += count(codes.lengths, codes.lengths - padded, self.job.recipe)
         factors = read_factors(batch, self.job, codes.lengths) if self.job.factors else None
-        all_segments = segments_of_outputs(codes, self.job)
+        all_segments = segments_of_outputs(codes.lengths, self.job)
         tokens = undelayed(codes, all_segments)
         columns = zip(self.job.outputs, codes.columns, tokens.columns, all_segments, strict=True)
+        all_weights: list[Weights] = []
         for output, flat, kept, segments in columns:
             at = _Places(batch, rows, output, segments, self.job)
             self._check_cells(flat, kept, segments, at)
             if output.weights or output.labels:
                 weights = weights_of(flat, segments, output, factors)
                 self._check_column(output.weights, "loss weight", weights, at)
+                all_weights += [weights] if output.weights else []
                 if output.labels:
                     self._check_column(output.labels, "label", labels_flat(flat, weights), at)
+        self.figures += figures_of(codes.columns, all_segments, all_weights, self.job)
         restored = originals(batch, tokens, self.job, self.schema, padded)
         if padded.any():
             self._check_padding(codes, padded, batch, rows)
@@ -436,6 +444,13 @@ class _Check:
             want, have = getattr(counts, name), getattr(found, name)
             if want != have:
                 self.verified.add(f"count of {name}", want, have)
+        recorded, figures = self.record.figures.to_dict(), self.figures.rounded().to_dict()
+        for name in figures:
+            if recorded[name] != figures[name]:
+                self.verified.add(f"figure of {name}", recorded[name], figures[name])
+        reasons = sum(rows for _, rows in self.record.reasons)
+        if reasons != aside:
+            self.verified.add("rows with a reason", reasons, aside)
         if counts.trimmed and self.job.align != "trim":
             self.verified.add("count of trimmed", 0, counts.trimmed)
 

@@ -16,6 +16,7 @@ acoustic one); `compute_loss_with_mask` of moshi-finetune.
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -50,13 +51,7 @@ def loss_weights_flat(
     """
     if codes.size != segments.shifted_size:
         raise ValueError(f"{codes.size} cells, expected {segments.shifted_size}")
-    table = np.array(
-        [
-            [x * segments.recipe.carries_loss(first + number) for x in _of_pieces(stream)]
-            for number, stream in enumerate(segments.streams)
-        ],
-        dtype=np.float32,
-    ).reshape(-1, 4)
+    table = _weight_table(segments, first)
     weights = segments.of_cells(table)
     varied = _apply_token_weights(weights, codes, segments, table[:, 1])
     if factors is not None:
@@ -70,6 +65,17 @@ def loss_weights_flat(
         # What was said of tokens does not hold for fills that happen to be the same.
         weights[segments.filled] = segments.of_filled(table[:, [0, 2, 3]])
     return weights
+
+
+def _weight_table(segments: Segments, first: int) -> Weights:
+    """The weights of each stream's pieces, [streams, 4]."""
+    return np.array(
+        [
+            [x * segments.recipe.carries_loss(first + number) for x in _of_pieces(stream)]
+            for number, stream in enumerate(segments.streams)
+        ],
+        dtype=np.float32,
+    ).reshape(-1, 4)
 
 
 def _of_pieces(stream: Stream) -> tuple[float, float, float, float]:
@@ -89,10 +95,7 @@ def _apply_token_weights(
         if not stream.token_weights or not base[number]:
             continue
         varied = True
-        here: Any = slice(None)
-        if len(segments.streams) > 1:
-            own = segments.of_streams(np.arange(len(segments.streams)) == number)
-            here = np.flatnonzero(np.repeat(own, segments.of_rows(segments.steps)))
+        here = segments.cells_of(number)
         tokens = codes[here]
         # Looking up is faster than assigning under a mask, which goes astray at every other cell.
         entry = np.zeros(tokens.size, dtype=np.min_scalar_type(len(stream.token_weights)))
@@ -102,6 +105,41 @@ def _apply_token_weights(
         table = np.array([stream.weight * factor for factor in factors], dtype=np.float32)
         weights[here] = table.take(entry)
     return varied
+
+
+def weight_sums(
+    weights: Weights, codes: Array, segments: Segments, first: int, factors: bool
+) -> list[Fraction]:
+    """The sum of each stream's weights, exact, so that it does not depend on any order.
+
+    weights, codes, segments, first: those of `loss_weights_flat`
+    factors: whether it was given factors
+
+    Where nothing varies from token to token, lengths say what the sum is; other cells are added.
+    """
+    table, totals = _weight_table(segments, first), segments.totals()
+    any_cell = factors or bool(codes.size and codes.min() < 0)
+    sums = []
+    for number, stream in enumerate(segments.streams):
+        if any_cell or (stream.token_weights and table[number, 1]):
+            sums.append(exact_sum(weights[segments.cells_of(number)]))
+        else:
+            pairs = zip(table[number].tolist(), totals[number].tolist(), strict=True)
+            sums.append(sum((Fraction(weight) * cells for weight, cells in pairs), Fraction(0)))
+    return sums
+
+
+def exact_sum(values: Weights) -> Fraction:
+    """The sum of float32 values, without any rounding.
+
+    Mantissas are integers below 2^24; of each exponent they are added up in float64, which is
+    exact for as many as a batch can hold.
+    """
+    mantissas, exponents = np.frexp(values)
+    lowest = int(exponents.min()) if exponents.size else 0
+    sums = np.bincount(exponents - lowest, weights=np.ldexp(mantissas.astype(np.float64), 24))
+    parts = (Fraction(int(part)) * Fraction(2) ** (lowest + i - 24) for i, part in enumerate(sums))
+    return sum(parts, Fraction(0))
 
 
 def labels_flat(codes: Array, weights: Weights) -> Array:

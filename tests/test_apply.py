@@ -17,6 +17,7 @@ from delaytool.errors import DataError, RecipeError
 from delaytool.job import Record
 from delaytool.presets import plain_recipe
 from delaytool.recipe import adapt
+from delaytool.report import Summary
 from delaytool.shards import MAX_CELLS, Shard, open_shard
 from delaytool.verify import verify_shard
 
@@ -72,7 +73,7 @@ def test_the_record_says_how_the_shard_was_made(tmp_path):
     result = apply(source, output, job)
     record = Record.from_json(entry_of(output))
     assert record.job == job
-    assert record.counts == result.counts
+    assert result.summary == Summary(record.job.recipe, record.counts, record.figures)
     assert record.counts.rows_in == record.counts.rows_out == 12
     assert set(record.digests.columns) == set(pq.read_schema(source).names)
     assert record.sources[0].size == source.stat().st_size
@@ -124,7 +125,7 @@ def test_empty_shards_and_rows(tmp_path, rows):
     pq.write_table(table, tmp_path / "a.parquet")
     for job in (tokens_job(), tokens_job(length="truncate", final_step=True)):
         result = apply(tmp_path / "a.parquet", tmp_path / "out.parquet", job, True)
-        assert (result.counts.rows_out, result.counts.tokens) == (rows, 0)
+        assert (result.summary.counts.rows_out, result.summary.counts.tokens) == (rows, 0)
         assert pq.read_metadata(tmp_path / "out.parquet").num_rows == rows
         assert verified(tmp_path / "out.parquet", tmp_path / "a.parquet")
 

@@ -42,7 +42,7 @@ def test_apply_verify_inspect(data, tmp_path):
     out = tmp_path / "out"
     done = delaytool("apply", data, out, *PLAIN, "--json")
     summary = summary_of(done)
-    assert list(summary) == [
+    assert list(summary)[:8] == [
         "shards", "written", "unchanged", "rows", "frames", "tokens", "quarantined", "seconds",
     ]  # fmt: skip
     table = pq.read_table(data)
@@ -54,9 +54,13 @@ def test_apply_verify_inspect(data, tmp_path):
 
     for source in ((), ("--source", data)):
         done = delaytool("verify", out, *source, "--json")
-        assert summary_of(done) == {
+        verified = summary_of(done)
+        assert dict(list(verified.items())[:5]) == {
             "verified": True, "shards": 2, "rows": 17, "tokens": 4 * frames, "mismatches": [],
         }  # fmt: skip
+        same = {name: summary[name] for name in verified.keys() & summary.keys()}
+        assert {"hours", "mean_weights", "filled_share"} < same.keys()
+        assert same == {name: verified[name] for name in same}
 
     done = delaytool("inspect", out / "a.parquet", "--id", "utt-3", "--json")
     grid = json.loads(done.stdout)
@@ -620,9 +624,20 @@ def test_bad_rows_go_into_quarantine(spoiled, tmp_path):
 def test_quarantine_resumes(spoiled, tmp_path):
     out, aside = tmp_path / "out", tmp_path / "aside"
     arguments = ("apply", spoiled, out, *PLAIN, "--quarantine", aside, "--json")
-    delaytool(*arguments)
+    first = summary_of(delaytool(*arguments))
+    assert first["reasons"] == {
+        "column text_tokens: # frames": 1,
+        "column audio_codes: token #": 1,
+        "column audio_codes: a null row": 1,
+        "column text_tokens: a null token": 1,
+    }
     before, bad = files_in(out), files_in(aside)
-    assert summary_of(delaytool(*arguments))["unchanged"] == 2
+    again = summary_of(delaytool(*arguments))
+    assert (first["written"], again["unchanged"]) == (2, 2)
+    told = first.keys() - {"written", "unchanged", "seconds"}
+    assert {name: again[name] for name in told} == {name: first[name] for name in told}
+    table = delaytool("stats", out).stdout
+    assert "  quarantined     1 row: column audio_codes: a null row\n" in table
     for lost in (aside / "a.parquet", out / "a.parquet"):
         lost.unlink()
         summary = summary_of(delaytool(*arguments))

@@ -5,6 +5,7 @@ import hashlib
 import json
 import pickle
 import tracemalloc
+from fractions import Fraction
 
 import pytest
 from hypothesis import given, settings
@@ -17,6 +18,7 @@ from delaytool.job import (
     Column,
     Counts,
     Digests,
+    Figures,
     Job,
     Output,
     Record,
@@ -37,9 +39,11 @@ def record_of(recipe=RECIPE, key="id"):
         job=plain_job(recipe, key=key),
         sources=(Source(1234, "f" * 64, "c2NoZW1h"),),
         counts=Counts(10, 9, 100, 300, 7, 2, 0, 1),
+        figures=Figures(330, 30, 99, 40, (Fraction(1, 2), Fraction(0.1), Fraction(7))),
         digests=Digests({"id": "a" * 64, "text_tokens": "b" * 64, "ünicode": "c"}, "d" * 64),
         padded=((3, 2), (7, 1)),
         quarantined=((4, 1),),
+        reasons=(("column text: a null row", 1),),
     )
 
 

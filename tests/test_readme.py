@@ -10,7 +10,7 @@ import pytest
 from make import delaytool
 
 README = Path(__file__).parent.parent / "README.md"
-COMMANDS = ((), ("apply",), ("verify",), ("revert",), ("inspect",), ("presets",))
+COMMANDS = ((), ("apply",), ("verify",), ("revert",), ("inspect",), ("stats",), ("presets",))
 BEGIN, END = "<!-- help -->\n", "<!-- end of help -->\n"
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import random
+from fractions import Fraction
 
 import numpy as np
 import pyarrow as pa
@@ -216,6 +217,16 @@ def wider(column):
     return column.cast(pa.float32()) if pa.types.is_float64(kind) else column.cast(pa.string())
 
 
+def other_figures(figures, dice):
+    """The same figures but for one."""
+    name = dice.choice([field.name for field in dataclasses.fields(figures)])
+    if name != "weights":
+        return dataclasses.replace(figures, **{name: getattr(figures, name) + 1})
+    weights = list(figures.weights)
+    weights[dice.randrange(len(weights))] += Fraction(1, 2)
+    return dataclasses.replace(figures, weights=tuple(weights))
+
+
 def other_entry(entry, dice):
     """An entry in which something else is said, by someone who knows how to sign it."""
     record = Record.from_json(entry)
@@ -228,6 +239,8 @@ def other_entry(entry, dice):
     change = dice.choice(
         [
             {"counts": dataclasses.replace(record.counts, **counts)},
+            {"figures": other_figures(record.figures, dice)},
+            {"reasons": (("column text_tokens: a null row", 1),)},
             {"digests": dataclasses.replace(record.digests, columns=digests)},
             {"digests": dataclasses.replace(record.digests, schema=column)},
             {"job": dataclasses.replace(record.job, recipe=recipe)},
@@ -359,6 +372,10 @@ def test_a_record_that_lies_is_found(shards, tmp_path):
                 ),
             )
             for field in dataclasses.fields(record.counts)
+        ],
+        *[
+            dataclasses.replace(record, figures=other_figures(record.figures, random.Random(i)))
+            for i in range(20)
         ],
         *[
             dataclasses.replace(

@@ -166,7 +166,7 @@ def ratio(what, value, aim):
 def speed_figures(folder):
     source, output, plain = (folder / name for name in ("in.parquet", "out.parquet", "plain"))
     synthetic.write(source, TOKENS)
-    tokens = apply(source, output).counts.tokens
+    tokens = apply(source, output).summary.counts.tokens
     spare = folder / "again.parquet"
     both = (lambda: apply(source, spare), lambda: rewrite(output, plain))
     applied, rewritten = in_turn(*both)

@@ -1,0 +1,75 @@
+"""What a record says of cells: against a slow reference, whatever the batches."""
+
+from fractions import Fraction
+
+import numpy as np
+import pyarrow as pa
+import reference
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from make import plain_job
+from reference import random_row, recipes, seeds
+
+from delaytool.job import Figures
+from delaytool.transform import shift_batch, shifted_schema
+from delaytool.weights import exact_sum
+
+
+def slow_figures(rows, recipe, factors):
+    """The same with a loop over every cell; factors [K][T] for each row, or None."""
+    cells = filled = text = padding = 0
+    sums = [Fraction(0)] * len(recipe.streams)
+    for number, row in enumerate(rows):
+        weights = reference.loss_weights(row, recipe)
+        for k, (tokens, stream) in enumerate(zip(row, recipe.streams, strict=True)):
+            pairs = zip(reference.cells_of(tokens, stream, recipe), weights[k], strict=True)
+            for (what, token, timestep), weight in pairs:
+                cells += 1
+                filled += what != "token"
+                if stream.kind == "text" and what == "token":
+                    text += 1
+                    ids = {stream.padding, *stream.token_weights}
+                    padding += token in ids and token >= 0
+                weight = np.float32(weight)
+                if factors is not None and what == "token":
+                    weight *= np.float32(factors[number][k][timestep])
+                sums[k] += Fraction(float(weight))
+    return Figures(cells, filled, text, padding, tuple(sums))
+
+
+def batch_of(rows, recipe, factors):
+    columns = {}
+    if recipe.has_text:
+        text = [row[0].tolist() for row in rows]
+        columns["text_tokens"] = pa.array(text, pa.list_(pa.int64()))
+    if recipe.n_q:
+        codes = [row[recipe.has_text :].tolist() for row in rows]
+        columns["audio_codes"] = pa.array(codes, pa.list_(pa.list_(pa.int64())))
+    if factors is not None:
+        columns["mask"] = pa.array([x.tolist() for x in factors], pa.list_(pa.list_(pa.float32())))
+    return pa.record_batch(columns)
+
+
+@settings(max_examples=120)
+@given(recipes(), seeds, st.booleans(), st.booleans(), st.sampled_from([None, "grid"]))
+def test_figures_are_those_of_a_loop_over_cells(recipe, seed, weigh, with_factors, result):
+    random = np.random.default_rng(seed)
+    rows = [random_row(random, recipe, frames) for frames in random.integers(0, 12, 5)]
+    factors = [random.random(row.shape, np.float32) for row in rows] if with_factors else None
+    where = {"weight_column": "mask"} if with_factors else {}
+    job = plain_job(recipe, weights=weigh, result=result, factors=where.get("weight_column"))
+    batch = batch_of(rows, recipe, factors)
+    schema = shifted_schema(batch.schema, job)
+    whole = shift_batch(batch, job, schema).figures
+    expected = slow_figures(rows, recipe, factors)
+    assert whole == (expected if weigh else Figures(*list(vars(expected).values())[:4]))
+    middle = int(random.integers(0, 6))
+    parts = [batch.slice(0, middle), batch.slice(middle)]
+    halves = [shift_batch(part, job, schema).figures for part in parts]
+    assert sum(halves, Figures()) == whole
+
+
+@given(st.lists(st.floats(0, 2.0**100, width=32), max_size=50))
+def test_sums_are_exact(values):
+    array = np.array(values, dtype=np.float32)
+    assert exact_sum(array) == sum((Fraction(value) for value in values), Fraction(0))

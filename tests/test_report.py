@@ -1,0 +1,73 @@
+"""The report: sums over shards, shares and means, for the eye and as JSON."""
+
+from fractions import Fraction
+
+import pytest
+
+from delaytool.job import Counts, Figures
+from delaytool.presets import load_preset, plain_recipe
+from delaytool.report import Report, Summary
+
+RECIPE = plain_recipe(3, (0, 0, 1, 1))
+
+
+def summary(frames, weights, reasons=(), recipe=RECIPE, padding=0):
+    cells, streams = len(weights) * (frames + 1), len(weights)
+    counts = Counts(5, 4, frames, frames * streams, quarantined=1)
+    sums = tuple(Fraction(weight) for weight in weights)
+    figures = Figures(cells, streams, frames, padding, sums)
+    return Summary(recipe, counts, figures, tuple(reasons))
+
+
+def test_shares_means_and_reasons():
+    parts = [
+        summary(99, (50, 9900, 99, 99), [("a", 1), ("b", 3)], padding=30),
+        summary(299, (250, 29900, 299, 299), [("a", 1)], padding=200),
+    ]
+    report = Report(parts, frame_rate=2)
+    told = report.to_dict()
+    assert told["hours"] == round(398 / 2 / 3600, 6)
+    assert (told["text_padding"], told["text_padding_share"]) == (230, 230 / 398)
+    assert (told["cells"], told["filled"], told["filled_share"]) == (1600, 8, 8 / 1600)
+    assert told["mean_weights"] == {
+        "text": 300 / 400,
+        "semantic": 39800 / 400,
+        "acoustic_1": 398 / 400,
+        "acoustic_2": 398 / 400,
+    }
+    assert told["reasons"] == {"a": 2, "b": 3}
+    assert report.table(" (all of them)").splitlines() == [
+        "  shards          2 (all of them)",
+        "  rows            8",
+        "  hours of audio  0.06 (398 frames at 2 a second)",
+        "  tokens          1,592",
+        "  text padding    57.8% of the text (tokens 0 and 3)",
+        "  filled cells    0.5% of all",
+        "  mean weight     text                           0.75",
+        "                  semantic                       99.5",
+        "                  acoustic_1 ... acoustic_2 (2)  0.995",
+        "  quarantined     3 rows: b",
+        "                  2 rows: a",
+    ]
+
+
+def test_nothing_has_no_shares():
+    report = Report([])
+    told = report.to_dict()
+    shares = ("text_padding_share", "filled_share", "mean_weights")
+    assert [told[name] for name in shares] == [None, None, None]
+    assert report.table().splitlines()[0] == "  shards          0"
+
+
+def test_streams_that_weigh_differently_stand_by_themselves():
+    table = Report([summary(9, (1, 2, 3, 4))]).table()
+    assert "acoustic_1  0.3" in table
+    assert "acoustic_2  0.4" in table
+
+
+def test_shards_of_several_recipes():
+    moshi = load_preset("moshi")
+    parts = [summary(9, (10, 10, 10, 10)), summary(9, (20,) * 17, recipe=moshi)]
+    means = Report(parts).to_dict()["mean_weights"]
+    assert means["text"] == pytest.approx(30 / 20)
+    assert (means["semantic"], means["user_semantic"]) == (1, 2)
