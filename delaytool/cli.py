@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from delaytool.apply import Item
     from delaytool.engine import Event, Task
+    from delaytool.grid import Difference, Grid
     from delaytool.job import Job, Where
     from delaytool.recipe import Recipe
     from delaytool.shards import Shard
@@ -33,6 +34,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _HELP_WIDTH = 100
+_AROUND = 4
+"""Timesteps to show in front of a difference, and a third of those behind it."""
 _is_program = False
 """Whether this process is the command, to fork and to take signals, and not a library's user."""
 _stopped_by = 0
@@ -1046,13 +1049,14 @@ def revert(output: str, restored: str, **options: Any) -> None:
         output, restored = stores.plain(output), stores.plain(restored)
         _plain_paths(options, "audio_output")
         from delaytool.engine import Task
-        from delaytool.revert import abandon_revert, revert_shard
+        from delaytool.revert import abandon_revert, look_at, revert_shard
 
         recipe = _demanded_recipe(options)
         items = _items(output, restored)
         job = None
         if recipe is not None:
             job = _generated_job(items, recipe, options)
+        look_at([item.shard for item in items], options["allow_lossy"])
         audio = options["audio_output"]
         tasks = [
             Task(
@@ -1140,7 +1144,8 @@ class _Steps(click.ParamType):  # type: ignore[type-arg]
     examples=[
         "delaytool inspect shifted/train-00000.parquet --steps 0:20",
         "delaytool inspect shifted/train-00000.parquet --id utt-17 --weights",
-        "delaytool inspect data/train-00000.parquet --labels",
+        "delaytool inspect shifted/train-00000.parquet --compare data/train-00000.parquet",
+        "delaytool inspect data/train-00000.parquet --before --after --labels",
     ],
 )
 @_path("shard")
@@ -1157,64 +1162,241 @@ class _Steps(click.ParamType):  # type: ignore[type-arg]
     type=_Steps(),
     metavar="A:B",
     heading=WHAT,
-    help="Timesteps A to B - 1.  [default: all that fit]",
+    help="Timesteps A to B - 1.  [default: all, or as many as fit where the output is no terminal]",
 )
-@_option("--weights", is_flag=True, heading=WHAT, help="Print the loss weights too.")
 @_option(
-    "--labels",
+    "--before",
     is_flag=True,
     heading=WHAT,
-    help="Print kind and number of the frame, from 1, instead of ids; S for a filled cell.",
+    help="Print the row as it was before the shift.  [default: as it is in SHARD]",
+)
+@_option(
+    "--after",
+    is_flag=True,
+    heading=WHAT,
+    help="Print it after the shift, with --before below that; of an original shard, as apply "
+    "would shift it.",
+)
+@_option(
+    "--compare",
+    shell_complete=_complete_paths,
+    metavar="SOURCE",
+    heading=WHAT,
+    help="Mark the first cell that differs from this shard's row of the same key; exit status 1 "
+    "if one does.",
+)
+@_option(
+    "--preset",
+    shell_complete=_complete_presets,
+    metavar="NAME",
+    heading=WHAT,
+    help="Recipe of an original shard.  [default: as many streams as there are, and moshi for "
+    "--after]",
+)
+@_option(
+    "--recipe",
+    "recipe_file",
+    type=click.Path(exists=True, dir_okay=False),
+    metavar="FILE",
+    heading=WHAT,
+    help="The same, as JSON.",
 )
 @_columns
 @_key
+@_option("--weights", is_flag=True, heading=OUT, help="Print the loss weights too.")
+@_option(
+    "--labels",
+    is_flag=True,
+    heading=OUT,
+    help="Print kind and number of the frame, from 1, instead of ids; S for a filled cell.",
+)
+@_option(
+    "--tokenizer",
+    type=click.Path(exists=True, dir_okay=False),
+    metavar="FILE",
+    heading=OUT,
+    help="Print text tokens as words, by this SentencePiece model.",
+)
+@_option(
+    "--frame-rate",
+    type=click.FloatRange(0, min_open=True),
+    metavar="X",
+    default=12.5,
+    show_default=True,
+    heading=OUT,
+    help="Frames a second, for the time below the timesteps.",
+)
 @_option("--json", "as_json", is_flag=True, heading=OUT, help="Print the row as JSON.")
 @_debug
 def inspect(shard: str, **options: Any) -> None:
     """Print one row of a shifted or an original SHARD as a grid.
 
-    Streams are rows and time runs to the right. Cells that hold no token of their stream are dim,
-    and stand in [brackets]; with --labels they are S. The column options are for an original shard;
-    a shifted one says itself where its tokens are.
+    Streams are rows and time runs to the right, in timesteps and seconds of the grid. Cells that
+    the pattern filled are dim, and stand in [brackets]; with --labels they are S. A long row is
+    shown by the pager (PAGER), as git does. The column options are for an original shard; a shifted
+    one says itself where its tokens are. Where more than one layout fits an original, each is
+    printed.
     """
-    if options["row"] is not None and options["row_key"] is not None:
-        raise click.UsageError("--row and --id exclude one another; give one of them")
+    _check_inspect(options)
     with _errors(options["debug"]):
         from delaytool import stores
-        from delaytool.grid import read_grid, render
-        from delaytool.shards import Shard
+        from delaytool.grid import first_difference
+        from delaytool.render import Style, render
 
         shard = stores.plain(shard)
-        if stores.kind_of(shard) != "file":
-            raise click.UsageError(f"SHARD {stores.shown(shard)} is not a file")
-        grid = read_grid(
-            Shard(stores.base_name(shard), shard),
-            _where(options),
-            row=options["row"] or 0,
-            key=options["row_key"],
-        )
-        steps = len(grid.codes[0])
-        first, last = options["steps"] or (0, None)
-        if first >= steps and options["steps"]:
-            raise click.UsageError(f"--steps begins at {first}, but there are {steps} timesteps")
-        grid = grid.cut(first, steps if last is None else last)
-        if options["as_json"]:
-            click.echo(grid.to_json())
-            return
-        if options["weights"] and grid.weights is None:
-            raise click.UsageError(f"--weights: {shard} has no columns of loss weights")
+        _plain_paths(options, "compare")
+        for name, path in (("SHARD", shard), ("--compare", options["compare"])):
+            if path is not None and stores.kind_of(path) != "file":
+                raise click.UsageError(f"{name} {stores.shown(path)} is not a file")
+        words = None
+        if options["tokenizer"] is not None:
+            from delaytool.words import load_words
+
+            with _usage():
+                words = load_words(options["tokenizer"])
+        is_terminal = sys.stdout.isatty()
         import shutil
 
-        colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-        text = render(
-            grid,
-            first=first,
+        terminal = shutil.get_terminal_size()
+        style = Style(
             labels=options["labels"],
             weights=options["weights"],
-            width=shutil.get_terminal_size().columns,
-            colour=colour,
+            words=words,
+            frame_rate=options["frame_rate"],
+            width=terminal.columns,
+            wrap=is_terminal,
+            colour=is_terminal and not os.environ.get("NO_COLOR"),
         )
+        texts, found = [], None
+        for grids in _grids(shard, options):
+            shown = grids
+            if options["compare"] is not None:
+                ours, theirs = _counterparts(grids[0], shard, options)
+                shown, found = [ours], first_difference(ours, theirs)
+            shown = [_cut(grid, options["steps"], found) for grid in shown]
+            if options["as_json"]:
+                texts.append(shown[0].to_json())
+                continue
+            if options["weights"] and all(grid.weights is None for grid in shown):
+                raise click.UsageError(f"--weights: {shard} has no columns of loss weights")
+            marked = (found.number, found.timestep) if found else None
+            texts.append(render(shown, style, marked))
+        text = "\n\n".join(texts)
+        if options["compare"] is not None and not options["as_json"]:
+            text += f"\n\n{_told_difference(found, shown[0], options['compare'])}"
+        _show(text, terminal.lines if is_terminal else None, style.colour)
+    sys.exit(1 if found else 0)
+
+
+def _check_inspect(options: dict[str, Any]) -> None:
+    """Raise UsageError for options of inspect that do not go together."""
+    excluding = [
+        ("row", "row_key", "--row and --id"),
+        ("compare", "before", "--compare and --before"),
+        ("compare", "after", "--compare and --after"),
+        ("labels", "tokenizer", "--labels and --tokenizer"),
+        ("labels", "compare", "--labels and --compare"),
+    ]
+    for one, other, names in excluding:
+        # Row 0 is given too.
+        if not any(options[name] is None or options[name] is False for name in (one, other)):
+            raise click.UsageError(f"{names} exclude one another; give one of them")
+    if options["as_json"] and options["before"] and options["after"]:
+        raise click.UsageError("--json prints one grid; give --before or --after")
+
+
+def _grids(shard: str, options: dict[str, Any]) -> Iterator[list[Grid]]:
+    """The grids of the row, before or after the shift or both; for each layout that fits."""
+    import dataclasses
+
+    from delaytool import stores
+    from delaytool.errors import AmbiguousError
+    from delaytool.grid import read_grid
+    from delaytool.job import LAYOUTS
+    from delaytool.shards import Shard
+
+    named, where = Shard(stores.base_name(shard), shard), _where(options)
+    recipe = _demanded_recipe(options)
+    sides = [side == "after" for side in ("before", "after") if options[side]]
+
+    def read(layout: str) -> list[Grid]:
+        return [
+            read_grid(
+                named,
+                dataclasses.replace(where, layout=layout),
+                row=options["row"] or 0,
+                key=options["row_key"],
+                recipe=recipe,
+                shifted=is_shifted,
+            )
+            for is_shifted in sides or (None,)
+        ]
+
+    with _usage():
+        try:
+            yield read(where.layout)
+        except AmbiguousError as error:
+            if options["as_json"] or options["compare"] is not None:
+                raise
+            _say(f"Note: {error.at(shard=None).found}; each is shown below")
+            for layout in LAYOUTS[1:]:
+                with contextlib.suppress(DataError):
+                    yield [
+                        dataclasses.replace(
+                            grid, about=[f"read with --audio-layout {layout}:", *grid.about]
+                        )
+                        for grid in read(layout)
+                    ]
+
+
+def _counterparts(grid: Grid, shard: str, options: dict[str, Any]) -> tuple[Grid, Grid]:
+    """The grid and that of the other shard, both before the shift unless both are shifted."""
+    from delaytool import stores
+    from delaytool.grid import read_counterpart, read_grid
+    from delaytool.shards import Shard
+
+    where, other = _where(options), options["compare"]
+    with _usage():
+        theirs = read_counterpart(Shard(stores.base_name(other), other), where, grid)
+        if grid.shifted and not theirs.shifted:
+            own = Shard(stores.base_name(shard), shard)
+            grid = read_grid(own, where, row=grid.row, shifted=False)
+        elif theirs.shifted and not grid.shifted:
+            source = Shard(stores.base_name(other), other)
+            theirs = read_grid(source, where, row=theirs.row, shifted=False)
+    return grid, theirs
+
+
+def _cut(grid: Grid, steps: Any, found: Difference | None) -> Grid:
+    """The timesteps that are asked for, or those around a difference."""
+    if steps is None and found is not None:
+        start = max(found.timestep - _AROUND, 0)
+        return grid.cut(min(start, grid.steps - 1), found.timestep + 3 * _AROUND)
+    first, last = steps or (0, None)
+    if first and first >= grid.steps:
+        raise click.UsageError(f"--steps begins at {first}, but there are {grid.steps} timesteps")
+    return grid.cut(first, grid.steps if last is None else last)
+
+
+def _told_difference(found: Difference | None, grid: Grid, other: str) -> str:
+    from delaytool import stores
+
+    if found is None:
+        return f"the same as in {stores.shown(other)}"
+    return (
+        f"differs from {stores.shown(other)} in {_count(found.count, 'cell')}, "
+        f"first in stream {grid.streams[found.number]}, timestep {found.timestep}: "
+        f"{found.found}, there {found.expected}"
+    )
+
+
+def _show(text: str, lines: int | None, colour: bool) -> None:
+    """Print a text, through a pager where it is longer than the terminal."""
+    if lines is None or text.count("\n") + 1 < lines:
         click.echo(text, color=colour)
+        return
+    os.environ.setdefault("LESS", "FRX")
+    click.echo_via_pager(text + "\n", color=colour)
 
 
 # stats

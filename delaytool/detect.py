@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from delaytool.errors import DataError, Place
+from delaytool.errors import AmbiguousError, DataError, Place
 from delaytool.job import Column, Job, Layout, Output, Where, make_job
 from delaytool.presets import load_preset, plain_recipe
 from delaytool.recipe import Recipe, adapt
@@ -297,12 +297,12 @@ def _reading(
     return None
 
 
-def _ambiguous(named: Sequence[_Named], fitting: Sequence[Sequence[_Reading]]) -> DataError:
+def _ambiguous(named: Sequence[_Named], fitting: Sequence[Sequence[_Reading]]) -> AmbiguousError:
     number = next(i for i in range(len(named)) if len({r[i].layout for r in fitting}) > 1)
     layouts = sorted({readings[number].layout for readings in fitting})
     size = fitting[0][number].size
     told = " or ".join(f"{layout} ({NAMES[layout].format(n=size)})" for layout in layouts)
-    return DataError(
+    return AmbiguousError(
         "more than one layout fits every row",
         expected=f"just one; it could be {told}",
         advice="say which: " + " or ".join(f"--audio-layout {layout}" for layout in layouts),

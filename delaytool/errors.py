@@ -97,6 +97,10 @@ def _rebuild(
     return kind(found, expected=expected, advice=advice, place=place)
 
 
+class AmbiguousError(DataError):
+    """More than one layout fits a column, and a guess would be noise that nobody notices."""
+
+
 class ReaderDiedError(DataError):
     """Whatever read a shard was killed by it, twice; other shards are none the worse for it."""
 

@@ -1,7 +1,7 @@
 """One row of a shard as a grid: streams down, time across.
 
-Reading finds out what the shard is (shifted, by its record, or an original, by its columns);
-printing fits a width and says what it left out.
+Reading finds out what the shard is (shifted, by its record, or an original, by its columns), and
+shows the row as it is in the shard, or as it was before the shift, or as it would be after it.
 """
 
 from __future__ import annotations
@@ -12,41 +12,53 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from delaytool.detect import describe_columns, job_of_original
 from delaytool.errors import DataError, Place
-from delaytool.job import Column, Job, Output, Record, Where
+from delaytool.job import Column, Job, Output, Record, Where, make_job
+from delaytool.pattern import Segments
+from delaytool.presets import load_preset
 from delaytool.recipe import Recipe, Stream
 from delaytool.shards import OpenShard, Shard, open_shard, read_record, reading
 from delaytool.tokens import TokenBatch, read_tokens, read_values, segments_of_column
-from delaytool.transform import key_of, read_shifted
-
-_COLOURS = {"text": "\x1b[36m", "semantic": "\x1b[33m", "acoustic": "\x1b[32m"}
-_DIM, _RESET = "\x1b[2m", "\x1b[0m"
+from delaytool.transform import key_of, read_shifted, segments_of_outputs, shift, undelayed
 
 
 @dataclass(frozen=True)
 class Grid:
-    """One row, ready to be printed.
+    """One row, ready to be shown.
 
     about:   what the shard is, line by line
-    codes:   [K][S]; filled: True where a cell holds no token of its stream
+    title:   which side of the shift this is, where both are shown: "before" or "after"
+    codes:   [K][S]; None where truncation cut a token off
+    filled:  [K][S] True where a cell holds no token of its stream
     weights: [K][S] as the shard has them; None where it has none
     labels:  [K][S] kind and number of the frame from 1, "S" in filled cells
+    padding: names of text tokens that are padding, by their ids
+    shifted: whether this is the row after the shift
+    first:   number of the first timestep
     """
 
     about: list[str]
+    title: str
     row: int
     id: Any
     streams: list[str]
     kinds: list[str]
     delays: list[int]
-    codes: list[list[int]]
+    codes: list[list[int | None]]
     filled: list[list[bool]]
     weights: list[list[float]] | None
     labels: list[list[str]]
+    padding: dict[int, str]
+    shifted: bool
+    first: int = 0
+
+    @property
+    def steps(self) -> int:
+        """How many timesteps there are."""
+        return len(self.codes[0])
 
     def cut(self, start: int, stop: int) -> Grid:
         """The timesteps start ... stop - 1 only."""
@@ -55,7 +67,7 @@ class Grid:
             for name in ("codes", "filled", "weights", "labels")
             if getattr(self, name) is not None
         }
-        return dataclasses.replace(self, **parts)
+        return dataclasses.replace(self, first=self.first + start, **parts)
 
     def to_json(self) -> str:
         """The fields that the command line prints as JSON."""
@@ -63,38 +75,144 @@ class Grid:
         return json.dumps({name: getattr(self, name) for name in names}, default=str)
 
 
-def read_grid(shard: Shard, where: Where, *, row: int = 0, key: str | None = None) -> Grid:
+def read_grid(
+    shard: Shard,
+    where: Where,
+    *,
+    row: int = 0,
+    key: str | None = None,
+    recipe: Recipe | None = None,
+    shifted: bool | None = None,
+) -> Grid:
     """Read one row of a shifted or an original shard.
 
     where:    where an original shard has its tokens; a shifted one says so itself
     row, key: which row; a key is looked up in the key column, as text
+    recipe:   the streams of an original shard; None for as many as there are, or for Moshi's where
+              the shift is to be shown
+    shifted:  whether to show the row after the shift, or before it; None for as it is in the shard
     raises:   DataError when there is no such row or column, or its tokens cannot be read
     """
     with open_shard(shard) as opened, reading(shard.name):
         record = read_record(opened)
         if record is None:
-            job = job_of_original(where, opened.schema, opened.small_batches())
+            recipe = load_preset() if recipe is None and shifted else recipe
+            job = job_of_original(where, opened.schema, opened.small_batches(), recipe)
         else:
             job = record.job
         job = dataclasses.replace(job, key=_key_column(opened, where.key or job.key, key))
         if key is not None:
             row = _find_key(opened, job.key, key)
         batch = _read_row(opened, row, job)
-        try:
-            if record is None:
-                tokens = read_tokens(batch, job, any_token=True)
-            else:
-                tokens = read_shifted(batch, job)
-            weights = _stored_weights(batch, job)
-        except DataError as error:
-            raise error.at(row=row, key=key_of(batch, 0, job)) from None
         about = _about(opened, record, job, row, batch)
         ids = batch.column(job.key)[0].as_py() if job.key else None
-        held = job.columns if record is None else job.outputs
-        return _make(about, row, ids, held, tokens, weights, job)
+        try:
+            if record is None and shifted:
+                # As apply would, with loss weights.
+                job = make_job(job.recipe, dataclasses.replace(where, key=job.key), job.columns)
+                batch = shift(batch, job)
+            if shifted or (shifted is None and record is not None):
+                side = _after(batch, job)
+            elif record is None:
+                side = _original(batch, job, any_token=recipe is None)
+            else:
+                side = _before(batch, job)
+        except DataError as error:
+            raise error.at(row=row, key=key_of(batch, 0, job)) from None
+        title = "" if shifted is None else "after" if shifted else "before"
+        return _make(about, title, row, ids, side, job)
+
+
+# Comparing
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The first cell in which two grids differ, by timestep; how many differ in all.
+
+    number: which stream
+    """
+
+    number: int
+    timestep: int
+    found: Any
+    expected: Any
+    count: int
+
+
+def read_counterpart(shard: Shard, where: Where, grid: Grid) -> Grid:
+    """The row of another shard with the key of this grid's, or its number where there are no keys.
+
+    Raises DataError when there is no such row.
+    """
+    with open_shard(shard) as opened:
+        has_key = grid.id is not None and (where.key or "id") in opened.schema.names
+    return read_grid(shard, where, row=grid.row, key=str(grid.id) if has_key else None)
+
+
+def first_difference(ours: Grid, theirs: Grid) -> Difference | None:
+    """Where two grids differ; None where all their cells are the same.
+
+    What truncation cut off has no part in it. Raises DataError for another number of streams.
+    """
+    if len(ours.codes) != len(theirs.codes):
+        raise DataError(
+            f"{len(ours.codes)} streams and {len(theirs.codes)}",
+            expected="as many in both shards",
+            advice="compare a shard with what it was made from",
+        )
+    common = min(ours.steps, theirs.steps)
+    places = [
+        (step, number)
+        for step in range(common)
+        for number, (one, other) in enumerate(zip(ours.codes, theirs.codes, strict=True))
+        if one[step] != other[step] and None not in (one[step], other[step])
+    ]
+    count = len(places) + len(ours.codes) * abs(ours.steps - theirs.steps)
+    if places:
+        step, number = places[0]
+        pair = ours.codes[number][step], theirs.codes[number][step]
+        return Difference(number, step, *pair, count)
+    if ours.steps != theirs.steps:
+        found, expected = (f"{grid.steps} timesteps" for grid in (ours, theirs))
+        return Difference(0, common, found, expected, count)
+    return None
 
 
 # Reading
+
+
+@dataclass(frozen=True)
+class _Side:
+    """The tokens of one row, before the shift or after it.
+
+    lost: what truncation cut off, for each column; weights: [K][S]
+    """
+
+    held: Sequence[Column | Output]
+    tokens: TokenBatch
+    is_shifted: bool
+    lost: Sequence[Any] = ()
+    weights: list[list[float]] | None = None
+
+
+def _original(batch: pa.RecordBatch, job: Job, any_token: bool) -> _Side:
+    """An original row as it is."""
+    return _Side(job.columns, read_tokens(batch, job, any_token=any_token), False)
+
+
+def _after(batch: pa.RecordBatch, job: Job) -> _Side:
+    """A shifted row as it is."""
+    weights = _stored_weights(batch, job)
+    return _Side(job.outputs, read_shifted(batch, job), True, weights=weights)
+
+
+def _before(batch: pa.RecordBatch, job: Job) -> _Side:
+    """A shifted row, shifted back."""
+    codes = read_shifted(batch, job)
+    segments = segments_of_outputs(codes.lengths, job)
+    lost = [own.lost() for own in segments]
+    return _Side(job.outputs, undelayed(codes, segments), False, lost)
 
 
 def _key_column(opened: OpenShard, column: str | None, key: str | None) -> str | None:
@@ -205,24 +323,27 @@ def _lines(flat: Any, count: int) -> list[list[Any]]:
     return lines
 
 
-def _make(
-    about: list[str],
-    row: int,
-    key: Any,
-    held: Sequence[Column | Output],
-    tokens: TokenBatch,
-    weights: list[list[float]] | None,
-    job: Job,
-) -> Grid:
-    recipe = job.recipe
-    codes: list[list[int]] = []
+def _make(about: list[str], title: str, row: int, key: Any, side: _Side, job: Job) -> Grid:
+    recipe, lengths = job.recipe, side.tokens.lengths
+    codes: list[list[int | None]] = []
     filled: list[list[bool]] = []
-    for column, flat in zip(held, tokens.columns, strict=True):
-        segments = segments_of_column(column, tokens.lengths, job)
-        codes += _lines(flat, column.count)
-        filled += _lines(segments.is_filled(), column.count)
+    labels: list[list[str]] = []
+    for number, (column, flat) in enumerate(zip(side.held, side.tokens.columns, strict=True)):
+        segments = segments_of_column(column, lengths, job)
+        lines = _lines(flat, column.count)
+        if side.lost and side.lost[number] is not None:
+            cut = _lines(side.lost[number], column.count)
+            lines = [
+                [None if gone else code for code, gone in zip(*pair, strict=True)]
+                for pair in zip(lines, cut, strict=True)
+            ]
+        codes += lines
+        filled += _filled(segments, side)
+    for stream, line in zip(recipe.streams, filled, strict=True):
+        labels.append(_labels(stream, line, recipe if side.is_shifted else None))
     return Grid(
         about=about,
+        title=title,
         row=row,
         id=key,
         streams=[stream.name for stream in recipe.streams],
@@ -230,88 +351,35 @@ def _make(
         delays=list(recipe.delays),
         codes=codes,
         filled=filled,
-        weights=weights,
-        labels=[_labels(s, line, recipe) for s, line in zip(recipe.streams, filled, strict=True)],
+        weights=side.weights,
+        labels=labels,
+        padding=_padding(recipe),
+        shifted=side.is_shifted,
     )
 
 
-def _labels(stream: Stream, filled: list[bool], recipe: Recipe) -> list[str]:
-    """S for a filled cell, else the kind and the number of the frame from 1."""
-    before = recipe.initial_step + stream.delay
+def _filled(segments: Segments, side: _Side) -> list[list[bool]]:
+    streams = len(segments.streams)
+    if side.is_shifted:
+        return _lines(segments.is_filled(), streams)
+    return [[False] * int(segments.lengths[0]) for _ in range(streams)]
+
+
+def _padding(recipe: Recipe) -> dict[int, str]:
+    """PAD for what the text is padded with, EPAD for what else counts as padding in the loss."""
+    if not recipe.has_text:
+        return {}
+    text = recipe.streams[0]
+    return {token: "PAD" if token == text.padding else "EPAD" for token in text.padding_ids}
+
+
+def _labels(stream: Stream, filled: list[bool], recipe: Recipe | None) -> list[str]:
+    """S for a filled cell, else the kind and the number of the frame from 1.
+
+    recipe: what the row was shifted with, if it was
+    """
+    before = 0 if recipe is None else recipe.initial_step + stream.delay
     return [
         "S" if is_filled else f"{stream.kind}_{step - before + 1}"
         for step, is_filled in enumerate(filled)
     ]
-
-
-# Printing
-
-
-def render(
-    grid: Grid,
-    *,
-    first: int = 0,
-    labels: bool = False,
-    weights: bool = False,
-    width: int | None = None,
-    colour: bool = False,
-) -> str:
-    """A grid as text, streams down and time across.
-
-    first:  the number of the first timestep, for the head line
-    labels: labels instead of token ids; weights: the loss weights below
-    width:  columns to fit into; None for all of it
-    colour: ANSI colours, one for each kind of stream, filled cells dim. Without colour filled
-            cells of ids stand in brackets
-    """
-    ids = [_ids(*pair) for pair in zip(grid.codes, grid.filled, strict=True)]
-    tables = [("", grid.labels if labels else ids)]
-    if weights and grid.weights is not None:
-        tables.append(("loss weights", [[f"{x:g}" for x in line] for line in grid.weights]))
-    steps = len(ids[0])
-    head = [str(first + step) for step in range(steps)]
-    lines = [head, *(line for _, cells in tables for line in cells)]
-    widths = [max(len(line[step]) for line in lines) for step in range(steps)]
-    name_width = max(len(name) for name in ["timestep", *grid.streams])
-    shown = _steps_that_fit(name_width, widths, width)
-    parts = list(grid.about)
-    for title, cells in tables:
-        parts += ["", title] if title else [""]
-        parts.append(_line("timestep", head[:shown], name_width, widths))
-        for number, name in enumerate(grid.streams):
-            paints = _paints(grid, number) if colour else None
-            parts.append(_line(name, cells[number][:shown], name_width, widths, paints))
-    if shown < steps:
-        last = first + steps
-        parts.append(
-            f"... and {steps - shown} more timesteps, {first + shown} to {last - 1}: "
-            f"--steps {first + shown}:{min(first + 2 * shown, last)} shows the next"
-        )
-    return "\n".join(parts)
-
-
-def _ids(codes: list[int], filled: list[bool]) -> list[str]:
-    return [f"[{c}]" if is_filled else str(c) for c, is_filled in zip(codes, filled, strict=True)]
-
-
-def _steps_that_fit(name_width: int, widths: list[int], width: int | None) -> int:
-    """How many timesteps fit into a width, at least one."""
-    if width is None:
-        return len(widths)
-    ends = name_width + np.cumsum([2 + step for step in widths])
-    return max(min(len(widths), 1), int(np.searchsorted(ends, width, side="right")))
-
-
-def _paints(grid: Grid, number: int) -> list[str]:
-    """The colour of each cell of a stream: its kind's, dim where it is filled."""
-    paint = _COLOURS[grid.kinds[number]]
-    return [_DIM if is_filled else paint for is_filled in grid.filled[number]]
-
-
-def _line(
-    name: str, cells: list[str], name_width: int, widths: list[int], paints: list[str] | None = None
-) -> str:
-    padded = [cell.ljust(w) for cell, w in zip(cells, widths, strict=False)]
-    if paints is not None:
-        padded = [f"{p}{cell}{_RESET}" for cell, p in zip(padded, paints, strict=False)]
-    return "  ".join([name.ljust(name_width), *padded]).rstrip()

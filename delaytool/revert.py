@@ -8,7 +8,7 @@ as a model generated, needs a job from elsewhere; its fill cells may hold anythi
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -87,6 +87,15 @@ def revert_shard(
                 target_file.metadata = extra
         counts = Counts() if record is None else record.counts
         return Reverted(shard.name, output.rows, counts)
+
+
+def look_at(shards: Sequence[Shard], allow_lossy: bool) -> None:
+    """Raise DataError for the first shard that lost something, before one is written."""
+    for shard in [] if allow_lossy else shards:
+        with open_shard(shard) as output, reading(shard.name):
+            record = read_record(output)
+            if record is not None:
+                _check_lossless(record.counts)
 
 
 def abandon_revert(shard: Shard, target: str, codes_target: str | None, *_: object) -> None:

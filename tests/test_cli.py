@@ -616,6 +616,7 @@ def test_bad_rows_go_into_quarantine(spoiled, tmp_path):
     delaytool("verify", out, "--source", spoiled)
     done = delaytool("revert", out, tmp_path / "back", status=1)
     assert "quarantine holds 4 rows, which cannot come back" in done.stderr
+    assert not (tmp_path / "back").exists(), "nor has the other shard been written"
     delaytool("revert", out, tmp_path / "back", "--allow-lossy")
     back = pq.read_table(tmp_path / "back" / "a.parquet")
     assert back.equals(source.take(good), check_metadata=True)

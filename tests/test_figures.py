@@ -23,17 +23,17 @@ def slow_figures(rows, recipe, factors):
         weights = reference.loss_weights(row, recipe)
         for k, (tokens, stream) in enumerate(zip(row, recipe.streams, strict=True)):
             pairs = zip(reference.cells_of(tokens, stream, recipe), weights[k], strict=True)
-            for (what, token, timestep), weight in pairs:
+            for (what, token, timestep), exact in pairs:
                 cells += 1
                 filled += what != "token"
                 if stream.kind == "text" and what == "token":
                     text += 1
                     ids = {stream.padding, *stream.token_weights}
                     padding += token in ids and token >= 0
-                weight = np.float32(weight)
+                factor = np.float32(1)
                 if factors is not None and what == "token":
-                    weight *= np.float32(factors[number][k][timestep])
-                sums[k] += Fraction(float(weight))
+                    factor = np.float32(factors[number][k][timestep])
+                sums[k] += Fraction(float(np.float32(exact) * factor))
     return Figures(cells, filled, text, padding, tuple(sums))
 
 

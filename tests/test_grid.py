@@ -1,4 +1,6 @@
-"""A row as a grid, printed."""
+"""A row as a grid: read, shifted and shifted back, compared."""
+
+import dataclasses
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -7,8 +9,8 @@ from make import finish, tokens_job, tokens_table
 
 from delaytool.apply import Item, apply_shard
 from delaytool.errors import DataError
+from delaytool.grid import first_difference, read_counterpart
 from delaytool.grid import read_grid as read
-from delaytool.grid import render
 from delaytool.job import Where
 from delaytool.pattern import delay
 from delaytool.shards import Shard
@@ -49,24 +51,57 @@ def test_labels_count_frames_from_1(shards):
     assert read_grid(shards[0], row=0).labels[3][:2] == ["acoustic_1", "acoustic_2"]
 
 
-def test_filled_cells_stand_out(shards):
-    grid = read_grid(shards[1], row=1)
-    plain = render(grid).splitlines()
-    assert plain[-1].split()[:4] == ["acoustic_2", "[2048]", "[2048]", "[2048]"]
-    coloured = render(grid, colour=True)
-    assert "\x1b[2m[2048]\x1b[0m" in coloured
-    assert f"\x1b[33m{grid.codes[1][1]}" in coloured
+@pytest.mark.parametrize("length", ["extend", "truncate"])
+def test_both_sides_of_the_shift(tmp_path, length):
+    source, output = (Shard(n, str(tmp_path / n)) for n in ("a.parquet", "out.parquet"))
+    pq.write_table(tokens_table(), source.path)
+    job = tokens_job(length=length, initial_step=True)
+    finish(apply_shard(Item(source, None, output.path), job, False))
+    for row in range(12):
+        original = read_grid(source, row=row)
+        before = read(output, Where(), row=row, shifted=False)
+        after = read(output, Where(), row=row)
+        preview = read(source, Where(), row=row, recipe=job.recipe, shifted=True)
+        assert (before.title, before.shifted, after.title, after.shifted) == (
+            "before", False, "", True,
+        )  # fmt: skip
+        assert (preview.codes, preview.weights) == (after.codes, after.weights)
+        assert (preview.filled, preview.labels) == (after.filled, after.labels)
+        assert not np.any(before.filled)
+        for stream, line, other in zip(
+            job.recipe.streams, before.codes, original.codes, strict=True
+        ):
+            lost = min(stream.delay, len(other)) if length == "truncate" else 0
+            kept = len(other) - lost
+            assert line == other[:kept] + [None] * lost
+        assert first_difference(before, original) is None
 
 
-def test_steps_that_do_not_fit_are_told(shards):
-    grid = read_grid(shards[1], row=2)
-    steps = len(grid.codes[0])
-    lines = render(grid, width=60).splitlines()
-    shown = len(next(line for line in lines if line.startswith("timestep")).split()) - 1
-    assert 0 < shown < steps
-    assert lines[-1].startswith(f"... and {steps - shown} more timesteps, {shown} to {steps - 1}")
-    cut = render(grid.cut(2, 5), first=2)
-    assert "timestep    2" in cut
+def test_the_first_difference_is_the_earliest(shards):
+    one, other = (read_grid(shards[0], row=4) for _ in range(2))
+    assert first_difference(one, other) is None
+    other.codes[1][7] += 1
+    other.codes[3][5] += 1
+    other.codes[2][5] += 2
+    found = first_difference(one, other)
+    assert (found.number, found.timestep, found.count) == (2, 5, 3)
+    assert (found.found, found.expected) == (one.codes[2][5], other.codes[2][5])
+    short = one.cut(0, one.steps - 2)
+    found = first_difference(short, one)
+    assert (found.timestep, found.count) == (short.steps, 2 * 4)
+    assert found.expected == f"{one.steps} timesteps"
+    with pytest.raises(DataError, match="4 streams and 3"):
+        first_difference(one, dataclasses.replace(other, codes=other.codes[1:]))
+
+
+def test_the_row_of_another_shard_goes_by_its_key(shards, tmp_path):
+    table = pq.read_table(shards[0].path)
+    turned = Shard("b.parquet", str(tmp_path / "b.parquet"))
+    pq.write_table(table.take(list(range(11, -1, -1))), turned.path)
+    grid = read_grid(shards[1], row=3)
+    assert read_counterpart(turned, Where(), grid).row == 8
+    pq.write_table(table.drop_columns(["id"]), turned.path)
+    assert read_counterpart(turned, Where(), grid).row == 3
 
 
 def test_a_shard_without_text(tmp_path):

@@ -1,0 +1,221 @@
+"""`inspect` as people run it: in a terminal and out of it, compared, with words."""
+
+import json
+import os
+import pty
+import re
+import select
+import struct
+import subprocess
+import sys
+import termios
+from fcntl import ioctl
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import sentencepiece
+from make import SAMPLE_DATA, delaytool, tokens_table
+
+PLAIN = ("--n-q", "3", "--delays", "0,0,1,2")
+
+
+@pytest.fixture
+def shards(tmp_path):
+    data, out = tmp_path / "data.parquet", tmp_path / "out.parquet"
+    pq.write_table(tokens_table(longest=90, seed=3), data)
+    delaytool("apply", data, out, *PLAIN)
+    return data, out
+
+
+def in_terminal(*arguments, columns=80, lines=24, **env):
+    """What the command prints to a terminal of this size."""
+    parent, child = pty.openpty()
+    ioctl(child, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+    clean = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES", "NO_COLOR")}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "delaytool", *map(str, arguments)],
+        stdin=child,
+        stdout=child,
+        stderr=child,
+        env={**clean, "TERM": "xterm", **env},
+        start_new_session=True,
+    )
+    os.close(child)
+    printed = b""
+    while select.select([parent], [], [], 60)[0]:
+        try:
+            part = os.read(parent, 1 << 16)
+        except OSError:  # Linux says that nobody has the other end open any more.
+            break
+        if not part:
+            break
+        printed += part
+    os.close(parent)
+    assert process.wait(60) == 0, printed
+    return printed.decode().replace("\r\n", "\n")
+
+
+def test_colours_in_a_terminal_alone(shards):
+    _, out = shards
+    coloured = in_terminal("inspect", out, "--steps", "0:4")
+    assert "\x1b[36mtext" in coloured
+    assert re.search(r"\x1b\[2m *\[2048\]", coloured)
+    assert "\x1b" not in in_terminal("inspect", out, "--steps", "0:4", NO_COLOR="1")
+    assert "\x1b" not in delaytool("inspect", out, "--steps", "0:4").stdout
+
+
+def test_a_long_row_goes_through_the_pager(shards, tmp_path):
+    _, out = shards
+    pager, seen = tmp_path / "pager", tmp_path / "seen"
+    pager.write_text(f"#!/bin/sh\ncat > {seen}\n")
+    pager.chmod(0o755)
+    env = {"PAGER": str(pager)}
+    assert "timestep" in in_terminal("inspect", out, "--steps", "0:3", **env)
+    assert not seen.exists(), "what fits the screen is not paged"
+    lengths = [len(row) for row in pq.read_table(out)["text_tokens"]]
+    steps = max(lengths)
+    printed = in_terminal("inspect", out, "--row", lengths.index(steps), lines=20, **env)
+    assert "timestep" not in printed
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", seen.read_text())
+    heads = [line.split()[1:] for line in plain.splitlines() if line.startswith("timestep")]
+    assert [int(step) for head in heads for step in head] == list(range(steps)), "all of the row"
+    assert max(map(len, plain.splitlines())) <= 80
+
+
+def test_one_block_where_there_is_no_terminal(shards):
+    done = delaytool("inspect", shards[1], "--row", "1", env={"COLUMNS": "60"})
+    assert done.stdout.count("timestep ") == 1
+    assert "more timesteps" in done.stdout
+
+
+def test_before_and_after(shards):
+    data, out = shards
+    text = pq.read_table(data)["text_tokens"][0].as_py()
+    for shard in (data, out):
+        before = json.loads(delaytool("inspect", shard, "--before", "--json").stdout)
+        assert before["codes"][0] == text
+        assert not any(map(any, before["filled"]))
+    after = json.loads(delaytool("inspect", out, "--after", "--json").stdout)
+    assert after == json.loads(delaytool("inspect", out, "--json").stdout)
+    both = delaytool("inspect", out, "--before", "--after", "--weights", "--steps", "0:3").stdout
+    assert both.index("before the shift") < both.index("after the shift")
+    done = delaytool("inspect", out, "--before", "--after", "--json", status=2)
+    assert "--json prints one grid" in done.stderr
+
+
+def test_a_preview_of_an_original(tmp_path):
+    shard = SAMPLE_DATA / "moshi" / "train-00000-of-00002.parquet"
+    out = tmp_path / "out"
+    delaytool("apply", SAMPLE_DATA / "moshi", out, "--preset", "moshi-pretrain")
+    asked = ("--preset", "moshi-pretrain", "--after", "--weights", "--json", "--row", "2")
+    preview = json.loads(delaytool("inspect", shard, *asked).stdout)
+    assert preview == json.loads(delaytool("inspect", out / shard.name, *asked[3:]).stdout)
+    default = json.loads(delaytool("inspect", shard, "--after", "--json").stdout)
+    assert default["delays"] == [0, 0, 1, 1, 1, 1, 1, 1, 1, 0, 1, 1, 1, 1, 1, 1, 1]
+
+
+def test_compare_marks_the_first_difference(shards, tmp_path):
+    data, out = shards
+    done = delaytool("inspect", out, "--compare", data, "--id", "utt-5")
+    assert done.stdout.splitlines()[-1] == f"the same as in {data}"
+    rows = pq.read_table(data).to_pylist()
+    frame = len(rows[5]["text_tokens"]) - 3
+    old = rows[5]["audio_codes"][1][frame]
+    rows[5]["audio_codes"][1][frame] = new = (old + 1) % 2048
+    other = tmp_path / "other.parquet"
+    pq.write_table(pa.Table.from_pylist(rows, pq.read_schema(data)), other)
+    told = f"first in stream acoustic_1, timestep {frame}: "
+    done = delaytool("inspect", out, "--compare", other, "--id", "utt-5", status=1)
+    assert done.stdout.splitlines()[-1].endswith(f"{told}{old}, there {new}")
+    assert f" >{old}<" in done.stdout
+    delaytool("inspect", out, "--compare", other, "--id", "utt-4")
+
+    shifted = tmp_path / "shifted.parquet"
+    delaytool("apply", other, shifted, *PLAIN)
+    done = delaytool("inspect", out, "--compare", shifted, "--row", "5", status=1)
+    told = f"first in stream acoustic_1, timestep {frame + 1}: "
+    assert done.stdout.splitlines()[-1].endswith(f"{told}{old}, there {new}")
+    done = delaytool("inspect", other, "--compare", out, "--row", "5", status=1)
+    assert f"timestep {frame}: {new}, there {old}" in done.stdout
+    done = delaytool("inspect", out, "--compare", tmp_path / "none.parquet", status=2)
+    assert "is not a file" in done.stderr
+
+
+def test_every_layout_that_fits_is_shown(tmp_path):
+    codes = np.arange(16).reshape(4, 4)
+    shard = tmp_path / "square.parquet"
+    table = pa.table({"text_tokens": [[5, 6, 7, 8]], "audio_codes": [codes.tolist()]})
+    pq.write_table(table, shard)
+    done = delaytool("inspect", shard)
+    by_layout = done.stdout.split("read with --audio-layout ")[1:]
+    assert [part.split(":")[0] for part in by_layout] == ["codebook", "frame"]
+    for part, expected in zip(by_layout, (codes, codes.T), strict=True):
+        lines = [line.split() for line in part.splitlines()]
+        semantic = next(line for line in lines if line and line[0] == "semantic")
+        assert semantic[1:] == [str(code) for code in expected[0]]
+    assert "more than one layout fits" in done.stderr
+    flat = pa.table({"text_tokens": [[5, 6, 7]], "audio_codes": [list(range(12))]})
+    pq.write_table(flat, shard)
+    assert delaytool("inspect", shard).stdout.count("read with --audio-layout flat-") == 2
+    done = delaytool("inspect", shard, "--json", status=1)
+    assert "say which" in done.stderr.lower()
+    assert delaytool("inspect", shard, "--audio-layout", "flat-frame").stderr == ""
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tokenizer")
+    (folder / "text").write_text("the cat sat on the mat\nthe dog ate the cat\n" * 20)
+    sentencepiece.SentencePieceTrainer.train(
+        input=str(folder / "text"),
+        model_prefix=str(folder / "model"),
+        vocab_size=30,
+        hard_vocab_limit=False,
+        pad_id=3,
+        minloglevel=2,
+    )
+    return folder / "model.model"
+
+
+def test_words(tokenizer, tmp_path):
+    model = sentencepiece.SentencePieceProcessor(model_file=str(tokenizer))
+    ids = model.encode("the cat")
+    assert not {0, 3} & set(ids)
+    text = [3, 0, *ids, 3, 25000, -1]
+    shard = tmp_path / "a.parquet"
+    codes = [[[number] * len(text) for number in range(3)]]
+    pq.write_table(pa.table({"text_tokens": [text], "audio_codes": codes}), shard)
+    pieces = [model.id_to_piece(token) for token in ids]
+    printed = delaytool("inspect", shard, "--tokenizer", tokenizer).stdout
+    line = next(line for line in printed.splitlines() if line.startswith("text "))
+    assert line.split()[1:] == ["PAD", "EPAD", *pieces, "PAD", "25000", "-1"]
+    delaytool("apply", shard, tmp_path / "out.parquet", *PLAIN)
+    printed = delaytool("inspect", tmp_path / "out.parquet", "--tokenizer", tokenizer).stdout
+    line = next(line for line in printed.splitlines() if line.startswith("text "))
+    assert line.split()[-2:] == ["[3]", "[3]"], "a filled cell is no word"
+    done = delaytool("inspect", shard, "--tokenizer", shard, status=2)
+    assert "a.parquet is not a SentencePiece model" in done.stderr
+
+
+def test_what_is_not_installed_is_told(shards, tmp_path, tokenizer):
+    (tmp_path / "sentencepiece.py").write_text("raise ImportError('sentencepiece')\n")
+    done = delaytool(
+        "inspect", shards[0], "--tokenizer", tokenizer, status=1, env={"PYTHONPATH": str(tmp_path)}
+    )
+    assert done.stderr.splitlines()[-1].endswith("pip install 'delaytool[sentencepiece]'.")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--compare", "x", "--before"),
+        ("--row", "0", "--id", "utt-0"),
+        ("--labels", "--tokenizer", __file__),
+        ("--steps", "4:4"),
+        ("--frame-rate", "0"),
+    ],
+)
+def test_options_that_do_not_go_together(shards, options):
+    assert "Error:" in delaytool("inspect", shards[1], *options, status=2).stderr
