@@ -1146,6 +1146,7 @@ class _Steps(click.ParamType):  # type: ignore[type-arg]
         "delaytool inspect shifted/train-00000.parquet --id utt-17 --weights",
         "delaytool inspect shifted/train-00000.parquet --compare data/train-00000.parquet",
         "delaytool inspect data/train-00000.parquet --before --after --labels",
+        "delaytool inspect shifted/train-00000.parquet --steps 0:40 --image grid.png",
     ],
 )
 @_path("shard")
@@ -1226,6 +1227,13 @@ class _Steps(click.ParamType):  # type: ignore[type-arg]
     heading=OUT,
     help="Frames a second, for the time below the timesteps.",
 )
+@_option(
+    "--image",
+    shell_complete=_complete_paths,
+    metavar="FILE",
+    heading=OUT,
+    help="Draw the row and its loss weights to a .png, .svg or .pdf file instead.",
+)
 @_option("--json", "as_json", is_flag=True, heading=OUT, help="Print the row as JSON.")
 @_debug
 def inspect(shard: str, **options: Any) -> None:
@@ -1274,6 +1282,14 @@ def inspect(shard: str, **options: Any) -> None:
                 ours, theirs = _counterparts(grids[0], shard, options)
                 shown, found = [ours], first_difference(ours, theirs)
             shown = [_cut(grid, options["steps"], found) for grid in shown]
+            if options["image"] is not None:
+                from delaytool.picture import save_picture
+
+                with _usage():
+                    path, rate = options["image"], options["frame_rate"]
+                    save_picture(shown[-1], path, labels=options["labels"], frame_rate=rate)
+                texts = [f"drawn to {path}"]
+                break
             if options["as_json"]:
                 texts.append(shown[0].to_json())
                 continue
@@ -1296,6 +1312,9 @@ def _check_inspect(options: dict[str, Any]) -> None:
         ("compare", "after", "--compare and --after"),
         ("labels", "tokenizer", "--labels and --tokenizer"),
         ("labels", "compare", "--labels and --compare"),
+        ("image", "as_json", "--image and --json"),
+        ("image", "compare", "--image and --compare"),
+        ("image", "tokenizer", "--image and --tokenizer"),
     ]
     for one, other, names in excluding:
         # Row 0 is given too.
