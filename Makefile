@@ -9,6 +9,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 OUT := demo_out
+TORCH ?= torch==2.13.0
 
 .PHONY: demo test test-torch lint bench readme sample_data help clean
 
@@ -25,7 +26,10 @@ $(VENV)/installed-test: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
 	@touch $@
 
+# moshi asks for older versions of torch and numpy than there are; its model runs with these.
 $(VENV)/installed-torch: $(VENV)/installed-test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH) einops safetensors sphn
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps moshi==0.2.13
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,torch]'
 	@touch $@
 

@@ -13,9 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from make import SAMPLE_DATA, delaytool
-from test_readme import python_examples
+from test_readme import example_with
 
 from delaytool import delay, load_preset, loss_weights
+from delaytool.recipe import adapt
 
 torch = pytest.importorskip("torch")
 sys.path.insert(0, str(Path(__file__).parent / "benchmarks"))
@@ -37,8 +38,8 @@ def example(shifted, monkeypatch):
     """What the README's training loop defines."""
     monkeypatch.chdir(shifted)
     names = {}
-    _, code = python_examples()
-    exec(compile(code, "README.md", "exec"), names)
+    for what in ("class Rows", "streaming=True"):
+        exec(compile(example_with(what), "README.md", "exec"), names)
     return names
 
 
@@ -51,11 +52,15 @@ def rows_of(folder, *columns):
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_the_training_loop_sees_every_row_once_and_padded(example, shifted, workers):
+@pytest.mark.parametrize("streaming", [False, True])
+def test_the_training_loops_see_every_row_once_and_padded(example, shifted, workers, streaming):
     if workers and "fork" not in multiprocessing.get_all_start_methods():
         pytest.skip("what exec defines can only be forked")
+    rows, collate = (
+        (example["rows"], "collate_rows") if streaming else (example["Rows"](), "collate")
+    )
     loader = torch.utils.data.DataLoader(
-        example["Rows"](), batch_size=7, collate_fn=example["collate"], num_workers=workers
+        rows, batch_size=7, collate_fn=example[collate], num_workers=workers
     )
     expected = {}
     for text, audio, text_weights, audio_weights in rows_of(
@@ -96,7 +101,7 @@ def test_the_loss_is_that_of_the_label_columns(example, shifted):
         total = 0.0
         for k, s in np.argwhere(labels != -100):
             total -= weights[0, k, s].item() * chances[k, s, labels[k, s]]
-        found = example["loss"](logits, codes, weights).item()
+        found = example["weighted_loss"](logits, codes, weights).item()
         assert found == pytest.approx(total / weights.sum().item(), rel=1e-4)
         with pytest.raises(IndexError):
             torch.nn.functional.cross_entropy(logits.flatten(0, 2), codes.flatten())
@@ -111,3 +116,91 @@ def test_delay_is_a_roll_and_fill(preset):
     shifted = delay(codes, recipe)
     np.testing.assert_array_equal(shifted, rolled.numpy())
     np.testing.assert_array_equal(loss_weights(shifted, recipe), weights.numpy())
+
+
+# moshi's own model, small and random
+
+
+CARD, TEXT_CARD, FRAMES = 64, 100, 20
+
+
+@pytest.fixture(scope="module")
+def small_moshi():
+    model_module = pytest.importorskip("moshi.models.lm")
+    torch.manual_seed(0)
+    recipe = load_preset("moshi")
+    return model_module.LMModel(
+        delays=list(recipe.delays),
+        n_q=16,
+        dep_q=8,
+        card=CARD,
+        text_card=TEXT_CARD,
+        dim=32,
+        num_heads=4,
+        num_layers=2,
+        depformer_dim=16,
+        depformer_num_heads=2,
+        depformer_num_layers=2,
+        depformer_multi_linear=True,
+        depformer_weights_per_step=True,
+        depformer_pos_emb="none",
+        positional_embedding="rope",
+        norm="rms_norm_f32",
+        gating="silu",
+        depformer_gating="silu",
+        causal=True,
+        context=50,
+    ).eval()
+
+
+def loss_with_mask(logits, target, mask, first_weight=1.0, padding=()):
+    """moshi-finetune's loss, cell by cell: sum(weight * cross entropy) / sum(weight)."""
+    total = weights = 0.0
+    chances = torch.log_softmax(logits.float(), -1)
+    for b, k, t in mask.nonzero().tolist():
+        token = int(target[b, k, t])
+        weight = (first_weight if k == 0 else 1.0) * (0.5 if token in padding else 1.0)
+        total -= weight * float(chances[b, k, t, token])
+        weights += weight
+    return total / weights
+
+
+@pytest.mark.parametrize("tail", [0, 3])
+def test_moshis_own_model_has_the_same_logits_and_losses(example, small_moshi, monkeypatch, tail):
+    """The README's lines beside `LMModel.forward`: whole rows cut, and shorter ones padded."""
+    random = np.random.default_rng(1)
+    text = random.integers(0, 6, (3, 1, FRAMES))
+    codes = np.concatenate([text, random.integers(0, CARD, (3, 16, FRAMES))], axis=1)
+    codes[:, :, FRAMES - tail :] = -1
+    with torch.no_grad():
+        theirs = small_moshi(torch.from_numpy(codes))
+        target = torch.from_numpy(codes)
+        text_loss = loss_with_mask(theirs.text_logits, target[:, :1], theirs.text_mask, 1, (0, 3))
+        audio_loss = loss_with_mask(theirs.logits, target[:, 1:9], theirs.mask, 100)
+
+    length = "extend" if tail else "truncate"
+    recipe = adapt(load_preset("moshi-finetune"), length=length, card=CARD, text_card=TEXT_CARD)
+    grid = delay(codes[:, :, : FRAMES - tail], recipe)
+    model_class = type(small_moshi)
+    monkeypatch.setattr(model_class, "forward", model_class.forward)
+    exec(compile(example_with("def forward_shifted"), "README.md", "exec"), {})
+    names = {
+        **example,
+        "device": "cpu",
+        "model": small_moshi,
+        "batches": iter([(torch.from_numpy(grid), torch.from_numpy(loss_weights(grid, recipe)))]),
+        "n_batch_tokens": 0,
+        "n_real_tokens": 0,
+    }
+    with torch.no_grad():
+        exec(compile(example_with("text_loss ="), "README.md", "exec"), names)
+    assert float(names["text_loss"]) == pytest.approx(text_loss, rel=1e-5)
+    assert float(names["audio_loss"]) == pytest.approx(audio_loss, rel=1e-5)
+    assert names["n_real_tokens"] == int(theirs.text_mask.sum() + theirs.mask.sum())
+    kept = grid.shape[-1] - 1
+    for k, stream in enumerate(recipe.streams[1:9]):
+        mask = theirs.mask[0, k]
+        steps = torch.arange(FRAMES)[mask]
+        ours = names["audio_logits"][:, k, steps + stream.delay]
+        assert int(steps.max()) + stream.delay < kept
+        torch.testing.assert_close(ours, theirs.logits[:, k, steps], rtol=1e-4, atol=1e-5)
