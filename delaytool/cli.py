@@ -473,7 +473,7 @@ def apply(input: str, output: str, **options: Any) -> None:
     with _errors(options["debug"]):
         from delaytool import stores
 
-        input, output = stores.plain(input), stores.plain(output)
+        input, output = _plain_path(input, options), _plain_path(output, options)
         _plain_paths(options, "audio_input", "quarantine")
         recipe, origin = _choose_recipe(options)
         from delaytool.apply import abandon_shard, apply_shard, plan
@@ -853,7 +853,7 @@ def verify(output: str, **options: Any) -> None:
     with _errors(options["debug"]):
         from delaytool import stores
 
-        output = stores.plain(output)
+        output = _plain_path(output, options)
         _plain_paths(options, "source", "audio_input")
         from delaytool.engine import Task
         from delaytool.verify import verify_shard
@@ -1046,7 +1046,7 @@ def revert(output: str, restored: str, **options: Any) -> None:
     with _errors(options["debug"]):
         from delaytool import stores
 
-        output, restored = stores.plain(output), stores.plain(restored)
+        output, restored = _plain_path(output, options), _plain_path(restored, options)
         _plain_paths(options, "audio_output")
         from delaytool.engine import Task
         from delaytool.revert import abandon_revert, look_at, revert_shard
@@ -1465,7 +1465,7 @@ def stats(input: str, **options: Any) -> None:
         from delaytool.report import Report
         from delaytool.stats import stats_shard
 
-        input = stores.plain(input)
+        input = _plain_path(input, options)
         recipe, where = _demanded_recipe(options), _where(options)
         tasks = [
             Task(
@@ -1581,13 +1581,20 @@ def _events(tasks: list[Task], options: dict[str, Any]) -> Generator[Event, None
     return engine.run(tasks, options["workers"] or os.cpu_count() or 1)
 
 
-def _plain_paths(options: dict[str, Any], *names: str) -> None:
-    """Paths as the stores take them, in place."""
+def _plain_path(path: str, options: dict[str, Any]) -> str:
+    """A path as the stores take it; an absolute one where others have to find it too."""
     from delaytool import stores
 
+    path = stores.plain(path)
+    is_elsewhere = options.get("engine") == "ray" and not stores.is_remote(path)
+    return os.path.abspath(path) if is_elsewhere else path
+
+
+def _plain_paths(options: dict[str, Any], *names: str) -> None:
+    """The same for options, in place."""
     for name in names:
         if options[name] is not None:
-            options[name] = stores.plain(options[name])
+            options[name] = _plain_path(options[name], options)
 
 
 def _size_of(shard: Shard) -> int:
