@@ -36,7 +36,11 @@ def save_picture(grid: Grid, path: str, *, labels: bool = False, frame_rate: flo
     if ending not in ENDINGS:
         raise RecipeError(f"{path} is no picture, expected a name in .{', .'.join(ENDINGS)}")
     matplotlib = _import_matplotlib()
-    with matplotlib.rc_context({"svg.hashsalt": "delaytool", "svg.fonttype": "none"}):
+    from matplotlib import style
+
+    own = {"svg.hashsalt": "delaytool", "svg.fonttype": "none"}
+    # Whatever the user's settings are, the same row makes the same picture.
+    with style.context("default"), matplotlib.rc_context(own):
         figure = draw(grid, labels=labels, frame_rate=frame_rate)
         dates = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
         nothing = {"CreationDate": None, "Creator": None, "Producer": None}

@@ -10,8 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import ray
-from make import delaytool, files_in, summary_of, tokens_table
+from make import delaytool, files_in, free_port, summary_of, tokens_table
 from ray.cluster_utils import Cluster
+from test_readme_commands import RUN, prepare, run_in_a_bucket, run_in_shell
 
 from delaytool import map_batch
 from delaytool.presets import plain_recipe
@@ -213,3 +214,22 @@ def test_files_that_a_node_does_not_see_are_told(data, tmp_path):
     finally:
         os.killpg(node.pid, signal.SIGKILL)
         cluster.shutdown()
+
+
+@pytest.mark.parametrize("command", [command for command in RUN if "ray" in command])
+def test_the_commands_in_readme_and_help_run(command, here, request):
+    if "s3://" in command:
+        run_in_a_bucket(command, here, request.getfixturevalue("server"))
+        return
+    prepare(command, here)
+    port = free_port()
+    cluster = Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 2, "ray_client_server_port": port}
+    )
+    try:
+        # There is no host of this name here.
+        run_in_shell(command.replace("ray://head:10001", f"ray://127.0.0.1:{port}"), here)
+    finally:
+        cluster.shutdown()
+    (made,) = (here / "shifted").iterdir()
+    assert made.read_bytes() == (here / "made" / "shifted" / made.name).read_bytes()

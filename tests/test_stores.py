@@ -4,7 +4,6 @@ import contextlib
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -16,7 +15,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 import pytest
-from make import delaytool, files_in, finish, summary_of, tokens_job, tokens_table
+from make import delaytool, files_in, finish, free_port, summary_of, tokens_job, tokens_table
 
 from delaytool import stores
 from delaytool.apply import Item, apply_shard
@@ -26,33 +25,6 @@ from delaytool.verify import verify_shard
 
 PLAIN = ("--n-q", 3, "--delays", "0,0,1,2")
 KEYS = {"AWS_ACCESS_KEY_ID": "AKIATESTING", "AWS_SECRET_ACCESS_KEY": "topsecretvalue"}
-
-
-def free_port():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
-
-
-@pytest.fixture(scope="module")
-def server():
-    """moto's S3 in a process of its own: a stream that is dropped blocks the one that drops it."""
-    port = free_port()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    until = time.monotonic() + 30
-    while True:
-        with contextlib.suppress(OSError):
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            break
-        assert process.poll() is None and time.monotonic() < until, "moto does not start"  # noqa: PT018
-        time.sleep(0.1)
-    yield f"127.0.0.1:{port}"
-    process.kill()
-    process.wait()
 
 
 @pytest.fixture

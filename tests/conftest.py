@@ -1,0 +1,77 @@
+"""What tests of several rooms need: an object store, and a folder that commands can be run in."""
+
+import contextlib
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from make import SAMPLE_DATA, delaytool, free_port
+
+from delaytool import delay, load_preset
+
+
+@pytest.fixture(scope="module")
+def server():
+    """moto's S3 in a process of its own: a stream that is dropped blocks the one that drops it."""
+    port = free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    until = time.monotonic() + 30
+    while True:
+        with contextlib.suppress(OSError):
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            break
+        assert process.poll() is None and time.monotonic() < until, "moto does not start"  # noqa: PT018
+        time.sleep(0.1)
+    yield f"127.0.0.1:{port}"
+    process.kill()
+    process.wait()
+
+
+@pytest.fixture(scope="module")
+def names(tmp_path_factory):
+    """A folder with everything that the commands name."""
+    folder = tmp_path_factory.mktemp("names")
+    table = pq.read_table(SAMPLE_DATA / "moshi" / "train-00000-of-00002.parquet")
+    rows = table.num_rows
+    ids = pa.array([f"utt-{row}" for row in range(rows)])
+    table = table.set_column(table.column_names.index("id"), "id", ids)
+
+    def write(name, part):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(part, path)
+
+    write("data/train-00000.parquet", table)
+    write("text/a.parquet", table.drop_columns(["audio_codes"]))
+    write("codes/a.parquet", table.select(["id", "audio_codes"]))
+    grids = []
+    for first in (0, 8):
+        pairs = zip(table["text_tokens"].to_pylist(), table["audio_codes"].to_pylist(), strict=True)
+        grids.append(pa.array([[text, *codes[first : first + 8]] for text, codes in pairs]))
+    dialogues = pa.table({"dialogue_id": ids, "A": grids[0], "B": grids[1]})
+    write("a/a.parquet", dialogues)
+    write("dialogues/a.parquet", dialogues)
+    recipe = load_preset("musicgen")
+    codes = [delay([[7, 8, 9], [1, 2, 3], [4, 5, 6], [0, 1, 2]], recipe).tolist()]
+    write("generated.parquet", pa.table({"codes": codes}))
+    write("generated/a.parquet", pa.table({"codes": codes}))
+    delaytool("apply", "data", "made/shifted", cwd=folder)
+    paired = ("--audio-input", "codes", "--key", "id")
+    delaytool("apply", "text", "made/paired", *paired, cwd=folder)
+    return folder
+
+
+@pytest.fixture
+def here(names, tmp_path):
+    """A copy of it, to run one command in."""
+    return Path(shutil.copytree(names, tmp_path / "here"))
