@@ -413,6 +413,7 @@ def program() -> None:
 
 @main.command(
     cls=_Command,
+    short_help="Shift every shard of INPUT and add loss weights.",
     examples=[
         "delaytool apply data/ shifted/",
         "delaytool apply data/ shifted/ --preset moshi-pretrain --initial-step --workers 8",
@@ -693,9 +694,16 @@ def _find(path: str, what: str, outside: Sequence[str] = ()) -> list[Shard]:
 
 
 def _items(
-    input: str, output: str, audio_input: str | None = None, quarantine: str | None = None
+    input: str,
+    output: str,
+    audio_input: str | None = None,
+    quarantine: str | None = None,
+    names: tuple[str, str] = ("INPUT", "OUTPUT"),
 ) -> list[Item]:
-    """Each shard of the input, that of its codes, and the files it goes to."""
+    """Each shard of the input, that of its codes, and the files it goes to.
+
+    names: what the command calls the two
+    """
     from delaytool import stores
     from delaytool.apply import Item
 
@@ -703,23 +711,23 @@ def _items(
     one_file = stores.base_name(output).endswith(".parquet") and kind != "folder"
     if one_file and stores.kind_of(input) != "file":
         raise click.UsageError(
-            f"OUTPUT {stores.shown(output)} is one file, so INPUT must be one too, "
+            f"{names[1]} {stores.shown(output)} is one file, so {names[0]} must be one too, "
             f"not {stores.shown(input)}"
         )
     if kind not in (None, "folder") and not one_file:
         raise click.UsageError(
-            f"OUTPUT {stores.shown(output)} is a file, expected a folder or a name in .parquet"
+            f"{names[1]} {stores.shown(output)} is a file, expected a folder or a name in .parquet"
         )
-    folders = {"INPUT": input, "--audio-input": audio_input, "OUTPUT": output}
-    for name in ("INPUT", "--audio-input"):
+    folders = {names[0]: input, "--audio-input": audio_input, names[1]: output}
+    for name in (names[0], "--audio-input"):
         path = folders[name]
         if path is not None and stores.same(path, output):
-            raise click.UsageError(f"{name} and OUTPUT are the same: {stores.shown(path)}")
+            raise click.UsageError(f"{name} and {names[1]} are the same: {stores.shown(path)}")
     outside = [output]
     if quarantine is not None:
         _check_quarantine(quarantine, folders)
         outside.append(quarantine)
-    shards = _find(input, "INPUT", outside)
+    shards = _find(input, names[0], outside)
     codes: dict[str, Shard] = {}
     if audio_input is not None:
         codes = _partners(shards, _find(audio_input, "--audio-input", outside))
@@ -732,7 +740,7 @@ def _items(
         for source in (item.shard, item.codes):
             if source and stores.same(source.path, item.target):
                 raise click.UsageError(
-                    f"INPUT and OUTPUT are the same file: {stores.shown(item.target)}"
+                    f"{names[0]} and {names[1]} are the same file: {stores.shown(item.target)}"
                 )
     _check_places(items, os.path.dirname(output) if one_file else output, quarantine)
     return items
@@ -894,7 +902,8 @@ def verify(output: str, **options: Any) -> None:
     else:
         source = options["source"] and stores.shown(options["source"])
         _print_verdict(stores.shown(output), source, results, mismatches, count, rows, tokens)
-        click.echo(report.table())
+        if report.shards:
+            click.echo(report.table())
     sys.exit(1 if count else 0)
 
 
@@ -1052,7 +1061,7 @@ def revert(output: str, restored: str, **options: Any) -> None:
         from delaytool.revert import abandon_revert, look_at, revert_shard
 
         recipe = _demanded_recipe(options)
-        items = _items(output, restored)
+        items = _items(output, restored, names=("OUTPUT", "RESTORED"))
         job = None
         if recipe is not None:
             job = _generated_job(items, recipe, options)

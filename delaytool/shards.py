@@ -464,6 +464,12 @@ def reading(name: str) -> Iterator[None]:
         yield
     except DataError as error:
         raise (error if error.place.shard else error.at(shard=name)) from None
+    except stores.StoreError as error:
+        raise DataError(
+            f"cannot be read: {error.why}",
+            advice="check the address, the region or endpoint, the keys, and the way to it",
+            place=Place(shard=name),
+        ) from error
     except (OSError, pa.ArrowException, ValueError, OverflowError) as error:
         raise DataError(
             f"cannot be read: {_first_line(error)}",

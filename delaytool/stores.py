@@ -169,16 +169,24 @@ def _make_folder(filesystem: Any, folder: str) -> None:
         filesystem.create_dir(folder, recursive=True)
 
 
+class StoreError(OSError):
+    """A store did not do what it was asked for; `why` is what it said, without keys."""
+
+    def __init__(self, path: str, why: str) -> None:
+        super().__init__(f"{path}: {why}")
+        self.why = why
+
+
 @contextlib.contextmanager
 def _failing(path: str) -> Iterator[None]:
-    """Turn what a store says into an OSError that holds no keys."""
+    """Turn what a store says into an error that holds no keys."""
     try:
         yield
     except FileNotFoundError:
         raise
     except (OSError, ValueError, NotImplementedError) as error:
         text = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise OSError(f"{shown(path)}: {without_secrets(text)[:300]}") from None
+        raise StoreError(shown(path), without_secrets(text)[:300]) from None
 
 
 def _connect(uri: str) -> tuple[Any, str]:

@@ -143,7 +143,9 @@ def test_an_endpoint_that_does_not_answer(data, tmp_path):
     began = time.monotonic()
     where = f"s3://bucket/x?scheme=http&endpoint_override=127.0.0.1:{port}&region=us-east-1"
     done = delaytool("apply", where, tmp_path / "o", *PLAIN, env=KEYS, status=1)
-    assert "Error: s3://bucket/x: " in done.stderr
+    *_, error, advice = done.stderr.splitlines()
+    assert error.startswith("Error: s3://bucket/x: cannot be read: ")
+    assert advice.startswith("  Check the address, the region or endpoint")
     assert time.monotonic() - began < 40
 
 
