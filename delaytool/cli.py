@@ -192,21 +192,29 @@ _workers = _stacked(
         help="auto, local or ray://HOST:PORT.  [default: RAY_ADDRESS, else local]",
     ),
 )
-_preset = _option(
-    "--preset",
-    shell_complete=_complete_presets,
-    metavar="NAME",
-    heading=WHAT,
-    help="A recipe by name.  [default: moshi]",
-)
-_recipe = _option(
-    "--recipe",
-    "recipe_file",
-    type=click.Path(exists=True, dir_okay=False),
-    metavar="FILE",
-    heading=WHAT,
-    help="A recipe as JSON.",
-)
+
+
+def _recipe_or_preset(preset: str, recipe: str = "The same, as JSON.") -> Callable[[F], F]:
+    """The options --preset and --recipe, with their help."""
+    return _stacked(
+        _option(
+            "--preset",
+            shell_complete=_complete_presets,
+            metavar="NAME",
+            heading=WHAT,
+            help=preset,
+        ),
+        _option(
+            "--recipe",
+            "recipe_file",
+            type=click.Path(exists=True, dir_okay=False),
+            metavar="FILE",
+            heading=WHAT,
+            help=recipe,
+        ),
+    )
+
+
 _key = _option(
     "--key",
     shell_complete=_complete_columns,
@@ -293,7 +301,7 @@ def _weight(name: str, help: str) -> Callable[[F], F]:
 
 
 _what = _stacked(
-    _preset,
+    _recipe_or_preset("A recipe by name.  [default: moshi]", "A recipe as JSON."),
     _option(
         "--model-config",
         type=click.Path(exists=True, dir_okay=False),
@@ -302,7 +310,6 @@ _what = _stacked(
         help="Take streams, delays and tokens from a model's config.json (Moshi, Dia, MusicGen, "
         "Higgs).",
     ),
-    _recipe,
     _number("--n-q", "Audio streams: the first N of the recipe's.  [default: the recipe's]", 1),
     _option(
         "--delays",
@@ -830,20 +837,9 @@ def _partners(shards: list[Shard], codes: list[Shard]) -> dict[str, Shard]:
     help="Compare with these original shards.  [default: the digests in each shard's footer]",
 )
 @_audio_input
-@_option(
-    "--preset",
-    shell_complete=_complete_presets,
-    metavar="NAME",
-    heading=WHAT,
-    help="Demand that the shards were made with this recipe.",
-)
-@_option(
-    "--recipe",
-    "recipe_file",
-    type=click.Path(exists=True, dir_okay=False),
-    metavar="FILE",
-    heading=WHAT,
-    help="Demand that they were made with this recipe, as JSON.",
+@_recipe_or_preset(
+    "Demand that the shards were made with this recipe.",
+    "Demand that they were made with this recipe, as JSON.",
 )
 @_workers
 @_frame_rate
@@ -1008,20 +1004,8 @@ def _sources(
 )
 @_path("output")
 @_path("restored")
-@_option(
-    "--preset",
-    shell_complete=_complete_presets,
-    metavar="NAME",
-    heading=WHAT,
-    help="Recipe of grids without an entry, such as a model generated.",
-)
-@_option(
-    "--recipe",
-    "recipe_file",
-    type=click.Path(exists=True, dir_okay=False),
-    metavar="FILE",
-    heading=WHAT,
-    help="The same, as JSON.",
+@_recipe_or_preset(
+    "Recipe of grids without an entry, such as a model generated.",
 )
 @_option(
     "--allow-lossy",
@@ -1195,21 +1179,8 @@ class _Steps(click.ParamType):  # type: ignore[type-arg]
     help="Mark the first cell that differs from this shard's row of the same key; exit status 1 "
     "if one does.",
 )
-@_option(
-    "--preset",
-    shell_complete=_complete_presets,
-    metavar="NAME",
-    heading=WHAT,
-    help="Recipe of an original shard.  [default: as many streams as there are, and moshi for "
-    "--after]",
-)
-@_option(
-    "--recipe",
-    "recipe_file",
-    type=click.Path(exists=True, dir_okay=False),
-    metavar="FILE",
-    heading=WHAT,
-    help="The same, as JSON.",
+@_recipe_or_preset(
+    "Recipe of an original shard.  [default: as many streams as there are, and moshi for --after]",
 )
 @_columns
 @_key
@@ -1438,21 +1409,9 @@ def _show(text: str, lines: int | None, colour: bool) -> None:
     ],
 )
 @_path("input")
-@_option(
-    "--preset",
-    shell_complete=_complete_presets,
-    metavar="NAME",
-    heading=WHAT,
-    help="Recipe whose streams an original shard holds.  [default: as many as there are, with "
+@_recipe_or_preset(
+    "Recipe whose streams an original shard holds.  [default: as many as there are, with "
     "Moshi's text padding]",
-)
-@_option(
-    "--recipe",
-    "recipe_file",
-    type=click.Path(exists=True, dir_okay=False),
-    metavar="FILE",
-    heading=WHAT,
-    help="The same, as JSON.",
 )
 @_columns
 @_key
