@@ -11,17 +11,41 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from collections.abc import Generator, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from delaytool import __version__
 from delaytool.errors import DataError, Place, ReaderDiedError, RecipeError
+from delaytool.options import (
+    HELP_WIDTH,
+    OUT,
+    RUN,
+    WHAT,
+    Command,
+    Group,
+    Steps,
+    align_option,
+    audio_input_option,
+    column_options,
+    complete_paths,
+    complete_presets,
+    debug_option,
+    factor_option,
+    frame_rate_option,
+    json_option,
+    key_option,
+    option,
+    path_argument,
+    pattern_options,
+    quiet_option,
+    recipe_options,
+    terminal_width,
+    worker_options,
+)
 
 if TYPE_CHECKING:
-    from click.shell_completion import CompletionItem
-
     from delaytool.apply import Item
     from delaytool.engine import Event, Task
     from delaytool.grid import Difference, Grid
@@ -30,10 +54,7 @@ if TYPE_CHECKING:
     from delaytool.shards import Shard
     from delaytool.verify import Mismatch
 
-F = TypeVar("F", bound=Callable[..., Any])
-
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_HELP_WIDTH = 100
 _AROUND = 4
 """Timesteps to show in front of a difference, and a third of those behind it."""
 _is_program = False
@@ -41,362 +62,13 @@ _is_program = False
 _stopped_by = 0
 """The signal that told it to stop."""
 
-WHAT, WHERE, OUT, RUN = (
-    "What to do",
-    "Where the tokens are",
-    "What comes out",
-    "How to run",
-)
-
-
-class _Option(click.Option):
-    """An option that knows which heading of the help it stands under."""
-
-    def __init__(self, *args: Any, heading: str = RUN, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.heading = heading
-
-    def get_help_extra(self, ctx: click.Context) -> Any:
-        # "[x>=1]" tells a newcomer nothing that the error for 0 does not.
-        extra = super().get_help_extra(ctx)
-        extra.pop("range", None)
-        return extra
-
-
-class _Command(click.Command):
-    """A command whose help shows its options under headings and ends with examples."""
-
-    def __init__(self, *args: Any, examples: list[str] | None = None, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.examples = examples or []
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        headings: dict[str, list[tuple[str, str]]] = {}
-        for parameter in self.get_params(ctx):
-            line = parameter.get_help_record(ctx)
-            if line is not None and isinstance(parameter, click.Option):
-                headings.setdefault(getattr(parameter, "heading", RUN), []).append(line)
-        for heading in (WHAT, WHERE, OUT, RUN):
-            if heading in headings:
-                with formatter.section(heading):
-                    formatter.write_dl(headings[heading])
-
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        if self.examples:
-            with formatter.section("Examples"):
-                for example in self.examples:
-                    formatter.write(f"{'':{formatter.current_indent}}{example}\n")
-
-
-class _Group(click.Group):
-    """Commands in the order in which people need them."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.commands)
-
-
-def _option(*names: str, heading: str, **kwargs: Any) -> Callable[[F], F]:
-    return click.option(*names, cls=_Option, heading=heading, **kwargs)
-
-
-def _stacked(*options: Callable[[F], F]) -> Callable[[F], F]:
-    def decorate(function: F) -> F:
-        for option in reversed(options):
-            function = option(function)
-        return function
-
-    return decorate
-
-
-class _Delays(click.ParamType):  # type: ignore[type-arg]
-    """0,0,1,1 as a tuple of frames."""
-
-    name = "LIST"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if isinstance(value, tuple):
-            return value
-        try:
-            return tuple(int(part) for part in value.split(","))
-        except ValueError:
-            self.fail(f"{value!r} is not a list of integers like 0,0,1,1", param, ctx)
-
-
-def _complete_presets(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    from delaytool.presets import preset_names
-
-    return [name for name in preset_names() if name.startswith(incomplete)]
-
-
-def _complete_columns(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    """The columns of the first shard that the command line names before the option."""
-    named = [ctx.params.get(name) for name in ("input", "shard", "output")]
-    # Click takes no arguments to be given before an option that still wants its value.
-    path = next((path for path in (*named, *ctx.args) if path), None)
-    if path is None:
-        return []
-    from delaytool import stores
-    from delaytool.shards import find_shards, open_shard
-
-    # Whatever is wrong with it, the command will tell; a half-typed line is no place to.
-    with contextlib.suppress(Exception), open_shard(find_shards(stores.plain(path))[0]) as first:
-        return [name for name in first.schema.names if name.startswith(incomplete)]
-    return []
-
-
-def _complete_paths(
-    ctx: click.Context, param: click.Parameter, incomplete: str
-) -> list[CompletionItem]:
-    from click.shell_completion import CompletionItem
-
-    return [CompletionItem(incomplete, type="file")]
-
-
-def _path(name: str) -> Callable[[F], F]:
-    """An argument that is a path or a URI."""
-    return click.argument(name, metavar=name.upper(), shell_complete=_complete_paths)
-
-
-_debug = _option("--debug", is_flag=True, heading=RUN, help="Show tracebacks.")
-_quiet = _option("--quiet", is_flag=True, heading=RUN, help="Show no progress.")
-_json = _option("--json", "as_json", is_flag=True, heading=RUN, help="Print a summary as JSON.")
-_frame_rate = _option(
-    "--frame-rate",
-    type=click.FloatRange(0, min_open=True),
-    metavar="X",
-    default=12.5,
-    show_default=True,
-    heading=RUN,
-    help="Frames a second, for the hours of audio in the report.",
-)
-_workers = _stacked(
-    _option(
-        "--workers",
-        type=click.IntRange(1, 4096),
-        metavar="N",
-        heading=RUN,
-        help="Shards at once, each in a process of its own.  [default: cores]",
-    ),
-    _option(
-        "--engine",
-        type=click.Choice(["local", "ray"]),
-        default="local",
-        show_default=True,
-        heading=RUN,
-        help="Where to run: this machine, or a Ray cluster.",
-    ),
-    _option(
-        "--ray-address",
-        metavar="ADDRESS",
-        heading=RUN,
-        help="auto, local or ray://HOST:PORT.  [default: RAY_ADDRESS, else local]",
-    ),
-)
-
-
-def _recipe_or_preset(preset: str, recipe: str = "The same, as JSON.") -> Callable[[F], F]:
-    """The options --preset and --recipe, with their help."""
-    return _stacked(
-        _option(
-            "--preset",
-            shell_complete=_complete_presets,
-            metavar="NAME",
-            heading=WHAT,
-            help=preset,
-        ),
-        _option(
-            "--recipe",
-            "recipe_file",
-            type=click.Path(exists=True, dir_okay=False),
-            metavar="FILE",
-            heading=WHAT,
-            help=recipe,
-        ),
-    )
-
-
-_key = _option(
-    "--key",
-    shell_complete=_complete_columns,
-    metavar="COLUMN",
-    heading=WHERE,
-    help="Column that names a row, in messages and to match paired rows.  "
-    "[default: id, where there is one]",
-)
-_columns = _stacked(
-    _option(
-        "--text-column",
-        shell_complete=_complete_columns,
-        metavar="NAME",
-        default="text_tokens",
-        show_default=True,
-        heading=WHERE,
-        help="List of T text tokens.",
-    ),
-    _option(
-        "--audio-column",
-        shell_complete=_complete_columns,
-        metavar="NAME",
-        multiple=True,
-        heading=WHERE,
-        help="Codes; repeat it to stack several, or 'codes_{q}' for a column per codebook.  "
-        "[default: audio_codes]",
-    ),
-    _option(
-        "--audio-layout",
-        type=click.Choice(["auto", "codebook", "frame", "flat-codebook", "flat-frame"]),
-        metavar="LAYOUT",
-        default="auto",
-        show_default=True,
-        heading=WHERE,
-        help="codebook [n_q][T], frame [T][n_q], one list as flat-codebook or flat-frame, or auto: "
-        "from the types and the first row that only one of them fits.",
-    ),
-    _option(
-        "--grid-column",
-        shell_complete=_complete_columns,
-        metavar="NAME",
-        multiple=True,
-        heading=WHERE,
-        help="Text and codes in one [K][T] column; repeat and slice it to stack: A, then 'B[1:]'.",
-    ),
-)
-_align = _option(
-    "--align",
-    type=click.Choice(["error", "pad", "trim"]),
-    default="error",
-    show_default=True,
-    heading=WHERE,
-    help="Text shorter or longer than the audio: refuse, pad with the recipe's text padding, or "
-    "cut.",
-)
-_factors = _option(
-    "--weight-column",
-    shell_complete=_complete_columns,
-    metavar="NAME",
-    heading=WHERE,
-    help="A [T] or [K][T] column of factors on the loss weights, shifted along.",
-)
-_audio_input = _option(
-    "--audio-input",
-    shell_complete=_complete_paths,
-    metavar="PATH",
-    heading=WHERE,
-    help="Codes are in shards of their own, matched to INPUT's by relative path.",
-)
-
-
-def _number(name: str, help: str, low: int | None = None) -> Callable[[F], F]:
-    return _option(
-        name,
-        type=int if low is None else click.IntRange(low),
-        metavar="N" if low is not None else "ID",
-        heading=WHAT,
-        help=help,
-    )
-
-
-def _weight(name: str, help: str) -> Callable[[F], F]:
-    return _option(name, type=float, metavar="X", heading=WHAT, help=help)
-
-
-_what = _stacked(
-    _recipe_or_preset("A recipe by name.  [default: moshi]", "A recipe as JSON."),
-    _option(
-        "--model-config",
-        type=click.Path(exists=True, dir_okay=False),
-        metavar="FILE",
-        heading=WHAT,
-        help="Take streams, delays and tokens from a model's config.json (Moshi, Dia, MusicGen, "
-        "Higgs).",
-    ),
-    _number("--n-q", "Audio streams: the first N of the recipe's.  [default: the recipe's]", 1),
-    _option(
-        "--delays",
-        type=_Delays(),
-        metavar="LIST",
-        heading=WHAT,
-        help="Frames per stream, text first, as 0,0,1,1; one number: text 0, every audio stream "
-        "that.  [default: the recipe's]",
-    ),
-    _number("--acoustic-delay", "Delay of the acoustic streams only.  [default: the recipe's]", 0),
-    _option(
-        "--length",
-        type=click.Choice(["extend", "truncate"]),
-        heading=WHAT,
-        help="Keep all tokens, or the original length.  [default: the recipe's]",
-    ),
-    _option(
-        "--initial-step/--no-initial-step",
-        default=None,
-        heading=WHAT,
-        help="A column of initial tokens in front.  [default: the recipe's]",
-    ),
-    _option(
-        "--final-step/--no-final-step",
-        default=None,
-        heading=WHAT,
-        help="A cell behind every stream at the end.  [default: the recipe's]",
-    ),
-    _number(
-        "--text-card",
-        "Vocabulary size of the text; an initial token that equalled it moves along.  "
-        "[default: the recipe's]",
-        1,
-    ),
-    _number(
-        "--card",
-        "Vocabulary size of each codebook; initial and padding tokens that equalled it "
-        "move along.  [default: the recipe's]",
-        1,
-    ),
-    _number("--text-initial", "Token of the cells before the text.  [default: the recipe's]"),
-    _number(
-        "--text-padding",
-        "Token of the cells behind the text; counts as padding in the loss, and without "
-        "--text-end-padding only it does.  [default: the recipe's]",
-    ),
-    _number(
-        "--text-end-padding",
-        "Token that counts as padding in the loss too.  [default: the recipe's]",
-    ),
-    _number(
-        "--audio-initial", "Token of the cells before each audio stream.  [default: the recipe's]"
-    ),
-    _number(
-        "--audio-padding", "Token of the cells behind each audio stream.  [default: the recipe's]"
-    ),
-    _weight(
-        "--text-padding-weight", "Factor on the loss of text padding.  [default: the recipe's]"
-    ),
-    _weight("--semantic-weight", "Loss weight of semantic tokens.  [default: the recipe's]"),
-    _weight("--acoustic-weight", "Loss weight of acoustic tokens.  [default: the recipe's]"),
-    _weight(
-        "--final-weight",
-        "Loss weight of the first cell behind each stream.  [default: the recipe's]",
-    ),
-    _number("--dep-q", "Only the first N audio streams carry loss.  [default: the recipe's]", 0),
-    _option("--no-text", is_flag=True, heading=WHAT, help="There is no text stream."),
-)
-
-
-def _terminal_width() -> int | None:
-    """Columns of help, None where click is to find out: what it imports for that takes longer."""
-    if "COLUMNS" in os.environ:
-        return None
-    try:
-        columns = os.get_terminal_size(sys.__stdout__.fileno()).columns  # type: ignore[union-attr]
-    except (AttributeError, OSError, ValueError):
-        columns = 80
-    return max(min(columns, _HELP_WIDTH) - 2, 50)
-
 
 @click.group(
-    cls=_Group,
+    cls=Group,
     context_settings={
         "help_option_names": ["-h", "--help"],
-        "max_content_width": _HELP_WIDTH,
-        "terminal_width": _terminal_width(),
+        "max_content_width": HELP_WIDTH,
+        "terminal_width": terminal_width(),
     },
 )
 @click.version_option(__version__, prog_name="delaytool")
@@ -419,7 +91,7 @@ def program() -> None:
 
 
 @main.command(
-    cls=_Command,
+    cls=Command,
     short_help="Shift every shard of INPUT and add loss weights.",
     examples=[
         "delaytool apply data/ shifted/",
@@ -429,46 +101,46 @@ def program() -> None:
         "delaytool apply s3://bucket/data s3://bucket/shifted --engine ray",
     ],
 )
-@_path("input")
-@_path("output")
-@_what
-@_columns
-@_audio_input
-@_key
-@_align
-@_factors
-@_option(
+@path_argument("input")
+@path_argument("output")
+@pattern_options
+@column_options
+@audio_input_option
+@key_option
+@align_option
+@factor_option
+@option(
     "--output-layout",
     type=click.Choice(["split", "grid"]),
     heading=OUT,
     help="Text and codes in columns of their own, or in one column codes [K][S].  [default: as "
     "they came]",
 )
-@_option("--no-weights", is_flag=True, heading=OUT, help="Leave the columns of loss weights out.")
-@_option(
+@option("--no-weights", is_flag=True, heading=OUT, help="Leave the columns of loss weights out.")
+@option(
     "--label-columns",
     is_flag=True,
     heading=OUT,
     help="Add columns of labels: the token where its weight is above 0, else -100.",
 )
-@_workers
-@_option(
+@worker_options
+@option(
     "--overwrite",
     is_flag=True,
     heading=RUN,
     help="Replace outputs made otherwise or from another source.",
 )
-@_option(
+@option(
     "--quarantine",
-    shell_complete=_complete_paths,
+    shell_complete=complete_paths,
     metavar="DIR",
     heading=RUN,
     help="Put bad rows there, with a column reason, and go on.  [default: stop at the first]",
 )
-@_frame_rate
-@_json
-@_quiet
-@_debug
+@frame_rate_option
+@json_option
+@quiet_option
+@debug_option
 def apply(input: str, output: str, **options: Any) -> None:
     """Shift every shard of INPUT, add loss weights, and write them to OUTPUT.
 
@@ -821,31 +493,31 @@ def _partners(shards: list[Shard], codes: list[Shard]) -> dict[str, Shard]:
 
 
 @main.command(
-    cls=_Command,
+    cls=Command,
     examples=[
         "delaytool verify shifted/ --source data/",
         "delaytool verify shifted/ --preset moshi",
         "delaytool verify shifted/ --json",
     ],
 )
-@_path("output")
-@_option(
+@path_argument("output")
+@option(
     "--source",
-    shell_complete=_complete_paths,
+    shell_complete=complete_paths,
     metavar="INPUT",
     heading=WHAT,
     help="Compare with these original shards.  [default: the digests in each shard's footer]",
 )
-@_audio_input
-@_recipe_or_preset(
+@audio_input_option
+@recipe_options(
     "Demand that the shards were made with this recipe.",
     "Demand that they were made with this recipe, as JSON.",
 )
-@_workers
-@_frame_rate
-@_json
-@_quiet
-@_debug
+@worker_options
+@frame_rate_option
+@json_option
+@quiet_option
+@debug_option
 def verify(output: str, **options: Any) -> None:
     """Revert every shard of OUTPUT and compare.
 
@@ -995,38 +667,38 @@ def _sources(
 
 
 @main.command(
-    cls=_Command,
+    cls=Command,
     examples=[
         "delaytool revert shifted/ restored/",
         "delaytool revert shifted/ text/ --audio-output codes/",
         "delaytool revert generated.parquet codes.parquet --preset musicgen --grid-column codes",
     ],
 )
-@_path("output")
-@_path("restored")
-@_recipe_or_preset(
+@path_argument("output")
+@path_argument("restored")
+@recipe_options(
     "Recipe of grids without an entry, such as a model generated.",
 )
-@_option(
+@option(
     "--allow-lossy",
     is_flag=True,
     heading=WHAT,
     help="Write what is left of shards that lost tokens; what is missing is null.",
 )
-@_columns
-@_key
-@_option(
+@column_options
+@key_option
+@option(
     "--audio-output",
-    shell_complete=_complete_paths,
+    shell_complete=complete_paths,
     metavar="DIR",
     heading=OUT,
     help="Codes that came in shards of their own go here.",
 )
-@_workers
-@_option("--overwrite", is_flag=True, heading=RUN, help="Replace files that are there.")
-@_json
-@_quiet
-@_debug
+@worker_options
+@option("--overwrite", is_flag=True, heading=RUN, help="Replace files that are there.")
+@json_option
+@quiet_option
+@debug_option
 def revert(output: str, restored: str, **options: Any) -> None:
     """Write the shards back that apply read, to RESTORED.
 
@@ -1114,26 +786,8 @@ def _generated_job(items: list[Item], recipe: Recipe, options: dict[str, Any]) -
 # inspect
 
 
-class _Steps(click.ParamType):  # type: ignore[type-arg]
-    """A:B as a pair of timesteps; either may be left out."""
-
-    name = "A:B"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if isinstance(value, tuple):
-            return value
-        start, colon, stop = value.partition(":")
-        try:
-            first, last = int(start or 0), int(stop) if stop else None
-        except ValueError:
-            self.fail(f"{value!r} is not a range of timesteps like 0:20", param, ctx)
-        if not colon or first < 0 or (last is not None and last <= first):
-            self.fail(f"{value!r} is not a range of timesteps like 0:20", param, ctx)
-        return first, last
-
-
 @main.command(
-    cls=_Command,
+    cls=Command,
     examples=[
         "delaytool inspect shifted/train-00000.parquet --steps 0:20",
         "delaytool inspect shifted/train-00000.parquet --id utt-17 --weights",
@@ -1142,63 +796,63 @@ class _Steps(click.ParamType):  # type: ignore[type-arg]
         "delaytool inspect shifted/train-00000.parquet --steps 0:40 --image grid.png",
     ],
 )
-@_path("shard")
-@_option(
+@path_argument("shard")
+@option(
     "--row",
     type=click.IntRange(0),
     metavar="N",
     heading=WHAT,
     help="Row to print, from 0.  [default: 0]",
 )
-@_option("--id", "row_key", metavar="KEY", heading=WHAT, help="Row to print, by its key.")
-@_option(
+@option("--id", "row_key", metavar="KEY", heading=WHAT, help="Row to print, by its key.")
+@option(
     "--steps",
-    type=_Steps(),
+    type=Steps(),
     metavar="A:B",
     heading=WHAT,
     help="Timesteps A to B - 1.  [default: all, or as many as fit where the output is no terminal]",
 )
-@_option(
+@option(
     "--before",
     is_flag=True,
     heading=WHAT,
     help="Print the row as it was before the shift.  [default: as it is in SHARD]",
 )
-@_option(
+@option(
     "--after",
     is_flag=True,
     heading=WHAT,
     help="Print it after the shift, with --before below that; of an original shard, as apply "
     "would shift it.",
 )
-@_option(
+@option(
     "--compare",
-    shell_complete=_complete_paths,
+    shell_complete=complete_paths,
     metavar="SOURCE",
     heading=WHAT,
     help="Mark the first cell that differs from this shard's row of the same key; exit status 1 "
     "if one does.",
 )
-@_recipe_or_preset(
+@recipe_options(
     "Recipe of an original shard.  [default: as many streams as there are, and moshi for --after]",
 )
-@_columns
-@_key
-@_option("--weights", is_flag=True, heading=OUT, help="Print the loss weights too.")
-@_option(
+@column_options
+@key_option
+@option("--weights", is_flag=True, heading=OUT, help="Print the loss weights too.")
+@option(
     "--labels",
     is_flag=True,
     heading=OUT,
     help="Print kind and number of the frame, from 1, instead of ids; S for a filled cell.",
 )
-@_option(
+@option(
     "--tokenizer",
     type=click.Path(exists=True, dir_okay=False),
     metavar="FILE",
     heading=OUT,
     help="Print text tokens as words, by this SentencePiece model.",
 )
-@_option(
+@option(
     "--frame-rate",
     type=click.FloatRange(0, min_open=True),
     metavar="X",
@@ -1207,15 +861,15 @@ class _Steps(click.ParamType):  # type: ignore[type-arg]
     heading=OUT,
     help="Frames a second, for the time below the timesteps.",
 )
-@_option(
+@option(
     "--image",
-    shell_complete=_complete_paths,
+    shell_complete=complete_paths,
     metavar="FILE",
     heading=OUT,
     help="Draw the row and its loss weights to a .png, .svg or .pdf file instead.",
 )
-@_option("--json", "as_json", is_flag=True, heading=OUT, help="Print the row as JSON.")
-@_debug
+@option("--json", "as_json", is_flag=True, heading=OUT, help="Print the row as JSON.")
+@debug_option
 def inspect(shard: str, **options: Any) -> None:
     """Print one row of a shifted or an original SHARD as a grid.
 
@@ -1402,24 +1056,24 @@ def _show(text: str, lines: int | None, colour: bool) -> None:
 
 
 @main.command(
-    cls=_Command,
+    cls=Command,
     examples=[
         "delaytool stats shifted/",
         "delaytool stats data/ --preset moshi --json",
     ],
 )
-@_path("input")
-@_recipe_or_preset(
+@path_argument("input")
+@recipe_options(
     "Recipe whose streams an original shard holds.  [default: as many as there are, with "
     "Moshi's text padding]",
 )
-@_columns
-@_key
-@_workers
-@_frame_rate
-@_json
-@_quiet
-@_debug
+@column_options
+@key_option
+@worker_options
+@frame_rate_option
+@json_option
+@quiet_option
+@debug_option
 def stats(input: str, **options: Any) -> None:
     """Tell what is in the shards of INPUT: rows, hours, tokens, padding, weights.
 
@@ -1469,13 +1123,13 @@ def stats(input: str, **options: Any) -> None:
 
 
 @main.command(
-    cls=_Command,
+    cls=Command,
     examples=[
         "delaytool presets",
         "delaytool presets moshi > my-model.json    # then: apply --recipe my-model.json",
     ],
 )
-@click.argument("name", metavar="[NAME]", required=False, shell_complete=_complete_presets)
+@click.argument("name", metavar="[NAME]", required=False, shell_complete=complete_presets)
 def presets(name: str | None) -> None:
     """List the presets, or print one as JSON."""
     from delaytool.presets import preset_names, read_preset
