@@ -74,7 +74,7 @@ class Applied:
 
     name: str
     written: bool
-    summary: Summary
+    summary: Summary | None
 
 
 def apply_shard(item: Item, job: Job, overwrite: bool) -> Generator[float, None, Applied]:

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from delaytool.grid import Difference, Grid
     from delaytool.job import Job, Where
     from delaytool.recipe import Recipe
+    from delaytool.report import Report
     from delaytool.shards import Shard
     from delaytool.verify import Mismatch
 
@@ -158,6 +159,7 @@ def apply(input: str, output: str, **options: Any) -> None:
         recipe, origin = _choose_recipe(options)
         from delaytool.apply import abandon_shard, apply_shard, plan
         from delaytool.engine import Task
+        from delaytool.report import Report
 
         where = _where(options)
         items = _items(input, output, options["audio_input"], options["quarantine"])
@@ -180,11 +182,9 @@ def apply(input: str, output: str, **options: Any) -> None:
             for item in items
         ]
         began = time.monotonic()
-        results = _run(tasks, "shifting", options)
-    from delaytool.report import Report
-
+        report = Report(options["frame_rate"])
+        results = _run(tasks, "shifting", options, report)
     written = sum(result.written for result in results)
-    report = Report([result.summary for result in results], options["frame_rate"])
     counts, seconds = report.counts, round(time.monotonic() - began, 3)
     if options["as_json"]:
         summary = {
@@ -532,6 +532,7 @@ def verify(output: str, **options: Any) -> None:
         output = _plain_path(output, options)
         _plain_paths(options, "source", "audio_input")
         from delaytool.engine import Task
+        from delaytool.report import Report
         from delaytool.verify import verify_shard
 
         recipe = _demanded_recipe(options)
@@ -546,7 +547,8 @@ def verify(output: str, **options: Any) -> None:
             )
             for shard, source, codes in pairs
         ]
-        results = _run(tasks, "verifying", options)
+        report = Report(options["frame_rate"])
+        results = _run(tasks, "verifying", options, report)
     mismatches: list[Mismatch] = verdicts
     for result in results:
         mismatches = mismatches + result.mismatches
@@ -555,9 +557,6 @@ def verify(output: str, **options: Any) -> None:
             _annotate(mismatch, output)
     count = len(verdicts) + sum(result.count for result in results)
     rows, tokens = sum(r.rows for r in results), sum(r.tokens for r in results)
-    from delaytool.report import Report
-
-    report = Report([r.summary for r in results if r.summary], options["frame_rate"])
     if options["as_json"]:
         summary = {
             "verified": not count,
@@ -1099,8 +1098,8 @@ def stats(input: str, **options: Any) -> None:
             )
             for shard in _find(input, "INPUT")
         ]
-        results = _run(tasks, "reading", options)
-    report = Report([result.summary for result in results], options["frame_rate"])
+        report = Report(options["frame_rate"])
+        results = _run(tasks, "reading", options, report)
     shifted = sum(result.shifted for result in results)
     counts = report.counts
     if options["as_json"]:
@@ -1150,8 +1149,15 @@ def presets(name: str | None) -> None:
 # What all commands share
 
 
-def _run(tasks: list[Task], what: str, options: dict[str, Any]) -> list[Any]:
-    """Run the tasks behind a progress bar; their results in the tasks' order."""
+def _run(
+    tasks: list[Task], what: str, options: dict[str, Any], report: Report | None = None
+) -> list[Any]:
+    """Run the tasks behind a progress bar; their results in the tasks' order.
+
+    report: gets the results' summaries, which are too large to be kept of a million shards
+    """
+    from dataclasses import replace
+
     from tqdm import tqdm
 
     from delaytool.engine import Done, Failed
@@ -1182,6 +1188,9 @@ def _run(tasks: list[Task], what: str, options: dict[str, Any]) -> list[Any]:
             number = event.number
             if isinstance(event, Done):
                 results[number] = event.result
+                if report is not None:
+                    report.add(event.result.summary)
+                    results[number] = replace(event.result, summary=None)
                 bar.set_postfix_str(f"shards {len(results)}/{len(tasks)}", refresh=False)
             bar.update(round((fraction - told[number]) * tasks[number].size))
             told[number] = fraction

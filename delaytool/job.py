@@ -31,7 +31,8 @@ ASIDE = "delaytool-quarantine"
 """The same in a shard of quarantined rows, which holds the record of the shard they are not in."""
 REASON = "reason"
 """The column that says why a row is in quarantine."""
-FORMAT = 1
+FORMAT = 2
+"""Of the record: 2 has figures and reasons, which 1, never released, had not."""
 MAX_ENTRY = 32 << 20
 """Bytes of an entry that are still written and parsed: enough for 4096 columns, whose schema takes
 about one, and for 2 million rows that were padded."""

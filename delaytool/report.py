@@ -7,7 +7,6 @@ like those that were written.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -40,20 +39,22 @@ class Report:
     frame_rate: frames a second
     """
 
-    def __init__(self, summaries: Sequence[Summary], frame_rate: float = FRAME_RATE) -> None:
-        self.shards, self.frame_rate = len(summaries), frame_rate
-        self.counts = sum((each.counts for each in summaries), Counts())
+    def __init__(self, frame_rate: float = FRAME_RATE) -> None:
+        self.shards, self.frame_rate = 0, frame_rate
+        self.counts = Counts()
         self.reasons: Counter[str] = Counter()
         self.padding_ids: set[int] = set()
         self.cells = self.filled = self.text = self.padding = 0
         self._weights: dict[str, Fraction] = {}
         self._cells: Counter[str] = Counter()
         self._kinds: dict[str, str] = {}
-        for each in summaries:
-            self._add(each)
 
-    def _add(self, summary: Summary) -> None:
+    def add(self, summary: Summary | None) -> None:
+        """Count a shard in; None for one of which nothing is known."""
+        if summary is None:
+            return
         recipe, figures = summary.recipe, summary.figures
+        self.shards, self.counts = self.shards + 1, self.counts + summary.counts
         self.reasons.update(dict(summary.reasons))
         if recipe.has_text:
             self.padding_ids |= recipe.streams[0].padding_ids

@@ -26,7 +26,7 @@ class Stats:
 
     name: str
     shifted: bool
-    summary: Summary
+    summary: Summary | None
 
 
 def stats_shard(shard: Shard, where: Where, recipe: Recipe | None) -> Generator[float, None, Stats]:

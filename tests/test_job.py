@@ -117,12 +117,12 @@ def test_every_cut_is_noticed():
         b"[" * 100_000,
         b'{"format":' + b"[" * 100_000,
         b'{"format":' + b"9" * 10_000 + b"}",
-        b'{"format": 1}',
-        b'{"format": 2, "checksum": ""}',
+        b'{"format": 2}',
+        b'{"format": 3, "checksum": ""}',
         b'{"format": [], "checksum": ""}',
         b'{"format": null}',
-        b'{"format": 1, "checksum": ["deep"]}',
-        b'{"format": 1, "checksum": null}',
+        b'{"format": 2, "checksum": ["deep"]}',
+        b'{"format": 2, "checksum": null}',
     ],
     ids=lambda entry: repr(entry[:40]),
 )
@@ -233,8 +233,8 @@ def test_a_wrong_value_anywhere_gives_a_record_or_a_data_error(path):
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        (("format",), 2),
-        (("format",), "1"),
+        (("format",), 1),
+        (("format",), "2"),
         (("version",), None),
         (("version",), 1),
         (("version",), MISSING),
@@ -326,7 +326,7 @@ def test_a_huge_count_costs_no_memory(count):
 def test_a_field_that_is_there_twice_is_a_data_error():
     text = record_of().to_json()
     with pytest.raises(DataError, match="is not JSON"):
-        Record.from_json(text.replace('{"format":1,', '{"format":1,"format":1,').encode())
+        Record.from_json(text.replace('{"format":2,', '{"format":2,"format":2,').encode())
 
 
 def test_a_nan_does_not_get_past_the_checksum():

@@ -19,12 +19,19 @@ def summary(frames, weights, reasons=(), recipe=RECIPE, padding=0):
     return Summary(recipe, counts, figures, tuple(reasons))
 
 
+def report_of(*parts, frame_rate=12.5):
+    report = Report(frame_rate)
+    for part in parts:
+        report.add(part)
+    return report
+
+
 def test_shares_means_and_reasons():
     parts = [
         summary(99, (50, 9900, 99, 99), [("a", 1), ("b", 3)], padding=30),
         summary(299, (250, 29900, 299, 299), [("a", 1)], padding=200),
     ]
-    report = Report(parts, frame_rate=2)
+    report = report_of(*parts, frame_rate=2)
     told = report.to_dict()
     assert told["hours"] == round(398 / 2 / 3600, 6)
     assert (told["text_padding"], told["text_padding_share"]) == (230, 230 / 398)
@@ -52,7 +59,7 @@ def test_shares_means_and_reasons():
 
 
 def test_nothing_has_no_shares():
-    report = Report([])
+    report = report_of()
     told = report.to_dict()
     shares = ("text_padding_share", "filled_share", "mean_weights")
     assert [told[name] for name in shares] == [None, None, None]
@@ -60,7 +67,7 @@ def test_nothing_has_no_shares():
 
 
 def test_streams_that_weigh_differently_stand_by_themselves():
-    table = Report([summary(9, (1, 2, 3, 4))]).table()
+    table = report_of(summary(9, (1, 2, 3, 4)), None).table()
     assert "acoustic_1  0.3" in table
     assert "acoustic_2  0.4" in table
 
@@ -68,6 +75,6 @@ def test_streams_that_weigh_differently_stand_by_themselves():
 def test_shards_of_several_recipes():
     moshi = load_preset("moshi")
     parts = [summary(9, (10, 10, 10, 10)), summary(9, (20,) * 17, recipe=moshi)]
-    means = Report(parts).to_dict()["mean_weights"]
+    means = report_of(*parts).to_dict()["mean_weights"]
     assert means["text"] == pytest.approx(30 / 20)
     assert (means["semantic"], means["user_semantic"]) == (1, 2)
