@@ -121,8 +121,11 @@ class Segments:
             return slice(number * steps, (number + 1) * steps)
         if len(self.streams) == 1:
             return slice(None)
-        own = np.tile(np.arange(len(self.streams)) == number, len(self.lengths))
-        return np.flatnonzero(np.repeat(own, self.of_rows(self.steps)))
+        # Of each row, where the stream begins in it, as against all cells of the stream so far.
+        so_far = np.cumsum(self.steps) - self.steps
+        starts = so_far * len(self.streams) + number * self.steps
+        cells: Index = np.arange(int(self.steps.sum())) + np.repeat(starts - so_far, self.steps)
+        return cells
 
     def of_filled(self, table: Array) -> Array:
         """The entry of a table [streams, 3] (INITIAL, FINAL, PADDING) for each filled cell."""

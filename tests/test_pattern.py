@@ -86,6 +86,24 @@ def test_the_example_of_issue_123():
     ]
 
 
+@given(recipes(), st.lists(st.integers(0, 6), max_size=4), st.booleans())
+def test_cells_and_totals_of_a_stream(recipe, lengths, by_stream):
+    rows = np.array(lengths, dtype=np.int64)
+    segments = Segments(recipe, rows, recipe.streams, by_stream)
+    grids = [reference.filled([[0] * n for _ in recipe.streams], recipe) for n in lengths]
+    numbers = range(len(recipe.streams))
+    pairs = [(k, grid) for grid in grids for k in numbers]
+    if by_stream:
+        pairs = [(k, grid) for k in numbers for grid in grids]
+    owners = np.array([k for k, grid in pairs for _ in grid[k]], dtype=np.int64)
+    for k in numbers:
+        cells = np.arange(owners.size)[segments.cells_of(k)]
+        assert cells.tolist() == np.flatnonzero(owners == k).tolist()
+        kinds = [kind for grid in grids for kind in grid[k]]
+        expected = [kinds.count(kind) for kind in ("initial", None, "final", "padding")]
+        assert segments.totals()[k].tolist() == expected
+
+
 @given(recipes(), st.integers(0, 12), st.sampled_from(INTEGERS), seeds)
 @settings(max_examples=200, deadline=None)
 def test_delay_equals_the_reference(recipe, frames, dtype, seed):
