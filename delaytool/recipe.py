@@ -240,6 +240,13 @@ class Recipe:
         """D, the largest delay in frames."""
         return max(self.delays)
 
+    @property
+    def heaviest(self) -> float:
+        """The largest loss weight that a token may have."""
+        return max(
+            stream.weight * max((1.0, *stream.token_weights.values())) for stream in self.streams
+        )
+
     def carries_loss(self, number: int) -> bool:
         """Whether stream `number` is predicted: text is, and the first dep_q audio streams."""
         assert self.dep_q is not None

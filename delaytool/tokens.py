@@ -535,11 +535,16 @@ def scan_factors(batch: pa.RecordBatch, job: Job, lengths: Index) -> tuple[Array
             _number(here[row], "frame"), expected=f"{lengths[row]}, as many as the audio has"
         )
         problems[int(row)] = error.at(row=int(row), column=job.factors)
-    flat = flat.astype(np.float32)
-    wrong = np.flatnonzero(~(np.isfinite(flat) & (flat >= 0)))
+    given, heaviest = flat, np.float32(max(1.0, job.recipe.heaviest))
+    # What is too large a number for a weight becomes infinite here.
+    with np.errstate(over="ignore"):
+        flat = flat.astype(np.float32)
+        wrong = np.flatnonzero(~(np.isfinite(flat * heaviest) & (flat >= 0)))
     for position, number, _, timestep in first_places(wrong, here, k) if wrong.size else ():
         error = DataError(
-            f"the factor {flat[position]}", expected="a finite number from 0 up", advice=_REPAIR
+            f"the factor {given[position]!s}",
+            expected="a number from 0 up that leaves weights finite",
+            advice=_REPAIR,
         )
         problems.setdefault(number, error.at(row=number, column=job.factors, timestep=timestep))
     if problems:

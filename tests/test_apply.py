@@ -324,13 +324,22 @@ def test_factors_move_with_the_tokens(tmp_path, shape, kind):
 
 @pytest.mark.parametrize(
     ("bad", "found"),
-    [(-0.5, "the factor -0.5"), (float("nan"), "the factor nan"), (None, "a null token")],
+    [
+        (-0.5, "the factor -0.5"),
+        (float("nan"), "the factor nan"),
+        (None, "a null token"),
+        # A semantic token weighs 100, and 3e38 is within what float32 holds.
+        (3e38, "the factor 3e.38, expected .* leaves weights finite"),
+        (1e300, "the factor 1e.300"),
+    ],
 )
+@pytest.mark.filterwarnings("error")
 def test_a_factor_that_cannot_be(tmp_path, bad, found):
     table = tokens_table(n_q=3)
     factors = [[1.0] * len(line) for line in table["text_tokens"].to_pylist()]
     factors[4][2] = bad
-    table = table.append_column("mask", pa.array(factors, pa.list_(pa.float32())))
+    kind = pa.float64() if bad == 1e300 else pa.float32()
+    table = table.append_column("mask", pa.array(factors, pa.list_(kind)))
     with pytest.raises(DataError, match=f"row 4.*column mask.*timestep 2: {found}"):
         rows_and_output(tmp_path, table, ending(), factors="mask")
     assert not (tmp_path / "out.parquet").exists()
