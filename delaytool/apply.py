@@ -18,7 +18,7 @@ from delaytool.detect import describe_columns, find_columns
 from delaytool.digest import BatchDigest, schema_digest
 from delaytool.errors import DataError, Place
 from delaytool.figures import figures_of_nothing
-from delaytool.job import ASIDE, ENTRY, Counts, Digests, Job, Record, Where, make_job
+from delaytool.job import ASIDE, ENTRY, Counts, Digests, Job, Record, Where, make_job, reasons_of
 from delaytool.recipe import Recipe
 from delaytool.report import Summary
 from delaytool.shards import (
@@ -48,8 +48,6 @@ from delaytool.transform import (
 )
 
 Opened = OpenShard | PairedShard
-MAX_REASONS = 20
-"""Sorts of bad rows that a record tells apart."""
 _LOOKED_AT, _LOOKERS = 1000, 8
 """Shards that are looked at before the first one is written, and how many at once where each takes
 its time to answer. Each is looked at again by its own task; a million would take too long."""
@@ -298,19 +296,12 @@ class _Work:
             ),
             padded=tuple(self.padded),
             quarantined=tuple(self.quarantined),
-            reasons=_most_frequent(self.reasons),
+            reasons=reasons_of(self.reasons),
         )
 
     def metadata(self, record: Record) -> dict[bytes, bytes]:
         """The entries of the output's footer."""
         return {**self.source.extra_metadata, ENTRY.encode(): record.to_json().encode()}
-
-
-def _most_frequent(reasons: Counter[str]) -> tuple[tuple[str, int], ...]:
-    """The reasons with most rows, and all others as one."""
-    ranked = sorted(reasons.items(), key=lambda reason: (-reason[1], reason[0]))
-    others = sum(rows for _, rows in ranked[MAX_REASONS:])
-    return (*ranked[:MAX_REASONS], *([("other reasons", others)] if others else []))
 
 
 # Before the first shard

@@ -77,10 +77,14 @@ class DataError(Exception):
     def sort(self) -> str:
         """What errors of one sort have in common, to count them.
 
-        column audio_codes, token 2048 -> 'column audio_codes: token #'
+        column audio_codes, token 2048 -> 'column audio_codes: token #, expected 0 to 2047, or -1'
         """
         found = re.sub(r"-?\d[\d.e+-]*", "#", self.found)
-        return found if self.place.column is None else f"column {self.place.column}: {found}"
+        found = re.sub(r"^# (frame|codebook|token)$", r"# \1s", found)
+        # "31, as many as another column has" is of the row, "0 to 2047" of all rows.
+        expected = re.sub(r"^\d+(?=, as )", "#", self.expected)
+        what = f"{found}, expected {expected}" if expected else found
+        return what if self.place.column is None else f"column {self.place.column}: {what}"
 
     def __str__(self) -> str:
         place = str(self.place)

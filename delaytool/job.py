@@ -163,6 +163,11 @@ class Job:
         """The names of the columns that an output makes: tokens, weights, labels."""
         return [name for name in (output.name, output.weights, output.labels) if name]
 
+    @property
+    def weighs(self) -> bool:
+        """Whether every output has a column of loss weights."""
+        return all(output.weights for output in self.outputs)
+
     def twin(self, output: Output) -> Column | None:
         """The source's column with just the streams of an output, in the same layout."""
         for column in self.columns:
@@ -293,12 +298,14 @@ class Figures:
     """What the cells of an output hold.
 
     cells:   all of them; filled: those that the pattern filled
+    zero:    zero tokens among the others
     text:    text tokens among the others; padding: how many of those count as padding
-    weights: the sum of each stream's loss weights; none where there are no weights
+    weights: the sum of each stream's loss weights; none unless the job weighs every stream
     """
 
     cells: int = 0
     filled: int = 0
+    zero: int = 0
     text: int = 0
     padding: int = 0
     weights: tuple[Fraction, ...] = ()
@@ -308,6 +315,7 @@ class Figures:
         return Figures(
             self.cells + other.cells,
             self.filled + other.filled,
+            self.zero + other.zero,
             self.text + other.text,
             self.padding + other.padding,
             tuple(one + another for one, another in pairs),
@@ -321,6 +329,20 @@ class Figures:
         """Every field, with JSON's types."""
         weights = [float(weight) for weight in self.weights]
         return {**dataclasses.asdict(self), "weights": weights}
+
+
+MAX_REASONS = 20
+"""Sorts of bad rows that a record tells apart."""
+
+
+def reasons_of(rows: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
+    """The sorts of bad rows that most rows are of, as a record has them, and all others as one.
+
+    rows: how many rows are of each sort
+    """
+    ranked = sorted(rows.items(), key=lambda reason: (-reason[1], reason[0]))
+    others = sum(count for _, count in ranked[MAX_REASONS:])
+    return (*ranked[:MAX_REASONS], *([("other reasons", others)] if others else []))
 
 
 @dataclass(frozen=True)
@@ -401,28 +423,30 @@ class Record:
         sources = tuple(_plain(Source, source) for source in _list(fields["sources"]))
         if len(sources) not in (1, 2):
             raise ValueError(f"{len(sources)} sources")
+        job = Job(
+            recipe=Recipe.from_dict(fields["recipe"]),
+            columns=tuple(_plain(Column, column) for column in _list(fields["columns"])),
+            outputs=tuple(_plain(Output, output) for output in _list(fields["outputs"])),
+            align=_one_of(fields["align"], ALIGNS),  # type: ignore[arg-type]
+            factors=_name(fields["factors"]),
+            key=_name(fields["key"]),
+        )
+        figures = _plain(Figures, fields["figures"])
+        if len(figures.weights) != len(job.recipe.streams) * job.weighs:
+            raise ValueError(f"{len(figures.weights)} sums of weights")
         return cls(
             version=_text(fields["version"]),
-            job=Job(
-                recipe=Recipe.from_dict(fields["recipe"]),
-                columns=tuple(_plain(Column, column) for column in _list(fields["columns"])),
-                outputs=tuple(_plain(Output, output) for output in _list(fields["outputs"])),
-                align=_one_of(fields["align"], ALIGNS),  # type: ignore[arg-type]
-                factors=_name(fields["factors"]),
-                key=_name(fields["key"]),
-            ),
+            job=job,
             sources=sources,
             counts=_plain(Counts, fields["counts"]),
             digests=Digests(
                 {_text(name): _text(digest) for name, digest in digests["columns"].items()},
                 _text(digests["schema"]),
             ),
-            figures=_plain(Figures, fields["figures"]),
+            figures=figures,
             padded=_pairs(fields["padded"]),
             quarantined=_pairs(fields["quarantined"]),
-            reasons=tuple(
-                (_text(why), _count(rows)) for why, rows in map(_list, _list(fields["reasons"]))
-            ),
+            reasons=_reasons(fields["reasons"]),
         )
 
 
@@ -478,9 +502,17 @@ def _count(value: object) -> int:
 
 def _sums(value: object) -> tuple[Fraction, ...]:
     for number in _list(value):
-        if isinstance(number, bool) or not isinstance(number, (int, float)) or number < 0:
+        # An integer may be too large for a float, and infinity for a fraction.
+        if not isinstance(number, float) or not 0 <= number < float("inf"):
             raise TypeError(f"{_shown(number)} is not a sum of weights")
-    return tuple(Fraction(float(number)) for number in _list(value))
+    return tuple(Fraction(number) for number in _list(value))
+
+
+def _reasons(value: object) -> tuple[tuple[str, int], ...]:
+    reasons = tuple((_text(why), _count(rows)) for why, rows in map(_list, _list(value)))
+    if len(dict(reasons)) != len(reasons):
+        raise ValueError("a reason is there twice")
+    return reasons
 
 
 def _list(value: object) -> list[Any]:

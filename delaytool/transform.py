@@ -253,7 +253,7 @@ def shift_batch(batch: pa.RecordBatch, job: Job, schema: pa.Schema) -> Shifted:
             arrays[column.name] = _rest_array(rest, tokens.lengths, column, schema)
     all_segments = segments_of_outputs(tokens.lengths, job)
     all_codes: list[Array] = []
-    all_weights: list[Weights] = []
+    all_weights: list[Weights | None] = []
     shifting = zip(job.outputs, _for_outputs(tokens, job), all_segments, strict=True)
     for output, flat, segments in shifting:
         codes = delay_flat(flat, segments)
@@ -265,10 +265,11 @@ def shift_batch(batch: pa.RecordBatch, job: Job, schema: pa.Schema) -> Shifted:
             return to_arrow(values, steps, output.layout, output.count, kind)
 
         arrays[output.name] = column_of(output.name, codes)
+        all_weights.append(None)
         if output.weights or output.labels:
             weights = weights_of(codes, segments, output, factors)
             if output.weights:
-                all_weights.append(weights)
+                all_weights[-1] = weights
                 arrays[output.weights] = column_of(output.weights, weights)
             if output.labels:
                 arrays[output.labels] = column_of(output.labels, labels_flat(codes, weights))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
+from collections import Counter
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,7 +21,7 @@ import pyarrow as pa
 from delaytool.digest import BatchDigest, first_difference, schema_digest
 from delaytool.errors import DataError, Place
 from delaytool.figures import figures_of, figures_of_nothing
-from delaytool.job import Column, Counts, Job, Output, Record
+from delaytool.job import Column, Counts, Job, Output, Record, reasons_of
 from delaytool.pattern import Array, Index, Segments, undelay_flat, wrong_tokens
 from delaytool.recipe import Recipe
 from delaytool.report import Summary
@@ -172,6 +173,7 @@ class _Check:
         self.padded = Padded(record)
         self.aside = Quarantined(record)
         self.counts, self.figures = Counts(), figures_of_nothing(record.job)
+        self.reasons: Counter[str] = Counter()
 
     def run(self, recipe: Recipe | None) -> Generator[float, None, None]:
         """Everything, from the footer to the last row."""
@@ -272,7 +274,8 @@ class _Check:
         for batch in self.original.small_batches():
             aside = self.aside.of_rows(rows, batch.num_rows)
             if len(aside):
-                bad = list(bad_rows(batch, self.job))
+                bad = bad_rows(batch, self.job)
+                self.reasons.update(error.sort for error in bad.values())
                 for row in sorted(set(bad) ^ set(aside)):
                     place = Place(row=rows + row, key=key_of(batch, row, self.job))
                     pair = ("a good row", "in quarantine")
@@ -296,14 +299,15 @@ class _Check:
         all_segments = segments_of_outputs(codes.lengths, self.job)
         tokens = undelayed(codes, all_segments)
         columns = zip(self.job.outputs, codes.columns, tokens.columns, all_segments, strict=True)
-        all_weights: list[Weights] = []
+        all_weights: list[Weights | None] = []
         for output, flat, kept, segments in columns:
             at = _Places(batch, rows, output, segments, self.job)
             self._check_cells(flat, kept, segments, at)
+            all_weights.append(None)
             if output.weights or output.labels:
                 weights = weights_of(flat, segments, output, factors)
                 self._check_column(output.weights, "loss weight", weights, at)
-                all_weights += [weights] if output.weights else []
+                all_weights[-1] = weights if output.weights else None
                 if output.labels:
                     self._check_column(output.labels, "label", labels_flat(flat, weights), at)
         self.figures += figures_of(codes.columns, all_segments, all_weights, self.job)
@@ -448,9 +452,13 @@ class _Check:
         for name in figures:
             if recorded[name] != figures[name]:
                 self.verified.add(f"figure of {name}", recorded[name], figures[name])
-        reasons = sum(rows for _, rows in self.record.reasons)
-        if reasons != aside:
-            self.verified.add("rows with a reason", reasons, aside)
+        reasons = self.record.reasons
+        told = sum(rows for _, rows in reasons)
+        if told != aside:
+            self.verified.add("rows with a reason", told, aside)
+        elif self.original is not None and reasons != reasons_of(self.reasons):
+            rows_of = dict(reasons_of(self.reasons))
+            self.verified.add("reasons", _short(dict(reasons)), _short(rows_of))
         if counts.trimmed and self.job.align != "trim":
             self.verified.add("count of trimmed", 0, counts.trimmed)
 

@@ -34,12 +34,14 @@ OUT = (Output("text", 0, 1, "list", "text_weights"), Output("codes", 1, 2, "code
 
 
 def record_of(recipe=RECIPE, key="id"):
+    sums = (Fraction(1, 2), Fraction(0.1), Fraction(7))
+    sums += (Fraction(0),) * (len(recipe.streams) - len(sums))
     return Record(
         version="0.1.0",
         job=plain_job(recipe, key=key),
         sources=(Source(1234, "f" * 64, "c2NoZW1h"),),
         counts=Counts(10, 9, 100, 300, 7, 2, 0, 1),
-        figures=Figures(330, 30, 99, 40, (Fraction(1, 2), Fraction(0.1), Fraction(7))),
+        figures=Figures(330, 30, 5, 99, 40, sums),
         digests=Digests({"id": "a" * 64, "text_tokens": "b" * 64, "ünicode": "c"}, "d" * 64),
         padded=((3, 2), (7, 1)),
         quarantined=((4, 1),),
@@ -304,6 +306,21 @@ def test_a_wrong_value_anywhere_gives_a_record_or_a_data_error(path):
         (("digests", "columns", "id"), 5),
         (("digests", "schema"), None),
         (("digests", "schema"), MISSING),
+        (("figures",), MISSING),
+        (("figures", "zero"), -1),
+        (("figures", "zero"), MISSING),
+        (("figures", "weights"), []),
+        (("figures", "weights"), [1.0, 2.0]),
+        (("figures", "weights"), [1.0, 2.0, 3.0, 4.0]),
+        (("figures", "weights", 0), None),
+        (("figures", "weights", 0), -1.0),
+        (("figures", "weights", 0), 1),
+        (("figures", "weights", 0), 10**400),
+        (("reasons",), {}),
+        (("reasons", 0), "why"),
+        (("reasons", 0, 0), 1),
+        (("reasons", 0, 1), -1),
+        (("reasons",), [["why", 1], ["why", 2]]),
     ],
     ids=str,
 )

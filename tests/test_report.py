@@ -11,11 +11,11 @@ from delaytool.report import Report, Summary
 RECIPE = plain_recipe(3, (0, 0, 1, 1))
 
 
-def summary(frames, weights, reasons=(), recipe=RECIPE, padding=0):
+def summary(frames, weights, reasons=(), recipe=RECIPE, padding=0, zero=0):
     cells, streams = len(weights) * (frames + 1), len(weights)
     counts = Counts(5, 4, frames, frames * streams, quarantined=1)
     sums = tuple(Fraction(weight) for weight in weights)
-    figures = Figures(cells, streams, frames, padding, sums)
+    figures = Figures(cells, streams, zero, frames, padding, sums)
     return Summary(recipe, counts, figures, tuple(reasons))
 
 

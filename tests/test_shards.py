@@ -14,7 +14,8 @@ import pytest
 from make import delaytool, files_in, tokens_job, tokens_table
 
 from delaytool.errors import DataError
-from delaytool.job import Counts, Digests, Figures, Record, Source
+from delaytool.figures import figures_of_nothing
+from delaytool.job import Counts, Digests, Record, Source
 from delaytool.shards import (
     Shard,
     as_stored,
@@ -225,7 +226,9 @@ def test_encrypted_columns_are_an_error(tmp_path):
 
 def test_an_entry_too_long_to_read_is_not_written():
     job = tokens_job()
-    record = Record("0", job, (Source(1, "", ""),), Counts(), Figures(), Digests({}, ""))
+    record = Record(
+        "0", job, (Source(1, "", ""),), Counts(), figures_of_nothing(job), Digests({}, "")
+    )
     many = dataclasses.replace(record, padded=((10**12, 10**12),) * 2_000_000)
     with pytest.raises(DataError, match="expected at most") as raised:
         many.to_json()

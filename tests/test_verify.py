@@ -404,6 +404,46 @@ def test_a_record_that_lies_is_found(shards, tmp_path):
     assert verify(path).mismatches[0].what == "record"
 
 
+def test_reasons_that_lie_are_found(tmp_path):
+    table = tokens_table(rows=30, longest=12)
+    rows = table.to_pylist()
+    for row in (3, 4, 20):
+        rows[row]["audio_codes"][1][0] = 5000 + row
+    rows[11]["text_tokens"] = None
+    table = pa.Table.from_pylist(rows, table.schema)
+    source, output = tmp_path / "source.parquet", tmp_path / "output.parquet"
+    pq.write_table(table, source, row_group_size=4)
+    item = Item(Shard("a.parquet", str(source)), None, str(output), str(tmp_path / "aside.parquet"))
+    finish(apply_shard(item, tokens_job(), False))
+    record = Record.from_json(entry_of(output))
+    token, null = "column audio_codes: token #, expected 0 to 2047, or -1", "a null row"
+    assert record.reasons == ((token, 3), (f"column text_tokens: {null}, expected no nulls", 1))
+    assert verify(output, source).count == 0
+    shifted, path = pq.read_table(output), tmp_path / "faulty.parquet"
+    for reasons in ((), ((token, 4),), record.reasons[:1], (record.reasons[0], ("other", 1))):
+        rewrite(path, shifted, dataclasses.replace(record, reasons=reasons).to_json())
+        (mismatch,) = verify(path, source).mismatches
+        assert "reason" in mismatch.what
+        # Without the bad rows, only their number is known.
+        assert verify(path).count == (sum(rows for _, rows in reasons) != 4)
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_an_output_in_which_only_one_column_has_weights(shards, tmp_path, number):
+    _, output, job = shards
+    table, record = pq.read_table(output), Record.from_json(entry_of(output))
+    outputs = list(job.outputs)
+    outputs[number] = dataclasses.replace(outputs[number], weights=None)
+    record = dataclasses.replace(
+        record,
+        job=dataclasses.replace(job, outputs=tuple(outputs)),
+        figures=dataclasses.replace(record.figures, weights=()),
+    )
+    table = table.drop_columns([job.outputs[number].weights])
+    rewrite(tmp_path / "a.parquet", table, record.to_json())
+    assert verify(tmp_path / "a.parquet").mismatches == []
+
+
 def test_another_recipe_than_the_demanded_one_is_found(shards):
     _, output, job = shards
     verified = verify(output, recipe=adapt(job.recipe, semantic_weight=1.0))
