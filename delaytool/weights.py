@@ -16,6 +16,7 @@ acoustic one); `compute_loss_with_mask` of moshi-finetune.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from fractions import Fraction
 from typing import Any
 
@@ -101,10 +102,14 @@ def _apply_token_weights(
         entry = np.zeros(tokens.size, dtype=np.min_scalar_type(len(stream.token_weights)))
         for place, token in enumerate(stream.token_weights, start=1):
             entry += (tokens == token) * entry.dtype.type(place)
-        factors = [1.0, *stream.token_weights.values()]
-        table = np.array([stream.weight * factor for factor in factors], dtype=np.float32)
-        weights[here] = table.take(entry)
+        weights[here] = _weights_of_tokens(stream).take(entry)
     return varied
+
+
+def _weights_of_tokens(stream: Stream) -> Weights:
+    """What a stream's tokens may weigh: those without a factor, then those of `token_weights`."""
+    factors = [1.0, *stream.token_weights.values()]
+    return np.array([stream.weight * factor for factor in factors], dtype=np.float32)
 
 
 def weight_sums(
@@ -115,18 +120,28 @@ def weight_sums(
     weights, codes, segments, first: those of `loss_weights_flat`
     factors: whether it was given factors
 
-    Where nothing varies from token to token, lengths say what the sum is; other cells are added.
+    Where nothing varies from token to token, lengths say what the sum is; where few weights can
+    occur, they are counted; others are added.
     """
     table, totals = _weight_table(segments, first), segments.totals()
-    any_cell = factors or bool(codes.size and codes.min() < 0)
+    any_cell = bool(codes.size and codes.min() < 0)
     sums = []
     for number, stream in enumerate(segments.streams):
-        if any_cell or (stream.token_weights and table[number, 1]):
+        if factors:
             sums.append(exact_sum(weights[segments.cells_of(number)]))
+        elif any_cell or (stream.token_weights and table[number, 1]):
+            cells = weights[segments.cells_of(number)]
+            known = {*table[number].tolist(), *_weights_of_tokens(stream).tolist()}
+            sums.append(_weighed((w, np.count_nonzero(cells == np.float32(w))) for w in known if w))
         else:
-            pairs = zip(table[number].tolist(), totals[number].tolist(), strict=True)
-            sums.append(sum((Fraction(weight) * cells for weight, cells in pairs), Fraction(0)))
+            sums.append(_weighed(zip(table[number].tolist(), totals[number].tolist(), strict=True)))
     return sums
+
+
+def _weighed(counts: Iterable[tuple[float, Any]]) -> Fraction:
+    """The sum of so many cells of each weight."""
+    terms = (Fraction(weight) * int(cells) for weight, cells in counts if weight and cells)
+    return sum(terms, Fraction(0))
 
 
 def exact_sum(values: Weights) -> Fraction:
