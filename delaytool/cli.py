@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
@@ -24,6 +24,7 @@ from delaytool.options import (
     RUN,
     WHAT,
     Command,
+    FrameRate,
     Group,
     Steps,
     align_option,
@@ -37,6 +38,7 @@ from delaytool.options import (
     json_option,
     key_option,
     option,
+    padding_options,
     path_argument,
     pattern_options,
     quiet_option,
@@ -853,7 +855,7 @@ def _generated_job(items: list[Item], recipe: Recipe, options: dict[str, Any]) -
 )
 @option(
     "--frame-rate",
-    type=click.FloatRange(0, min_open=True),
+    type=FrameRate(),
     metavar="X",
     default=12.5,
     show_default=True,
@@ -1059,15 +1061,18 @@ def _show(text: str, lines: int | None, colour: bool) -> None:
     examples=[
         "delaytool stats shifted/",
         "delaytool stats data/ --preset moshi --json",
+        "delaytool stats 'data/train-*.parquet' --audio-column codes --frame-rate 75",
     ],
 )
 @path_argument("input")
 @recipe_options(
-    "Recipe whose streams an original shard holds.  [default: as many as there are, with "
-    "Moshi's text padding]",
+    "Recipe whose streams original shards hold.  [default: as many as there are, of any "
+    "vocabulary, with Moshi's text padding]",
 )
+@padding_options
 @column_options
 @key_option
+@align_option
 @worker_options
 @frame_rate_option
 @json_option
@@ -1084,29 +1089,34 @@ def stats(input: str, **options: Any) -> None:
         from delaytool import stores
         from delaytool.engine import Task
         from delaytool.report import Report
-        from delaytool.stats import stats_shard
+        from delaytool.stats import Reading, footer_of, plan_stats, stats_shard
 
         input = _plain_path(input, options)
-        recipe, where = _demanded_recipe(options), _where(options)
-        tasks = [
-            Task(
-                shard.name,
-                _size_of(shard),
-                stats_shard,
-                (shard, where, recipe),
-                paths=_local(shard.path),
-            )
-            for shard in _find(input, "INPUT")
-        ]
+        paddings = options["text_padding"], options["text_end_padding"]
+        how = Reading(_where(options), _demanded_recipe(options), *paddings)
+        shards = _find(input, "INPUT")
         report = Report(options["frame_rate"])
-        results = _run(tasks, "reading", options, report)
-    shifted = sum(result.shifted for result in results)
-    counts = report.counts
+
+        def tasks(some: list[Shard], job: Callable[..., Any], *more: Any) -> list[Task]:
+            return [
+                Task(shard.name, _size_of(shard), job, (shard, *more), paths=_local(shard.path))
+                for shard in some
+            ]
+
+        # A thousand footers take less time than workers take to start.
+        here = {} if stores.is_remote(input) else {"workers": 1, "engine": "local"}
+        looks = _run(tasks(shards, footer_of), "footers", {**options, **here}, report)
+        originals = [shard for shard, look in zip(shards, looks, strict=True) if not look.shifted]
+        if originals:
+            with _usage():
+                planned = plan_stats(originals, how)
+            _run(tasks(originals, stats_shard, how, planned), "reading", options, report)
+    counts, shifted = report.counts, len(shards) - len(originals)
     if options["as_json"]:
         summary = {
-            "shards": len(results),
+            "shards": len(shards),
             "shifted": shifted,
-            "original": len(results) - shifted,
+            "original": len(originals),
             "rows": counts.rows_out,
             "frames": counts.frames,
             "tokens": counts.tokens,
@@ -1115,7 +1125,7 @@ def stats(input: str, **options: Any) -> None:
         _print_json(summary | report.to_dict())
         return
     click.echo(f"{stores.shown(input)}:")
-    click.echo(report.table(f" ({shifted:,} shifted, {len(results) - shifted:,} original)"))
+    click.echo(report.table(f" ({shifted:,} shifted, {len(originals):,} original)"))
 
 
 # presets

@@ -6,6 +6,7 @@ Options stand under four headings, and a command's help ends with examples.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import sys
 from collections.abc import Callable
@@ -164,6 +165,20 @@ def path_argument(name: str) -> Callable[[F], F]:
     return click.argument(name, metavar=name.upper(), shell_complete=complete_paths)
 
 
+class FrameRate(click.FloatRange):
+    """Frames a second: a number that hours can be divided by."""
+
+    def __init__(self) -> None:
+        super().__init__(0.001, 1_000_000)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Refuse nan, too, which compares with nothing."""
+        rate = super().convert(value, param, ctx)
+        if math.isnan(rate):
+            self.fail(f"{value!r} is not a number", param, ctx)
+        return rate
+
+
 debug_option = option("--debug", is_flag=True, heading=RUN, help="Show tracebacks.")
 quiet_option = option("--quiet", is_flag=True, heading=RUN, help="Show no progress.")
 json_option = option(
@@ -171,7 +186,7 @@ json_option = option(
 )
 frame_rate_option = option(
     "--frame-rate",
-    type=click.FloatRange(0, min_open=True),
+    type=FrameRate(),
     metavar="X",
     default=12.5,
     show_default=True,
@@ -386,6 +401,16 @@ pattern_options = stacked(
     ),
     _number("--dep-q", "Only the first N audio streams carry loss.  [default: the recipe's]", 0),
     option("--no-text", is_flag=True, heading=WHAT, help="There is no text stream."),
+)
+
+
+padding_options = stacked(
+    _number(
+        "--text-padding",
+        "Token of original shards that counts as padding, and without --text-end-padding the only "
+        "one.  [default: the recipe's]",
+    ),
+    _number("--text-end-padding", "Token that counts as padding too.  [default: the recipe's]"),
 )
 
 

@@ -14,6 +14,8 @@ from typing import Any
 from delaytool.job import Counts, Figures, Record
 from delaytool.recipe import Recipe, name_of_run
 
+_MAX_REASONS = 10
+"""Lines of the table that say why rows are in quarantine."""
 FRAME_RATE = 12.5
 """Frames a second of Mimi, the codec of Moshi and its like."""
 
@@ -44,7 +46,7 @@ class Report:
         self.counts = Counts()
         self.reasons: Counter[str] = Counter()
         self.padding_ids: set[int] = set()
-        self.cells = self.filled = self.text = self.padding = 0
+        self.cells = self.filled = self.zero = self.text = self.padding = 0
         self._weights: dict[str, Fraction] = {}
         self._cells: Counter[str] = Counter()
         self._kinds: dict[str, str] = {}
@@ -59,6 +61,7 @@ class Report:
         if recipe.has_text:
             self.padding_ids |= recipe.streams[0].padding_ids
         self.cells, self.filled = self.cells + figures.cells, self.filled + figures.filled
+        self.zero += figures.zero
         self.text, self.padding = self.text + figures.text, self.padding + figures.padding
         for stream, weight in zip(recipe.streams, figures.weights, strict=False):
             self._weights[stream.name] = self._weights.get(stream.name, Fraction(0)) + weight
@@ -81,11 +84,12 @@ class Report:
             "text_tokens": self.text,
             "text_padding": self.padding,
             "text_padding_share": _share(self.padding, self.text),
+            "zero_tokens": self.zero,
             "cells": self.cells,
             "filled": self.filled,
             "filled_share": _share(self.filled, self.cells),
             "mean_weights": {name: self.mean_weight(name) for name in self._weights} or None,
-            "reasons": dict(self.reasons),
+            "reasons": dict(self._ranked_reasons()),
         }
 
     def table(self, shards: str = "") -> str:
@@ -101,6 +105,9 @@ class Report:
             ("hours of audio", f"{self.hours:,.2f} ({rate})"),
             ("tokens", f"{counts.tokens:,}"),
         ]
+        if self.zero:
+            kept = counts.tokens - counts.lost
+            lines.append(("zero tokens", f"{_percent(self.zero, kept)} of the tokens"))
         if self.text:
             ids = " and ".join(str(token) for token in sorted(self.padding_ids)) or "none"
             lines.append(
@@ -109,9 +116,7 @@ class Report:
         if self.cells:
             lines.append(("filled cells", f"{_percent(self.filled, self.cells)} of all"))
         lines += self._weight_lines()
-        for number, (reason, rows) in enumerate(self.reasons.most_common()):
-            noun = "row" if rows == 1 else "rows"
-            lines.append(("" if number else "quarantined", f"{rows:,} {noun}: {reason}"))
+        lines += self._reason_lines()
         width = max(len(name) for name, _ in lines)
         return "\n".join(f"  {name.ljust(width)}  {value}" for name, value in lines)
 
@@ -128,6 +133,22 @@ class Report:
         return [
             ("" if number else "mean weight", f"{name_of_run(names).ljust(width)}  {mean}")
             for number, (names, _, mean) in enumerate(runs)
+        ]
+
+    def _ranked_reasons(self) -> list[tuple[str, int]]:
+        """The reasons, those of most rows first."""
+        return sorted(self.reasons.items(), key=lambda reason: (-reason[1], reason[0]))
+
+    def _reason_lines(self) -> list[tuple[str, str]]:
+        """A line for each of the most frequent reasons, and one for all others."""
+        ranked = self._ranked_reasons()
+        if len(ranked) > _MAX_REASONS:
+            others = ranked[_MAX_REASONS - 1 :]
+            rest = f"{len(others)} other reasons, see --json", sum(rows for _, rows in others)
+            ranked = [*ranked[: _MAX_REASONS - 1], rest]
+        return [
+            ("" if number else "quarantined", f"{rows:,} row{'' if rows == 1 else 's'}: {reason}")
+            for number, (reason, rows) in enumerate(ranked)
         ]
 
 

@@ -39,7 +39,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from delaytool import guard, stores
-from delaytool.errors import DataError, Place, ReaderDiedError
+from delaytool.errors import DataError, Place, ReaderDiedError, RecipeError
 from delaytool.job import ENTRY, Job, Record, Source
 
 READ_ROWS, READ_BYTES = 4096, 4 << 20
@@ -224,9 +224,10 @@ class OpenShard:
         with reading(self.shard.name):
             yield from _bounded(self.small_batches(), self.schema, job, added)
 
-    def small_batches(self) -> Iterator[pa.RecordBatch]:
-        """Its rows a few at a time."""
-        yield from self.file.iter_batches(batch_size=self._read_rows(), use_threads=False)
+    def small_batches(self, names: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """Its rows a few at a time; with these columns only, if they are given."""
+        rows = self._read_rows(names)
+        yield from self.file.iter_batches(batch_size=rows, columns=names, use_threads=False)
 
     def batches_in_lanes(self, lanes: int) -> Generator[pa.RecordBatch, None, None]:
         """Its rows in batches of any size, decoded in threads where its row groups are small.
@@ -273,16 +274,20 @@ class OpenShard:
         """What the footer says of each row group."""
         return [self.file.metadata.row_group(i) for i in range(self.file.metadata.num_row_groups)]
 
-    def _read_rows(self) -> int:
+    def _read_rows(self, names: Sequence[str] | None = None) -> int:
         """Rows to decode at a time: as many as fit into READ_BYTES, by what the footer says."""
-        sizes = [_decoded_size(group) / max(group.num_rows, 1) for group in self._groups()]
+        sizes = [_decoded_size(group, names) / max(group.num_rows, 1) for group in self._groups()]
         return int(max(1, min(READ_ROWS, READ_BYTES / max([1.0, *sizes]))))
 
 
-def _decoded_size(group: Any) -> int:
-    """About how many bytes a row group takes in memory."""
+def _decoded_size(group: Any, names: Sequence[str] | None = None) -> int:
+    """About how many bytes a row group takes in memory, or these columns of it."""
     columns = (group.column(c) for c in range(group.num_columns))
-    return sum(max(int(c.num_values) * 4, int(c.total_uncompressed_size)) for c in columns)
+    return sum(
+        max(int(c.num_values) * 4, int(c.total_uncompressed_size))
+        for c in columns
+        if names is None or any(f"{c.path_in_schema}.".startswith(f"{name}.") for name in names)
+    )
 
 
 @dataclass(frozen=True)
@@ -464,6 +469,8 @@ def reading(name: str) -> Iterator[None]:
         yield
     except DataError as error:
         raise (error if error.place.shard else error.at(shard=name)) from None
+    except RecipeError:
+        raise  # What was asked for is no fault of the shard's.
     except stores.StoreError as error:
         raise DataError(
             f"cannot be read: {error.why}",

@@ -1,72 +1,160 @@
-"""One shard in numbers: a generator of progress that returns them.
+"""One shard in numbers: generators of progress that return them.
 
-A shifted shard says itself what is in it: its footer is enough. An original one is read.
+A shifted shard says itself what is in it: its footer is enough. Of an original one the columns that
+hold tokens are read; where its own rows leave the layout open, those of the others decide.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import contextlib
+import dataclasses
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
+import pyarrow as pa
 
 from delaytool.detect import job_of_original
-from delaytool.errors import DataError
+from delaytool.errors import AmbiguousError, DataError
+from delaytool.figures import count_tokens
 from delaytool.job import Counts, Figures, Job, Where, is_by_stream
-from delaytool.recipe import Recipe
+from delaytool.recipe import ZERO_TOKEN, Recipe, adapt
 from delaytool.report import Summary
 from delaytool.shards import Shard, open_shard, read_record, reading
-from delaytool.tokens import TokenBatch, read_tokens, streams_first
-from delaytool.transform import placed
+from delaytool.tokens import TokenBatch, depth_of, read_tokens, streams_first
+from delaytool.transform import check_there, placed
 
 
 @dataclass(frozen=True)
 class Stats:
-    """One shard in numbers, and whether it is shifted."""
+    """One shard in numbers, and whether it is shifted; no numbers where it has yet to be read."""
 
     name: str
     shifted: bool
     summary: Summary | None
 
 
-def stats_shard(shard: Shard, where: Where, recipe: Recipe | None) -> Generator[float, None, Stats]:
-    """Tell what is in a shard.
+def footer_of(shard: Shard) -> Generator[float, None, Stats]:
+    """Tell what a shifted shard says of itself, and of another one that it is not shifted."""
+    with open_shard(shard) as opened:
+        record = read_record(opened)
+    yield 1.0
+    return Stats(shard.name, record is not None, None if record is None else Summary.of(record))
 
-    where:  where an original shard has its tokens; a shifted one says so itself
-    recipe: an original shard's streams; None where its columns are to say how many there are, and
-            any token may be in them
-    yields: the fraction of the rows that are done
-    raises: DataError for a shard that cannot be read, and for the first bad row
+
+@dataclass(frozen=True)
+class Reading:
+    """How original shards are to be read.
+
+    where:            where their tokens are
+    recipe:           their streams; None where the columns are to say how many there are, and any
+                      token may be in them
+    text_padding, text_end_padding: tokens that count as padding, instead of the recipe's
+    """
+
+    where: Where
+    recipe: Recipe | None = None
+    text_padding: int | None = None
+    text_end_padding: int | None = None
+
+    def job(self, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> Job:
+        """The job that reads rows of this schema.
+
+        Raises DataError where a column is missing, or no layout or more than one fits.
+        """
+        where = self.where
+        if where.key is not None:
+            check_there(schema, where.key, "--key")
+        elif "id" in schema.names:
+            where = dataclasses.replace(where, key="id")
+        if where.text != Where().text and not where.grid:
+            check_there(schema, where.text, "--text-column")
+        job = job_of_original(where, schema, batches, self.recipe)
+        return dataclasses.replace(job, recipe=self._padded(job.recipe))
+
+    def _padded(self, recipe: Recipe) -> Recipe:
+        """The recipe with the padding that was asked for."""
+        ids = [x for x in (self.text_padding, self.text_end_padding) if x is not None]
+        if not ids or not recipe.has_text:
+            return recipe
+        card = max(recipe.streams[0].cardinality, 1 + max(ids)) if self.recipe is None else None
+        return adapt(
+            recipe,
+            text_padding=self.text_padding,
+            text_end_padding=self.text_end_padding,
+            text_card=card,
+        )
+
+
+def plan_stats(shards: Sequence[Shard], how: Reading) -> Job | None:
+    """What the rows of all original shards decide, for those whose own leave the layout open.
+
+    Returns None where they leave it open too. Raises DataError for the first shard, RecipeError
+    where padding is asked for that cannot be.
+    """
+    with open_shard(shards[0]) as first:
+        schema = first.schema
+    with reading(shards[0].name), contextlib.suppress(AmbiguousError):
+        return how.job(schema, _rows_of(shards))
+    return None
+
+
+def _rows_of(shards: Sequence[Shard]) -> Iterator[pa.RecordBatch]:
+    """The rows of all shards, as far as somebody asks for them."""
+    for shard in shards:
+        with open_shard(shard) as opened, reading(shard.name):
+            yield from opened.small_batches(_lists_in(opened.schema))
+
+
+def _lists_in(schema: pa.Schema) -> list[str]:
+    """The columns that may hold tokens, by their types."""
+    kinds = ((field.name, *depth_of(field.type)) for field in schema)
+    return [name for name, depth, leaf in kinds if depth and pa.types.is_integer(leaf)]
+
+
+def stats_shard(shard: Shard, how: Reading, planned: Job | None) -> Generator[float, None, Stats]:
+    """Tell what is in an original shard.
+
+    planned: what the rows of all shards decide
+    yields:  the fraction of the rows that are done
+    raises:  DataError for a shard that cannot be read, and for the first bad row
     """
     with open_shard(shard) as opened, reading(shard.name):
-        record = read_record(opened)
-        if record is not None:
-            yield 1.0
-            return Stats(shard.name, True, Summary.of(record))
-        job = job_of_original(where, opened.schema, opened.small_batches(), recipe)
+        try:
+            job = how.job(opened.schema, opened.small_batches(_lists_in(opened.schema)))
+        except AmbiguousError:
+            if planned is None:
+                raise
+            job = planned
+            for column in job.columns:
+                check_there(opened.schema, column.name, "--text-column or --audio-column")
+        names = [column.name for column in job.columns]
+        if job.key is not None and job.key in opened.schema.names and job.key not in names:
+            names.append(job.key)
         counts, figures = Counts(), Figures()
-        for batch in opened.small_batches():
+        for batch in opened.small_batches(names):
             try:
-                tokens = read_tokens(batch, job, any_token=recipe is None)
+                tokens = read_tokens(batch, job, any_token=how.recipe is None)
             except DataError as error:
                 raise placed(error, shard.name, counts.rows_in, batch, job) from None
-            counts += _counts(tokens, job)
+            counts += _counts(tokens)
             figures += _figures(tokens, job)
             yield counts.rows_in / max(opened.rows, 1)
         return Stats(shard.name, False, Summary(job.recipe, counts, figures))
 
 
-def _counts(tokens: TokenBatch, job: Job) -> Counts:
+def _counts(tokens: TokenBatch) -> Counts:
     rows, frames = len(tokens.lengths), int(tokens.lengths.sum())
-    return Counts(rows, rows, frames, frames * len(job.recipe.streams))
+    return Counts(rows, rows, frames, sum(flat.size for flat in tokens.columns))
 
 
 def _figures(tokens: TokenBatch, job: Job) -> Figures:
-    """What can be said of cells that are not shifted: how much of the text is padding."""
+    """What can be said of cells that are not shifted: zero tokens, and padding in the text."""
+    zero = sum(count_tokens(flat, {ZERO_TOKEN}) for flat in tokens.columns)
     if not job.recipe.has_text:
-        return Figures()
-    column, ids = job.columns[0], job.recipe.streams[0].padding_ids
-    by_stream = is_by_stream(column.layout)
-    text = streams_first(tokens.columns[0], tokens.lengths, column.count, by_stream)[0]
-    padding = sum(int(np.count_nonzero(text == token)) for token in ids)
-    return Figures(text=text.size, padding=padding)
+        return Figures(zero=zero)
+    column, text = job.columns[0], tokens.columns[0]
+    if column.count > 1:
+        by_stream = is_by_stream(column.layout)
+        text = streams_first(text, tokens.lengths, column.count, by_stream)[0]
+    padding = count_tokens(text, job.recipe.streams[0].padding_ids)
+    return Figures(zero=zero, text=text.size, padding=padding)

@@ -865,6 +865,8 @@ def test_empty_and_odd_rows(tmp_path, case, length):
         (("apply", "data", "out", "--text-column", "t"), ["text_tokens", "tags"]),
         (("inspect", "data/a.parquet", "--audio-column", "a"), ["audio_codes"]),
         (("inspect", "data/a.parquet", "--labels", "--key", "i"), ["id"]),
+        (("stats", "data", "--audio-column", "a"), ["audio_codes"]),
+        (("stats", "data", "--preset", "moshi-"), ["moshi-finetune", "moshi-pretrain"]),
         (("apply", "nowhere", "out", "--key", ""), []),
         (("apply", "--length", "e"), ["extend"]),
         (("apply", "data", "out", "--no-w"), ["--no-weights"]),

@@ -15,6 +15,7 @@ from make import plain_job
 from delaytool.errors import DataError, RecipeError
 from delaytool.job import (
     MAX_ENTRY,
+    MAX_REASONS,
     Column,
     Counts,
     Digests,
@@ -23,6 +24,7 @@ from delaytool.job import (
     Output,
     Record,
     Source,
+    reasons_of,
 )
 from delaytool.presets import load_preset, plain_recipe
 from delaytool.recipe import adapt
@@ -373,6 +375,15 @@ def test_a_recipe_without_text_has_no_text_column():
     assert plain_job(text_only).outputs == (
         Output("text_tokens", 0, 1, "list", "text_loss_weights"),
     )
+
+
+def test_the_most_frequent_reasons_are_kept():
+    rows = {f"reason {i}": i for i in range(1, 2 * MAX_REASONS)}
+    reasons = reasons_of(rows)
+    assert reasons[:2] == (("reason 39", 39), ("reason 38", 38))
+    assert reasons[MAX_REASONS:] == (("other reasons", sum(range(1, MAX_REASONS))),)
+    assert reasons_of({"b": 1, "a": 1, "c": 2}) == (("c", 2), ("a", 1), ("b", 1))
+    assert reasons_of({}) == ()
 
 
 def test_jobs_that_differ_in_the_key_alone_are_equal():

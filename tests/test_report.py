@@ -58,6 +58,30 @@ def test_shares_means_and_reasons():
     ]
 
 
+def test_zero_tokens_have_a_line_where_there_are_any():
+    report = report_of(summary(99, (1, 1, 1, 1), zero=99))
+    assert report.to_dict()["zero_tokens"] == 99
+    assert "  zero tokens     25% of the tokens" in report.table().splitlines()
+    assert "zero tokens" not in report_of(summary(99, (1, 1, 1, 1))).table()
+
+
+def test_many_reasons_are_ten_lines_in_an_order_of_their_own():
+    reasons = [(f"reason {i:02}", 1 + i // 6) for i in range(30)]
+    one, two = (report_of(summary(9, (1, 1, 1, 1), r)) for r in (reasons, reasons[::-1]))
+    assert one.table() == two.table()
+    assert list(one.to_dict()["reasons"].items()) == list(two.to_dict()["reasons"].items())
+    lines = one.table().splitlines()
+    first = next(i for i, line in enumerate(lines) if "quarantined" in line)
+    assert lines[first:] == [
+        "  quarantined     5 rows: reason 24",
+        *[f"                  5 rows: reason {i}" for i in range(25, 30)],
+        *[f"                  4 rows: reason {i}" for i in range(18, 21)],
+        "                  48 rows: 21 other reasons, see --json",
+    ]
+    few = report_of(summary(9, (1, 1, 1, 1), reasons[:10])).table()
+    assert "other" not in few, "ten have a line each"
+
+
 def test_nothing_has_no_shares():
     report = report_of()
     told = report.to_dict()
