@@ -1061,7 +1061,7 @@ def _show(text: str, lines: int | None, colour: bool) -> None:
     examples=[
         "delaytool stats shifted/",
         "delaytool stats data/ --preset moshi --json",
-        "delaytool stats 'data/train-*.parquet' --audio-column codes --frame-rate 75",
+        "delaytool stats 'data/*.parquet' --text-padding 3 --text-end-padding 0 --frame-rate 25",
     ],
 )
 @path_argument("input")
