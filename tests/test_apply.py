@@ -10,7 +10,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import reference
-from make import delaytool, entry_of, files_in, finish, job_on, tokens_job, tokens_table
+from make import (
+    delaytool,
+    entry_of,
+    files_in,
+    finish,
+    job_on,
+    rewrite,
+    tokens_job,
+    tokens_table,
+)
 
 from delaytool.apply import Item, apply_shard
 from delaytool.errors import DataError, RecipeError
@@ -19,6 +28,7 @@ from delaytool.presets import plain_recipe
 from delaytool.recipe import adapt
 from delaytool.report import Summary
 from delaytool.shards import MAX_CELLS, Shard, open_shard
+from delaytool.transform import shift_batch, shifted_schema
 from delaytool.verify import verify_shard
 
 PLAIN = ("--n-q", 3, "--delays", "0,0,1,2")
@@ -106,6 +116,43 @@ def test_batches_are_bounded_in_cells(tmp_path):
     cells = [4 * sum(len(x) + 2 for x in b["text_tokens"].to_pylist()) for b in batches]
     assert max(cells) <= MAX_CELLS
     assert min(cells[:-1]) > MAX_CELLS - 4 * 30_000, "as full as they can be"
+
+
+@pytest.mark.parametrize("factors", [None, "mask"])
+def test_figures_do_not_depend_on_where_batches_end(tmp_path, factors):
+    random = np.random.default_rng(1)
+    lengths = random.integers(1, 30_000, size=40)
+    table = pa.table(
+        {
+            "text_tokens": [random.integers(-1, 6, n, dtype=np.int32) for n in lengths],
+            "audio_codes": [list(random.integers(-1, 2048, (3, n), np.int16)) for n in lengths],
+            "mask": [random.random(n, np.float32) for n in lengths],
+        }
+    )
+    source, output = tmp_path / "a.parquet", tmp_path / "out.parquet"
+    pq.write_table(table, source)
+    job = job_on(table, adapt(plain_recipe(3, (0, 0, 1, 2)), final_weight=0.1), factors=factors)
+    apply(source, output, job)
+    assert pq.read_metadata(output).num_row_groups > 1, "there was more than one batch"
+    found = Record.from_json(entry_of(output)).figures
+    (batch,) = table.combine_chunks().to_batches()
+    assert found == shift_batch(batch, job, shifted_schema(batch.schema, job)).figures.rounded()
+    text = np.concatenate(table["text_tokens"].to_pylist())
+    codes = np.concatenate([np.concatenate(row) for row in table["audio_codes"].to_pylist()])
+    assert found.cells == 4 * (text.size + 2 * 40)
+    assert found.filled == 4 * 2 * 40
+    assert found.zero == (text == -1).sum() + (codes == -1).sum()
+    assert (found.text, found.padding) == (text.size, np.isin(text, [0, 3]).sum())
+    weights = np.concatenate(pq.read_table(output)["text_loss_weights"].to_pylist())
+    assert float(found.weights[0]) == pytest.approx(weights.astype(np.float64).sum(), rel=1e-12)
+    assert verified(output)
+    shifted, entry = pq.read_table(output), entry_of(output)
+    rewrite(output, shifted.slice(0, 1), entry)
+    assert not verified(output)
+    with pq.ParquetWriter(output, shifted.schema) as writer:
+        writer.write_table(shifted, row_group_size=7)
+        writer.add_key_value_metadata({"delaytool": entry})
+    assert verified(output), "in batches that are cut elsewhere"
 
 
 def test_progress_reaches_the_end(tmp_path):

@@ -11,9 +11,9 @@ from delaytool.report import Report, Summary
 RECIPE = plain_recipe(3, (0, 0, 1, 1))
 
 
-def summary(frames, weights, reasons=(), recipe=RECIPE, padding=0, zero=0):
+def summary(frames, weights, reasons=(), recipe=RECIPE, padding=0, zero=0, lost=0):
     cells, streams = len(weights) * (frames + 1), len(weights)
-    counts = Counts(5, 4, frames, frames * streams, quarantined=1)
+    counts = Counts(5, 4, frames, frames * streams, lost, quarantined=1)
     sums = tuple(Fraction(weight) for weight in weights)
     figures = Figures(cells, streams, zero, frames, padding, sums)
     return Summary(recipe, counts, figures, tuple(reasons))
@@ -62,6 +62,8 @@ def test_zero_tokens_have_a_line_where_there_are_any():
     report = report_of(summary(99, (1, 1, 1, 1), zero=99))
     assert report.to_dict()["zero_tokens"] == 99
     assert "  zero tokens     25% of the tokens" in report.table().splitlines()
+    table = report_of(summary(99, (1, 1, 1, 1), zero=99, lost=4 * 99 - 198)).table()
+    assert "  zero tokens     50% of the tokens" in table.splitlines(), "of those that are left"
     assert "zero tokens" not in report_of(summary(99, (1, 1, 1, 1))).table()
 
 

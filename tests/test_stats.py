@@ -172,3 +172,17 @@ def test_text_of_another_length(data):
     summary = summary_of(delaytool("stats", data, "--align", "pad", "--json"))
     assert summary["text_tokens"] == summary["frames"] - 1
     assert summary["tokens"] == 4 * summary["frames"] - 1
+
+
+def test_a_shard_of_many_batches(tmp_path):
+    table = tokens_table(rows=9000, longest=4)
+    pq.write_table(table, tmp_path / "a.parquet", row_group_size=1000)
+    delaytool(
+        "apply", tmp_path / "a.parquet", tmp_path / "b.parquet", *PLAIN, "--length", "truncate"
+    )
+    text = np.concatenate(table["text_tokens"].to_pylist())
+    for name in ("a.parquet", "b.parquet"):
+        summary = summary_of(delaytool("stats", tmp_path / name, "--json"))
+        assert (summary["rows"], summary["frames"]) == (9000, text.size)
+        assert summary["text_padding"] == np.isin(text, [0, 3]).sum()
+        assert summary["tokens"] == 4 * text.size
