@@ -24,6 +24,8 @@ from delaytool.errors import DataError, ReaderDiedError
 RETRIES = 3
 """How often a task is done again after the worker or the node that ran it died."""
 _AT_LEAST = 8
+_ATTEMPTS = 3
+"""How often a server that answers ray:// is asked: it may hang when it forks (ray issue 63202)."""
 _PATIENCE = 5.0
 """Seconds to wait for an address to answer."""
 _GRACE = 1.0
@@ -70,16 +72,19 @@ def _cluster(ray: Any, address: str | None) -> Iterator[None]:
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     address = address or os.environ.get("RAY_ADDRESS")
     _check_address(address)
-    try:
-        ray.init(
-            address=None if address == "local" else address,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            configure_logging=True,
-            **({"include_dashboard": False} if address in (None, "local") else {}),
-        )
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-        raise _unreachable(address, str(error)) from None
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            ray.init(
+                address=None if address == "local" else address,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                configure_logging=True,
+                **({"include_dashboard": False} if address in (None, "local") else {}),
+            )
+            break
+        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+            if attempt == _ATTEMPTS or not isinstance(error, ConnectionAbortedError):
+                raise _unreachable(address, str(error)) from None
     try:
         for number, handler in handlers.items():
             # Ray has its own idea of what to do when it is told to stop.

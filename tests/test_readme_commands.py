@@ -33,6 +33,13 @@ EXTRA = re.compile(r"pip install '\.?(?:delaytool)?\[(\w+)\]'")
 INLINE = re.compile(r"`((?:delaytool|make|pip|eval) [^`]+)`")
 
 
+def yaml_example(key):
+    """The one of the README's examples in YAML that has a key at its top."""
+    examples = re.findall(r"```yaml\n(.*?)```", README.read_text(), re.DOTALL)
+    (found,) = [each for each in map(yaml.safe_load, examples) if key in each]
+    return found
+
+
 def readme_commands():
     """The commands of the README, outside of the help that is generated."""
     text = README.read_text()
@@ -42,9 +49,8 @@ def readme_commands():
     found = [line.strip() for line in prose.splitlines() if re.match(r" {4}\S", line)]
     found = [line for line in found if re.match(r"(delaytool|make|pip|eval) ", line)]
     found += INLINE.findall(prose.replace("\n", " "))
-    for workflow in re.findall(r"```yaml\n(.*?)```", own, re.DOTALL):
-        jobs = yaml.safe_load(workflow)["jobs"].values()
-        found += [step["run"] for job in jobs for step in job["steps"] if "run" in step]
+    jobs = yaml_example("jobs")["jobs"].values()
+    found += [step["run"] for job in jobs for step in job["steps"] if "run" in step]
     return [re.sub(r"\s+#.*", "", command) for command in found]
 
 
@@ -143,12 +149,30 @@ def test_it_runs_in_a_bucket(command, here, server):
     run_in_a_bucket(command, here, server)
 
 
-def test_the_hook_of_pre_commit():
-    """What pre-commit demands of a hook, and that the command takes its arguments."""
+def test_the_hook_of_pre_commit(here):
+    """What pre-commit demands of a hook, and that its command finds what is wrong, and only that.
+
+    The arguments are the hook's own, or those of the README's example in their place.
+    """
     (hook,) = yaml.safe_load((README.parent / ".pre-commit-hooks.yaml").read_text())
     assert {"id", "name", "entry", "language"} <= hook.keys()
     assert hook["language"] == "python"
-    assert f"`{hook['id']}`" in README.read_text()
-    command = [*hook["entry"].split(), *hook["args"]]
-    assert command[0] == "delaytool"
-    delaytool(*command[1:-2], SAMPLE_DATA / "moshi", "--quiet", status=1)
+    (repository,) = yaml_example("repos")["repos"]
+    assert {"repo", "rev"} < repository.keys()
+    (used,) = repository["hooks"]
+    assert used["id"] == hook["id"]
+    (here / "made" / "shifted").rename(here / "shifted")
+    for arguments in (hook["args"], used["args"]):
+        run_in_shell(" ".join([hook["entry"], *arguments]), here)
+    shutil.copy(here / "data" / "train-00000.parquet", here / "shifted")
+    for arguments in (hook["args"], used["args"]):
+        _, *command = [*hook["entry"].split(), *arguments]
+        done = delaytool(*command, cwd=here, status=1)
+        assert "expected a delaytool entry in the footer" in done.stderr
+
+
+def test_what_verify_prints_is_what_the_readme_says(tmp_path):
+    (printed,) = re.findall(r'^    (\{"verified": .*), \.\.\.\}$', README.read_text(), re.MULTILINE)
+    delaytool("apply", SAMPLE_DATA / "moshi", "shifted", cwd=tmp_path)
+    command = ("verify", "shifted", "--source", SAMPLE_DATA / "moshi", "--preset", "moshi")
+    assert delaytool(*command, "--json", cwd=tmp_path).stdout.startswith(printed)
