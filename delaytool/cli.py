@@ -916,7 +916,8 @@ def inspect(shard: str, **options: Any) -> None:
             if options["compare"] is not None:
                 ours, theirs = _counterparts(grids[0], shard, options)
                 shown, found = [ours], first_difference(ours, theirs)
-            shown = [_cut(grid, options["steps"], found) for grid in shown]
+            steps = max(grid.steps for grid in shown)
+            shown = [_cut(grid, options["steps"], found, steps) for grid in shown]
             if options["image"] is not None:
                 from delaytool.picture import save_picture
 
@@ -929,6 +930,10 @@ def inspect(shard: str, **options: Any) -> None:
                 texts.append(shown[0].to_json())
                 continue
             if options["weights"] and all(grid.weights is None for grid in shown):
+                if not any(grid.shifted for grid in shown):
+                    raise click.UsageError(
+                        "--weights: there are none before the shift; add --after"
+                    )
                 raise click.UsageError(f"--weights: {shard} has no columns of loss weights")
             marked = (found.number, found.timestep) if found else None
             texts.append(render(shown, style, marked))
@@ -966,7 +971,6 @@ def _grids(shard: str, options: dict[str, Any]) -> Iterator[list[Grid]]:
     from delaytool import stores
     from delaytool.errors import AmbiguousError
     from delaytool.grid import read_grid
-    from delaytool.job import LAYOUTS
     from delaytool.shards import Shard
 
     named, where = Shard(stores.base_name(shard), shard), _where(options)
@@ -990,17 +994,36 @@ def _grids(shard: str, options: dict[str, Any]) -> Iterator[list[Grid]]:
         try:
             yield read(where.layout)
         except AmbiguousError as error:
-            if options["as_json"] or options["compare"] is not None:
+            if options["as_json"] or options["compare"] is not None or options["image"] is not None:
                 raise
+            readings, misfits = _each_layout(read)
+            if not readings:
+                # The last layout that the type allows tells best what is wrong with the row.
+                raise (misfits or [error])[-1] from None
             _say(f"Note: {error.at(shard=None).found}; each is shown below")
-            for layout in LAYOUTS[1:]:
-                with contextlib.suppress(DataError):
-                    yield [
-                        dataclasses.replace(
-                            grid, about=[f"read with --audio-layout {layout}:", *grid.about]
-                        )
-                        for grid in read(layout)
-                    ]
+            for layout, grids in readings.items():
+                head = f"read with --audio-layout {layout}:"
+                yield [dataclasses.replace(grid, about=[head, *grid.about]) for grid in grids]
+
+
+def _each_layout(
+    read: Callable[[str], list[Grid]],
+) -> tuple[dict[str, list[Grid]], list[DataError]]:
+    """The grids by each layout that fits; and what is wrong with the row by the others.
+
+    Layouts that the column's type rules out say nothing of the row.
+    """
+    from delaytool.job import LAYOUTS
+
+    readings: dict[str, list[Grid]] = {}
+    misfits: list[DataError] = []
+    for layout in LAYOUTS[1:]:
+        try:
+            readings[layout] = read(layout)
+        except DataError as misfit:
+            if not misfit.found.startswith("has the type"):
+                misfits.append(misfit)
+    return readings, misfits
 
 
 def _counterparts(grid: Grid, shard: str, options: dict[str, Any]) -> tuple[Grid, Grid]:
@@ -1021,14 +1044,17 @@ def _counterparts(grid: Grid, shard: str, options: dict[str, Any]) -> tuple[Grid
     return grid, theirs
 
 
-def _cut(grid: Grid, steps: Any, found: Difference | None) -> Grid:
-    """The timesteps that are asked for, or those around a difference."""
+def _cut(grid: Grid, steps: Any, found: Difference | None, longest: int) -> Grid:
+    """The timesteps that are asked for, or those around a difference.
+
+    longest: timesteps of the longest grid beside it
+    """
     if steps is None and found is not None:
         start = max(found.timestep - _AROUND, 0)
         return grid.cut(min(start, grid.steps - 1), found.timestep + 3 * _AROUND)
     first, last = steps or (0, None)
-    if first and first >= grid.steps:
-        raise click.UsageError(f"--steps begins at {first}, but there are {grid.steps} timesteps")
+    if first and first >= longest:
+        raise click.UsageError(f"--steps begins at {first}, but there are {longest} timesteps")
     return grid.cut(first, grid.steps if last is None else last)
 
 

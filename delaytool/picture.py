@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from delaytool.errors import DataError, RecipeError
+from delaytool.errors import DataError, Place, RecipeError
 from delaytool.grid import Grid
 
 ENDINGS = ("png", "svg", "pdf")
@@ -30,11 +30,19 @@ def save_picture(grid: Grid, path: str, *, labels: bool = False, frame_rate: flo
 
     labels:     labels instead of token ids
     frame_rate: frames a second
-    raises:     DataError when matplotlib is missing, RecipeError for another ending
+    raises:     DataError for a row of no frames and when matplotlib is missing, RecipeError for
+                another ending
     """
     ending = os.path.splitext(path)[1][1:].lower()
     if ending not in ENDINGS:
         raise RecipeError(f"{path} is no picture, expected a name in .{', .'.join(ENDINGS)}")
+    if not grid.steps:
+        raise DataError(
+            "there are no timesteps to draw",
+            expected="a row with frames",
+            advice="choose another --row",
+            place=Place(row=grid.row),
+        )
     matplotlib = _import_matplotlib()
     from matplotlib import style
 

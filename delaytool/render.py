@@ -37,7 +37,7 @@ class Style:
 def render(grids: Sequence[Grid], style: Style, marked: tuple[int, int] | None = None) -> str:
     """Grids of one row as text, one above the other, their timesteps below one another.
 
-    marked: number of the stream and timestep of a cell that is to be seen at once
+    marked: number of the stream and timestep of a cell that is to be seen at once, if it is shown
     """
     tables = [table for grid in grids for table in _tables(grid, style, marked)]
     first = grids[0].first
@@ -90,7 +90,7 @@ def _tables(grid: Grid, style: Style, marked: tuple[int, int] | None) -> Iterato
         cells = [_ids(grid, number, style) for number in range(len(kinds))]
         if marked is not None:
             number, step = marked[0], marked[1] - grid.first
-            if step < grid.steps:
+            if 0 <= step < grid.steps:
                 cells[number][step] = f">{cells[number][step].strip(' []')}<"
                 paints[number][step] = _MARKED
         yield _Table(title, kinds, _bracketed(cells), paints)

@@ -164,6 +164,47 @@ def test_every_layout_that_fits_is_shown(tmp_path):
     assert delaytool("inspect", shard, "--audio-layout", "flat-frame").stderr == ""
 
 
+def test_a_row_that_is_not_there_is_told_whatever_the_layout(tmp_path):
+    shard = tmp_path / "square.parquet"
+    pq.write_table(pa.table({"text_tokens": [[5, 6]], "audio_codes": [[[1, 2], [3, 4]]]}), shard)
+    done = delaytool("inspect", shard, "--row", "9", status=1)
+    assert "there is no row 9, expected 0 to 0" in done.stderr
+    assert "each is shown" not in done.stderr
+    done = delaytool("inspect", shard, "--image", tmp_path / "a.png", status=1)
+    assert "--audio-layout frame" in done.stderr
+    assert not (tmp_path / "a.png").exists(), "no picture of a guess"
+
+
+@pytest.mark.parametrize("steps", ["5:20", "20:22"])
+def test_no_other_cell_is_marked(tmp_path, steps):
+    rows = {"text_tokens": [list(range(30))], "audio_codes": [[[1] * 30] * 3]}
+    pq.write_table(pa.table(rows), tmp_path / "a.parquet")
+    rows["text_tokens"][0][2] = 9
+    pq.write_table(pa.table(rows), tmp_path / "b.parquet")
+    done = delaytool(
+        "inspect", tmp_path / "a.parquet", "--compare", tmp_path / "b.parquet",
+        "--audio-layout", "codebook", "--steps", steps, status=1,
+    )  # fmt: skip
+    assert not re.search(r">\d+<", done.stdout)
+    assert done.stdout.endswith("first in stream text, timestep 2: 2, there 9\n")
+
+
+def test_steps_that_only_the_row_after_the_shift_has(shards):
+    _, out = shards
+    steps = len(pq.read_table(out)["text_tokens"][0])
+    asked = ("--before", "--after", "--steps")
+    printed = delaytool("inspect", out, *asked, f"{steps - 1}:{steps}").stdout
+    text = [line.split() for line in printed.splitlines() if line.split()[:1] == ["text"]]
+    assert text == [["text"], ["text", "[3]"]]
+    done = delaytool("inspect", out, *asked, f"{steps}:{steps + 1}", status=2)
+    assert f"there are {steps} timesteps" in done.stderr
+
+
+def test_weights_go_with_the_row_after_the_shift(shards):
+    done = delaytool("inspect", shards[1], "--before", "--weights", status=2)
+    assert "--weights: there are none before the shift" in done.stderr
+
+
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tokenizer")

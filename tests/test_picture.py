@@ -3,6 +3,7 @@
 import re
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from make import delaytool, tokens_table
@@ -99,3 +100,16 @@ def test_what_cannot_be_drawn(out, tmp_path):
     env = {"PYTHONPATH": str(tmp_path)}
     done = delaytool("inspect", out, "--image", tmp_path / "a.png", status=1, env=env)
     assert done.stderr.splitlines()[-1].endswith("pip install 'delaytool[plot]'.")
+
+
+def test_a_row_of_no_frames(tmp_path):
+    table = pa.table(
+        {
+            "text_tokens": pa.array([[], [1]], pa.list_(pa.int32())),
+            "audio_codes": pa.array([[[], []], [[1], [2]]], pa.list_(pa.list_(pa.int16()))),
+        }
+    )
+    pq.write_table(table, tmp_path / "a.parquet")
+    asked = ("--audio-layout", "codebook", "--image", tmp_path / "a.png")
+    done = delaytool("inspect", tmp_path / "a.parquet", *asked, status=1)
+    assert "row 0: there are no timesteps to draw" in done.stderr
