@@ -295,6 +295,9 @@ def _nulls(array: pa.Array) -> list[int]:
 
 
 def _lengths(lists: pa.Array) -> Index:
+    kind = lists.type
+    if (pa.types.is_list(kind) or pa.types.is_large_list(kind)) and not lists.null_count:
+        return np.diff(np.asarray(lists.offsets.to_numpy())).astype(np.int64, copy=False)
     lengths = pc.list_value_length(lists).fill_null(0)
     return np.asarray(lengths.to_numpy(zero_copy_only=False)).astype(np.int64)
 

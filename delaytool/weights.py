@@ -16,6 +16,7 @@ acoustic one); `compute_loss_with_mask` of moshi-finetune.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from fractions import Fraction
 from typing import Any
@@ -36,6 +37,8 @@ from delaytool.recipe import ZERO_TOKEN, Recipe, Stream
 Weights = npt.NDArray[np.float32]
 NO_LABEL = -100
 """The label of a cell without loss, which torch and transformers ignore."""
+_SUMMED = 1 << 14
+"""Values that are added up at once, few enough for a cache."""
 
 
 def loss_weights_flat(
@@ -145,16 +148,22 @@ def _weighed(counts: Iterable[tuple[float, Any]]) -> Fraction:
 
 
 def exact_sum(values: Weights) -> Fraction:
-    """The sum of float32 values, without any rounding.
+    """The sum of finite float32 values, without any rounding.
 
-    Mantissas are integers below 2^24; of each exponent they are added up in float64, which is
-    exact for as many as a batch can hold.
+    Adding a large number to each and taking it away again rounds them to multiples of a power of
+    two, of which all together are few enough to be added up in float64; then the same with what is
+    left of them. With a power of 1: 2.5 + 1 + 0.25 -> (2 + 1 + 0) + (0.5 + 0 + 0.25)
     """
-    mantissas, exponents = np.frexp(values)
-    lowest = int(exponents.min()) if exponents.size else 0
-    sums = np.bincount(exponents - lowest, weights=np.ldexp(mantissas.astype(np.float64), 24))
-    parts = (Fraction(int(part)) * Fraction(2) ** (lowest + i - 24) for i, part in enumerate(sums))
-    return sum(parts, Fraction(0))
+    total = Fraction(0)
+    for start in range(0, values.size, _SUMMED):
+        rest = values[start : start + _SUMMED].astype(np.float64)
+        while largest := max(rest.max(), -rest.min()):
+            large = math.ldexp(1.5, math.frexp(largest)[1] + rest.size.bit_length())
+            parts = rest + large
+            parts -= large
+            total += Fraction(float(parts.sum()))
+            rest -= parts
+    return total
 
 
 def labels_flat(codes: Array, weights: Weights) -> Array:

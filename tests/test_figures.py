@@ -5,6 +5,7 @@ from fractions import Fraction
 
 import numpy as np
 import pyarrow as pa
+import pytest
 import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -71,7 +72,14 @@ def test_figures_are_those_of_a_loop_over_cells(recipe, seed, weigh, with_factor
     assert sum(halves, Figures()) == whole
 
 
-@given(st.lists(st.floats(0, 2.0**100, width=32), max_size=50))
+@given(st.lists(st.floats(0, allow_infinity=False, width=32), max_size=50))
 def test_sums_are_exact(values):
     array = np.array(values, dtype=np.float32)
     assert exact_sum(array) == sum((Fraction(value) for value in values), Fraction(0))
+
+
+@pytest.mark.parametrize("low", [-140, -30, -3])
+def test_sums_of_many_values_are_exact(low):
+    random = np.random.default_rng(4)
+    array = (2.0 ** random.uniform(low, 100, 40_000)).astype(np.float32)
+    assert exact_sum(array) == sum(map(Fraction, array.tolist()), Fraction(0))
