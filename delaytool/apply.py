@@ -22,8 +22,7 @@ from delaytool.job import ASIDE, ENTRY, Counts, Digests, Job, Record, Where, mak
 from delaytool.recipe import Recipe
 from delaytool.report import Summary
 from delaytool.shards import (
-    OpenShard,
-    PairedShard,
+    Opened,
     Shard,
     ShardWriter,
     ahead,
@@ -47,7 +46,6 @@ from delaytool.transform import (
     shifted_schema,
 )
 
-Opened = OpenShard | PairedShard
 _LOOKED_AT, _LOOKERS = 1000, 8
 """Shards that are looked at before the first one is written, and how many at once where each takes
 its time to answer. Each is looked at again by its own task; a million would take too long."""

@@ -24,7 +24,6 @@ from delaytool.options import (
     RUN,
     WHAT,
     Command,
-    FrameRate,
     Group,
     Steps,
     align_option,
@@ -108,7 +107,7 @@ def program() -> None:
 @path_argument("output")
 @pattern_options
 @column_options
-@audio_input_option
+@audio_input_option()
 @key_option
 @align_option
 @factor_option
@@ -140,7 +139,7 @@ def program() -> None:
     heading=RUN,
     help="Put bad rows there, with a column reason, and go on.  [default: stop at the first]",
 )
-@frame_rate_option
+@frame_rate_option()
 @json_option
 @quiet_option
 @debug_option
@@ -510,13 +509,13 @@ def _partners(shards: list[Shard], codes: list[Shard]) -> dict[str, Shard]:
     heading=WHAT,
     help="Compare with these original shards.  [default: the digests in each shard's footer]",
 )
-@audio_input_option
+@audio_input_option()
 @recipe_options(
     "Demand that the shards were made with this recipe.",
     "Demand that they were made with this recipe, as JSON.",
 )
 @worker_options
-@frame_rate_option
+@frame_rate_option()
 @json_option
 @quiet_option
 @debug_option
@@ -838,7 +837,10 @@ def _generated_job(items: list[Item], recipe: Recipe, options: dict[str, Any]) -
     "Recipe of an original shard.  [default: as many streams as there are, and moshi for --after]",
 )
 @column_options
+@audio_input_option("Shard that holds SHARD's codes, or SOURCE's where SHARD is shifted.")
 @key_option
+@align_option
+@factor_option
 @option("--weights", is_flag=True, heading=OUT, help="Print the loss weights too.")
 @option(
     "--labels",
@@ -853,15 +855,7 @@ def _generated_job(items: list[Item], recipe: Recipe, options: dict[str, Any]) -
     heading=OUT,
     help="Print text tokens as words, by this SentencePiece model.",
 )
-@option(
-    "--frame-rate",
-    type=FrameRate(),
-    metavar="X",
-    default=12.5,
-    show_default=True,
-    heading=OUT,
-    help="Frames a second, for the time below the timesteps.",
-)
+@frame_rate_option(OUT, "Frames a second, for the time below the timesteps.")
 @option(
     "--image",
     shell_complete=complete_paths,
@@ -887,8 +881,12 @@ def inspect(shard: str, **options: Any) -> None:
         from delaytool.render import Style, render
 
         shard = stores.plain(shard)
-        _plain_paths(options, "compare")
-        for name, path in (("SHARD", shard), ("--compare", options["compare"])):
+        _plain_paths(options, "compare", "audio_input")
+        for name, path in (
+            ("SHARD", shard),
+            ("--compare", options["compare"]),
+            ("--audio-input", options["audio_input"]),
+        ):
             if path is not None and stores.kind_of(path) != "file":
                 raise click.UsageError(f"{name} {stores.shown(path)} is not a file")
         words = None
@@ -960,28 +958,30 @@ def _check_inspect(options: dict[str, Any]) -> None:
         # Row 0 is given too.
         if not any(options[name] is None or options[name] is False for name in (one, other)):
             raise click.UsageError(f"{names} exclude one another; give one of them")
-    if options["as_json"] and options["before"] and options["after"]:
-        raise click.UsageError("--json prints one grid; give --before or --after")
+    for name, printed in (("as_json", "--json prints"), ("image", "--image draws")):
+        if options[name] and options["before"] and options["after"]:
+            raise click.UsageError(f"{printed} one grid; give --before or --after")
+    if options["weight_column"] and not options["after"]:
+        raise click.UsageError("--weight-column goes with --after: before the shift are no weights")
 
 
 def _grids(shard: str, options: dict[str, Any]) -> Iterator[list[Grid]]:
     """The grids of the row, before or after the shift or both; for each layout that fits."""
     import dataclasses
 
-    from delaytool import stores
     from delaytool.errors import AmbiguousError
     from delaytool.grid import read_grid
-    from delaytool.shards import Shard
 
-    named, where = Shard(stores.base_name(shard), shard), _where(options)
-    recipe = _demanded_recipe(options)
+    where, recipe = _where(options), _demanded_recipe(options)
     sides = [side == "after" for side in ("before", "after") if options[side]]
+    codes, _ = _codes(shard, options)
 
     def read(layout: str) -> list[Grid]:
         return [
             read_grid(
-                named,
+                _shard(shard),
                 dataclasses.replace(where, layout=layout),
+                codes=codes,
                 row=options["row"] or 0,
                 key=options["row_key"],
                 recipe=recipe,
@@ -1026,21 +1026,40 @@ def _each_layout(
     return readings, misfits
 
 
-def _counterparts(grid: Grid, shard: str, options: dict[str, Any]) -> tuple[Grid, Grid]:
-    """The grid and that of the other shard, both before the shift unless both are shifted."""
+def _shard(path: str) -> Shard:
+    """One shard by itself."""
     from delaytool import stores
-    from delaytool.grid import read_counterpart, read_grid
     from delaytool.shards import Shard
 
-    where, other = _where(options), options["compare"]
+    return Shard(stores.base_name(path), path)
+
+
+def _codes(shard: str, options: dict[str, Any]) -> tuple[Shard | None, Shard | None]:
+    """The shards of codes that belong to SHARD and to SOURCE."""
+    from delaytool.shards import open_shard
+
+    if options["audio_input"] is None:
+        return None, None
+    codes = _shard(options["audio_input"])
+    if options["compare"] is not None:
+        with open_shard(_shard(shard)) as opened:
+            if opened.entry is not None:
+                return None, codes
+    return codes, None
+
+
+def _counterparts(grid: Grid, shard: str, options: dict[str, Any]) -> tuple[Grid, Grid]:
+    """The grid and that of the other shard, both before the shift unless both are shifted."""
+    from delaytool.grid import read_counterpart, read_grid
+
+    where, other = _where(options), _shard(options["compare"])
+    _, codes = _codes(shard, options)
     with _usage():
-        theirs = read_counterpart(Shard(stores.base_name(other), other), where, grid)
+        theirs = read_counterpart(other, where, grid, codes)
         if grid.shifted and not theirs.shifted:
-            own = Shard(stores.base_name(shard), shard)
-            grid = read_grid(own, where, row=grid.row, shifted=False)
+            grid = read_grid(_shard(shard), where, row=grid.row, shifted=False)
         elif theirs.shifted and not grid.shifted:
-            source = Shard(stores.base_name(other), other)
-            theirs = read_grid(source, where, row=theirs.row, shifted=False)
+            theirs = read_grid(other, where, row=theirs.row, shifted=False)
     return grid, theirs
 
 
@@ -1097,10 +1116,11 @@ def _show(text: str, lines: int | None, colour: bool) -> None:
 )
 @padding_options
 @column_options
+@audio_input_option("Codes of original shards are in shards of their own, of the same paths.")
 @key_option
 @align_option
 @worker_options
-@frame_rate_option
+@frame_rate_option()
 @json_option
 @quiet_option
 @debug_option
@@ -1118,25 +1138,32 @@ def stats(input: str, **options: Any) -> None:
         from delaytool.stats import Reading, footer_of, plan_stats, stats_shard
 
         input = _plain_path(input, options)
+        _plain_paths(options, "audio_input")
         paddings = options["text_padding"], options["text_end_padding"]
         how = Reading(_where(options), _demanded_recipe(options), *paddings)
         shards = _find(input, "INPUT")
         report = Report(options["frame_rate"])
 
-        def tasks(some: list[Shard], job: Callable[..., Any], *more: Any) -> list[Task]:
-            return [
-                Task(shard.name, _size_of(shard), job, (shard, *more), paths=_local(shard.path))
-                for shard in some
-            ]
+        def task(job: Callable[..., Any], shard: Shard, *more: Any) -> Task:
+            return Task(shard.name, _size_of(shard), job, (shard, *more), paths=_local(shard.path))
 
         # A thousand footers take less time than workers take to start.
         here = {} if stores.is_remote(input) else {"workers": 1, "engine": "local"}
-        looks = _run(tasks(shards, footer_of), "footers", {**options, **here}, report)
+        looks = _run(
+            [task(footer_of, shard) for shard in shards], "footers", {**options, **here}, report
+        )
         originals = [shard for shard, look in zip(shards, looks, strict=True) if not look.shifted]
+        audio, partners = options["audio_input"], {}
+        if audio is not None:
+            if not originals:
+                raise click.UsageError("--audio-input is for original shards; there are none")
+            partners = _partners(originals, _find(audio, "--audio-input"))
         if originals:
+            pairs = [(shard, partners.get(shard.name)) for shard in originals]
             with _usage():
-                planned = plan_stats(originals, how)
-            _run(tasks(originals, stats_shard, how, planned), "reading", options, report)
+                planned = plan_stats(pairs, how)
+            read = [task(stats_shard, *pair, how, planned) for pair in pairs]
+            _run(read, "reading", options, report)
     counts, shifted = report.counts, len(shards) - len(originals)
     if options["as_json"]:
         summary = {

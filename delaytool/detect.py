@@ -324,7 +324,7 @@ def _misfit(
     return DataError(
         "no layout fits: " + ("; or ".join(told) or "the lists in a row have different lengths"),
         expected=f"{wanted}, and as many frames as the text has",
-        advice="choose another --preset, --n-q or --audio-layout, or other columns",
+        advice="choose another --preset, --n-q, --audio-layout or --align, or other columns",
         place=Place(column=named[0].name),
     )
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from delaytool.detect import describe_columns, job_of_original
@@ -20,9 +21,26 @@ from delaytool.job import Column, Job, Output, Record, Where, make_job
 from delaytool.pattern import Segments
 from delaytool.presets import load_preset
 from delaytool.recipe import Recipe, Stream
-from delaytool.shards import OpenShard, Shard, open_shard, read_record, reading
-from delaytool.tokens import TokenBatch, read_tokens, read_values, segments_of_column
-from delaytool.transform import key_of, read_shifted, segments_of_outputs, shift, undelayed
+from delaytool.shards import (
+    Opened,
+    OpenShard,
+    Shard,
+    open_source,
+    read_record,
+    reading,
+)
+from delaytool.tokens import TokenBatch, read_values, segments_of_column
+from delaytool.transform import (
+    check_there,
+    key_of,
+    read_aligned,
+    read_shifted,
+    segments_of_outputs,
+    shift,
+    undelayed,
+)
+
+_COLUMNS = "--text-column, --audio-column or --grid-column, or its codes' shard with --audio-input"
 
 
 @dataclass(frozen=True)
@@ -37,6 +55,7 @@ class Grid:
     labels:  [K][S] kind and number of the frame from 1, "S" in filled cells
     padding: names of text tokens that are padding, by their ids
     shifted: whether this is the row after the shift
+    job:     what the row was read by: a shifted shard's own, else one that only reads
     first:   number of the first timestep
     """
 
@@ -53,6 +72,7 @@ class Grid:
     labels: list[list[str]]
     padding: dict[int, str]
     shifted: bool
+    job: Job
     first: int = 0
 
     @property
@@ -79,31 +99,41 @@ def read_grid(
     shard: Shard,
     where: Where,
     *,
+    codes: Shard | None = None,
     row: int = 0,
     key: str | None = None,
     recipe: Recipe | None = None,
     shifted: bool | None = None,
+    like: Job | None = None,
 ) -> Grid:
     """Read one row of a shifted or an original shard.
 
     where:    where an original shard has its tokens; a shifted one says so itself
+    codes:    the shard of an original's codes, if they are in one of their own
     row, key: which row; a key is looked up in the key column, as text
     recipe:   the streams of an original shard; None for as many as there are, or for Moshi's where
               the shift is to be shown
     shifted:  whether to show the row after the shift, or before it; None for as it is in the shard
+    like:     the job of a shard that was made from this original, which says where its tokens are
     raises:   DataError when there is no such row or column, or its tokens cannot be read
     """
-    with open_shard(shard) as opened, reading(shard.name):
-        record = read_record(opened)
-        if record is None:
+    with open_source(shard, codes, where.key or "id") as opened, reading(shard.name):
+        record = _record_of(opened)
+        if record is not None:
+            job = record.job
+        elif like is not None:
+            job = like
+            if job.key not in opened.schema.names:
+                job = dataclasses.replace(job, key=None)
+            for column in job.columns:
+                check_there(opened.schema, column.name, _COLUMNS)
+        else:
             recipe = load_preset() if recipe is None and shifted else recipe
             job = job_of_original(where, opened.schema, opened.small_batches(), recipe)
-        else:
-            job = record.job
         job = dataclasses.replace(job, key=_key_column(opened, where.key or job.key, key))
         if key is not None:
             row = _find_key(opened, job.key, key)
-        batch = _read_row(opened, row, job)
+        batch = _read_row(opened, row, job, where.factors if record is None and shifted else None)
         about = _about(opened, record, job, row, batch)
         ids = batch.column(job.key)[0].as_py() if job.key else None
         try:
@@ -140,14 +170,23 @@ class Difference:
     count: int
 
 
-def read_counterpart(shard: Shard, where: Where, grid: Grid) -> Grid:
+def read_counterpart(shard: Shard, where: Where, grid: Grid, codes: Shard | None = None) -> Grid:
     """The row of another shard with the key of this grid's, or its number where there are no keys.
+
+    where: where it has its tokens, if it is an original; where that names no columns and the grid
+           is of a shifted shard, they are where that one's were
+    codes: the shard of its codes, if they are in one of their own
 
     Raises DataError when there is no such row.
     """
-    with open_shard(shard) as opened:
-        has_key = grid.id is not None and (where.key or "id") in opened.schema.names
-    return read_grid(shard, where, row=grid.row, key=str(grid.id) if has_key else None)
+    like, name = None, where.key or grid.job.key or "id"
+    if grid.shifted and dataclasses.replace(where, key=None) == Where():
+        like = dataclasses.replace(grid.job, factors=None)
+    with open_source(shard, codes, name) as opened:
+        key = str(grid.id) if grid.id is not None and name in opened.schema.names else None
+    if key is not None:
+        where = dataclasses.replace(where, key=name)
+    return read_grid(shard, where, codes=codes, row=grid.row, key=key, like=like)
 
 
 def first_difference(ours: Grid, theirs: Grid) -> Difference | None:
@@ -197,8 +236,9 @@ class _Side:
 
 
 def _original(batch: pa.RecordBatch, job: Job, any_token: bool) -> _Side:
-    """An original row as it is."""
-    return _Side(job.columns, read_tokens(batch, job, any_token=any_token), False)
+    """An original row as it is, its text aligned where the job says so."""
+    tokens, _ = read_aligned(batch, job, np.dtype(np.int64), any_token=any_token)
+    return _Side(job.columns, tokens, False)
 
 
 def _after(batch: pa.RecordBatch, job: Job) -> _Side:
@@ -215,7 +255,20 @@ def _before(batch: pa.RecordBatch, job: Job) -> _Side:
     return _Side(job.outputs, undelayed(codes, segments), False, lost)
 
 
-def _key_column(opened: OpenShard, column: str | None, key: str | None) -> str | None:
+def _record_of(opened: Opened) -> Record | None:
+    """The record of a shard, if it is shifted; raises DataError for codes given beside one."""
+    if isinstance(opened, OpenShard):
+        return read_record(opened)
+    if opened.entry is not None:
+        raise DataError(
+            "it is shifted, or its codes are",
+            expected="two original shards",
+            advice="leave out --audio-input",
+        )
+    return None
+
+
+def _key_column(opened: Opened, column: str | None, key: str | None) -> str | None:
     """The column of the rows' keys, if there is one."""
     if column is None and "id" in opened.schema.names:
         column = "id"
@@ -226,7 +279,7 @@ def _key_column(opened: OpenShard, column: str | None, key: str | None) -> str |
     return None
 
 
-def _no_key(opened: OpenShard, key: str | None) -> DataError:
+def _no_key(opened: Opened, key: str | None) -> DataError:
     return DataError(
         "there is no column id" if key is None else f"there is no column {key}",
         expected=f"one of {', '.join(opened.schema.names)}",
@@ -235,13 +288,13 @@ def _no_key(opened: OpenShard, key: str | None) -> DataError:
     )
 
 
-def _find_key(opened: OpenShard, column: str | None, key: str) -> int:
+def _find_key(opened: Opened, column: str | None, key: str) -> int:
     """The first row whose key is this text."""
     if column is None or column not in opened.schema.names:
         raise _no_key(opened, column)
     row = 0
     with reading(opened.shard.name):
-        for batch in opened.file.iter_batches(batch_size=4096, columns=[column]):
+        for batch in opened.small_batches([column]):
             for value in batch.column(0):
                 if str(value.as_py()) == key:
                     return row
@@ -253,8 +306,8 @@ def _find_key(opened: OpenShard, column: str | None, key: str) -> int:
     )
 
 
-def _read_row(opened: OpenShard, row: int, job: Job) -> pa.RecordBatch:
-    """A batch of just this row, with the job's columns and the key."""
+def _read_row(opened: Opened, row: int, job: Job, factors: str | None) -> pa.RecordBatch:
+    """A batch of just this row, with the job's columns, the key and factors on the weights."""
     if not 0 <= row < opened.rows:
         raise DataError(
             f"there is no row {row}",
@@ -263,11 +316,14 @@ def _read_row(opened: OpenShard, row: int, job: Job) -> pa.RecordBatch:
             place=Place(shard=opened.shard.name),
         )
     shifted = opened.entry is not None
-    names = [held.name for held in (job.outputs if shifted else job.columns)]
-    names += [output.weights for output in job.outputs if output.weights]
-    names += [job.key] if job.key and job.key not in names else []
-    first = 0
+    wanted = [held.name for held in (job.outputs if shifted else job.columns)]
+    wanted += [output.weights for output in job.outputs if output.weights and shifted]
+    wanted += [name for name in (job.key, factors) if name]
+    names = list(dict.fromkeys(wanted))
     with reading(opened.shard.name):
+        if not isinstance(opened, OpenShard):
+            return _nth_row(opened.small_batches(names), row)
+        first = 0
         for group in range(opened.file.metadata.num_row_groups):
             count = opened.file.metadata.row_group(group).num_rows
             if row < first + count:
@@ -288,7 +344,7 @@ def _nth_row(batches: Iterator[pa.RecordBatch], row: int) -> pa.RecordBatch:
 
 
 def _about(
-    opened: OpenShard, record: Record | None, job: Job, row: int, batch: pa.RecordBatch
+    opened: Opened, record: Record | None, job: Job, row: int, batch: pa.RecordBatch
 ) -> list[str]:
     recipe = job.recipe
     key = key_of(batch, 0, job)
@@ -355,6 +411,7 @@ def _make(about: list[str], title: str, row: int, key: Any, side: _Side, job: Jo
         labels=labels,
         padding=_padding(recipe),
         shifted=side.is_shifted,
+        job=job,
     )
 
 

@@ -184,15 +184,23 @@ quiet_option = option("--quiet", is_flag=True, heading=RUN, help="Show no progre
 json_option = option(
     "--json", "as_json", is_flag=True, heading=RUN, help="Print a summary as JSON."
 )
-frame_rate_option = option(
-    "--frame-rate",
-    type=FrameRate(),
-    metavar="X",
-    default=12.5,
-    show_default=True,
-    heading=RUN,
-    help="Frames a second, for the hours of audio in the report.",
-)
+
+
+def frame_rate_option(
+    heading: str = RUN, help: str = "Frames a second, for the hours of audio in the report."
+) -> Callable[[F], F]:
+    """The option --frame-rate, with its heading and help."""
+    return option(
+        "--frame-rate",
+        type=FrameRate(),
+        metavar="X",
+        default=12.5,
+        show_default=True,
+        heading=heading,
+        help=help,
+    )
+
+
 worker_options = stacked(
     option(
         "--workers",
@@ -301,13 +309,15 @@ factor_option = option(
     heading=WHERE,
     help="A [T] or [K][T] column of factors on the loss weights, shifted along.",
 )
-audio_input_option = option(
-    "--audio-input",
-    shell_complete=complete_paths,
-    metavar="PATH",
-    heading=WHERE,
-    help="Codes are in shards of their own, matched to INPUT's by relative path.",
-)
+
+
+def audio_input_option(
+    help: str = "Codes are in shards of their own, matched to INPUT's by relative path.",
+) -> Callable[[F], F]:
+    """The option --audio-input, with its help."""
+    return option(
+        "--audio-input", shell_complete=complete_paths, metavar="PATH", heading=WHERE, help=help
+    )
 
 
 def _number(name: str, help: str, low: int | None = None) -> Callable[[F], F]:

@@ -349,12 +349,16 @@ class PairedShard:
         with reading(self.shard.name):
             yield from _bounded(self.small_batches(), self.schema, job, added)
 
-    def small_batches(self) -> Iterator[pa.RecordBatch]:
-        """The rows of both, a few at a time; raises DataError for the first key that differs."""
-        schema, expected, row = self.schema, self.rows, 0
-        codes = Rows(self._batches_of_codes())
-        own = set(self.text.schema.names)
-        for text in self.text.small_batches():
+    def small_batches(self, names: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """The rows of both, a few at a time; with these columns only, if they are given.
+
+        Raises DataError for the first key that differs.
+        """
+        expected, row, own = self.rows, 0, set(self.text.schema.names)
+        kept = [field for field in self.schema if names is None or field.name in names]
+        schema = pa.schema(kept, metadata=self.schema.metadata)
+        codes = Rows(self._batches_of_codes(names))
+        for text in self.text.small_batches(self._read_of(self.text, names)):
             other = codes.take(text.num_rows)
             if other is None or other.num_rows != text.num_rows:
                 raise DataError(f"the codes end at row {row}", expected=f"{expected} rows")
@@ -363,9 +367,15 @@ class PairedShard:
             yield pa.RecordBatch.from_arrays(both, schema=schema)
             row += text.num_rows
 
-    def _batches_of_codes(self) -> Iterator[pa.RecordBatch]:
+    def _batches_of_codes(self, names: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
         with reading(f"the codes of {self.shard.name}"):
-            yield from self.codes.small_batches()
+            yield from self.codes.small_batches(self._read_of(self.codes, names))
+
+    def _read_of(self, part: OpenShard, names: Sequence[str] | None) -> list[str] | None:
+        """Which columns to read of one of the two: the key too, and at least one to count rows."""
+        if names is None:
+            return None
+        return [n for n in part.schema.names if n in names or n == self.key] or None
 
     def _check_keys(self, text: pa.RecordBatch, codes: pa.RecordBatch, row: int) -> None:
         if self.key not in text.schema.names or self.key not in codes.schema.names:
@@ -381,6 +391,9 @@ class PairedShard:
                     advice="bring the rows of both into the same order",
                     place=Place(row=row + i, key=f"{self.key} {one!r}"),
                 )
+
+
+Opened = OpenShard | PairedShard
 
 
 def paired_schema(text: pa.Schema, codes: pa.Schema, key: str | None) -> pa.Schema:
@@ -514,9 +527,7 @@ def footer_fingerprint(path: str) -> tuple[int, str]:
 
 
 @contextlib.contextmanager
-def open_source(
-    shard: Shard, codes: Shard | None, key: str | None
-) -> Iterator[OpenShard | PairedShard]:
+def open_source(shard: Shard, codes: Shard | None, key: str | None) -> Iterator[Opened]:
     """Open a shard, or one of text and one of codes that belong together.
 
     key: the column that names a row

@@ -19,9 +19,9 @@ from delaytool.figures import count_tokens
 from delaytool.job import Counts, Figures, Job, Where, is_by_stream
 from delaytool.recipe import ZERO_TOKEN, Recipe, adapt
 from delaytool.report import Summary
-from delaytool.shards import Shard, open_shard, read_record, reading
+from delaytool.shards import Shard, open_shard, open_source, read_record, reading
 from delaytool.tokens import TokenBatch, depth_of, read_tokens, streams_first
-from delaytool.transform import check_there, placed
+from delaytool.transform import already_shifted, check_there, placed
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,11 @@ class Reading:
     text_padding: int | None = None
     text_end_padding: int | None = None
 
+    @property
+    def key(self) -> str:
+        """The column that names a row, where there is one."""
+        return self.where.key or "id"
+
     def job(self, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> Job:
         """The job that reads rows of this schema.
 
@@ -85,23 +90,27 @@ class Reading:
         )
 
 
-def plan_stats(shards: Sequence[Shard], how: Reading) -> Job | None:
+Pair = tuple[Shard, Shard | None]
+"""A shard, and that of its codes if they are in one of their own."""
+
+
+def plan_stats(pairs: Sequence[Pair], how: Reading) -> Job | None:
     """What the rows of all original shards decide, for those whose own leave the layout open.
 
     Returns None where they leave it open too. Raises DataError for the first shard, RecipeError
     where padding is asked for that cannot be.
     """
-    with open_shard(shards[0]) as first:
+    with open_source(*pairs[0], how.key) as first, reading(pairs[0][0].name):
         schema = first.schema
-    with reading(shards[0].name), contextlib.suppress(AmbiguousError):
-        return how.job(schema, _rows_of(shards))
+        with contextlib.suppress(AmbiguousError):
+            return how.job(schema, _rows_of(pairs, how))
     return None
 
 
-def _rows_of(shards: Sequence[Shard]) -> Iterator[pa.RecordBatch]:
+def _rows_of(pairs: Sequence[Pair], how: Reading) -> Iterator[pa.RecordBatch]:
     """The rows of all shards, as far as somebody asks for them."""
-    for shard in shards:
-        with open_shard(shard) as opened, reading(shard.name):
+    for shard, codes in pairs:
+        with open_source(shard, codes, how.key) as opened, reading(shard.name):
             yield from opened.small_batches(_lists_in(opened.schema))
 
 
@@ -111,14 +120,19 @@ def _lists_in(schema: pa.Schema) -> list[str]:
     return [name for name, depth, leaf in kinds if depth and pa.types.is_integer(leaf)]
 
 
-def stats_shard(shard: Shard, how: Reading, planned: Job | None) -> Generator[float, None, Stats]:
+def stats_shard(
+    shard: Shard, codes: Shard | None, how: Reading, planned: Job | None
+) -> Generator[float, None, Stats]:
     """Tell what is in an original shard.
 
+    codes:   the shard of its codes, if they are in one of their own
     planned: what the rows of all shards decide
     yields:  the fraction of the rows that are done
     raises:  DataError for a shard that cannot be read, and for the first bad row
     """
-    with open_shard(shard) as opened, reading(shard.name):
+    with open_source(shard, codes, how.key) as opened, reading(shard.name):
+        if opened.entry is not None:
+            raise already_shifted().at(shard=shard.name)
         try:
             job = how.job(opened.schema, opened.small_batches(_lists_in(opened.schema)))
         except AmbiguousError:

@@ -242,9 +242,8 @@ def shift(batch: pa.RecordBatch, job: Job) -> pa.RecordBatch:
 
 def shift_batch(batch: pa.RecordBatch, job: Job, schema: pa.Schema) -> Shifted:
     """`shift` to a known schema, with what happened to the rows."""
-    tokens = read_tokens(batch, job)
-    texts = text_lengths(batch, job) if job.align != "error" else tokens.lengths
-    tokens = _aligned(tokens, texts, job, schema)
+    text = depth_of(schema.field(job.outputs[0].name).type)[1]
+    tokens, texts = read_aligned(batch, job, np.dtype(str(text)))
     arrays = {name: batch.column(name) for name in batch.schema.names if name in schema.names}
     factors = read_factors(batch, job, tokens.lengths) if job.factors else None
     for column in job.columns:
@@ -311,15 +310,23 @@ def count(lengths: Index, texts: Index, recipe: Recipe) -> Counts:
     )
 
 
-def _aligned(tokens: TokenBatch, texts: Index, job: Job, schema: pa.Schema) -> TokenBatch:
-    """The batch with its text as long as the audio."""
+def read_aligned(
+    batch: pa.RecordBatch, job: Job, text_type: np.dtype[Any], *, any_token: bool = False
+) -> tuple[TokenBatch, Index]:
+    """The tokens of an original batch, text as long as the audio; and its lengths before that.
+
+    text_type: that of text to which padding was added
+    any_token: whether tokens may lie outside their vocabulary
+
+    Raises DataError for the first bad row.
+    """
+    tokens = read_tokens(batch, job, any_token=any_token)
+    texts = text_lengths(batch, job) if job.align != "error" else tokens.lengths
     if np.array_equal(texts, tokens.lengths) and job.align != "pad":
-        return tokens
+        return tokens, texts
     padding = job.recipe.streams[0].padding
-    output = job.outputs[0]
-    dtype = np.dtype(str(depth_of(schema.field(output.name).type)[1]))
-    text = resized(tokens.columns[0], texts, tokens.lengths, padding, dtype)
-    return TokenBatch((text, *tokens.columns[1:]), tokens.lengths)
+    text = resized(tokens.columns[0], texts, tokens.lengths, padding, text_type)
+    return TokenBatch((text, *tokens.columns[1:]), tokens.lengths), texts
 
 
 def _for_outputs(tokens: TokenBatch, job: Job) -> list[Array]:

@@ -26,8 +26,8 @@ from delaytool.pattern import Array, Index, Segments, undelay_flat, wrong_tokens
 from delaytool.recipe import Recipe
 from delaytool.report import Summary
 from delaytool.shards import (
+    Opened,
     OpenShard,
-    PairedShard,
     Rows,
     Shard,
     ahead,
@@ -163,7 +163,7 @@ class _Check:
     def __init__(
         self,
         output: OpenShard,
-        original: OpenShard | PairedShard | None,
+        original: Opened | None,
         record: Record,
         verified: Verified,
     ) -> None:

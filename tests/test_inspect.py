@@ -143,6 +143,71 @@ def test_compare_marks_the_first_difference(shards, tmp_path):
     assert "is not a file" in done.stderr
 
 
+def test_compare_knows_where_the_source_has_its_tokens(tmp_path):
+    for name in ("text", "codes", "out"):
+        (tmp_path / name).mkdir()
+    table = tokens_table(seed=5).rename_columns({"id": "utt", "audio_codes": "mimi"})
+    text, codes, out = (tmp_path / name / "a.parquet" for name in ("text", "codes", "out"))
+    pq.write_table(table.select(["utt", "text_tokens"]), text)
+    pq.write_table(table.select(["utt", "mimi"]), codes)
+    columns = ("--audio-column", "mimi", "--key", "utt")
+    paired = ("--audio-input", codes)
+    delaytool("apply", text, out, *PLAIN, *columns, *paired)
+
+    done = delaytool("inspect", out, "--compare", text, *paired, "--id", "utt-7")
+    assert done.stdout.splitlines()[-1] == f"the same as in {text}"
+    done = delaytool("inspect", text, "--compare", out, *columns, *paired, "--id", "utt-7")
+    assert done.stdout.splitlines()[-1] == f"the same as in {out}"
+    shown = json.loads(delaytool("inspect", text, *columns, *paired, "--row", "7", "--json").stdout)
+    assert shown["codes"] == [
+        table["text_tokens"][7].as_py(),
+        *table["mimi"][7].as_py(),
+    ]
+    after = ("--after", "--json", "--recipe", tmp_path / "recipe.json", "--id", "utt-9")
+    record = json.loads(pq.read_metadata(out).metadata[b"delaytool"])
+    (tmp_path / "recipe.json").write_text(json.dumps(record["recipe"]))
+    made = delaytool("inspect", out, *after[:2], "--id", "utt-9").stdout
+    assert delaytool("inspect", text, *columns, *paired, *after).stdout == made
+
+    done = delaytool("inspect", out, "--compare", text, "--id", "utt-7", status=1)
+    assert "there is no column mimi" in done.stderr
+    assert "--audio-input" in done.stderr
+    done = delaytool("inspect", out, *paired, status=1)
+    assert "it is shifted" in done.stderr
+    wrong = tmp_path / "wrong.parquet"
+    pq.write_table(table.select(["utt", "mimi"]).take(list(range(11, -1, -1))), wrong)
+    done = delaytool("inspect", out, "--compare", text, "--audio-input", wrong, status=1)
+    assert "row 0 (utt 'utt-0'): the codes' utt is 'utt-11'" in done.stderr
+
+
+@pytest.mark.parametrize("align", ["pad", "trim"])
+def test_rows_whose_text_is_aligned(tmp_path, align):
+    data, out = tmp_path / "data.parquet", tmp_path / "out.parquet"
+    table = tokens_table(seed=6)
+    text = [
+        [*row, 5, 5] if align == "trim" else row[:-1] for row in table["text_tokens"].to_pylist()
+    ]
+    factors = [[x / 4 for x in range(len(row[0]))] for row in table["audio_codes"].to_pylist()]
+    table = table.set_column(1, "text_tokens", pa.array(text, pa.list_(pa.int32())))
+    pq.write_table(table.append_column("mask", pa.array(factors)), data)
+    how = ("--align", align, "--weight-column", "mask")
+    delaytool("apply", data, out, *PLAIN, *how)
+    done = delaytool("inspect", out, "--compare", data, "--row", "4")
+    assert done.stdout.splitlines()[-1] == f"the same as in {data}"
+    recipe = json.loads(pq.read_metadata(out).metadata[b"delaytool"])["recipe"]
+    (tmp_path / "recipe.json").write_text(json.dumps(recipe))
+    asked = ("--row", "4", "--weights", "--after", "--json")
+    preview = delaytool("inspect", data, *how, *asked, "--recipe", tmp_path / "recipe.json").stdout
+    made = json.loads(delaytool("inspect", out, *asked).stdout)
+    assert json.loads(preview) == made
+    assert made["weights"][2][3] == 0.5
+    told = delaytool("inspect", data, "--row", "4", status=1).stderr
+    assert "no layout fits" in told
+    assert "--align" in told
+    shown = json.loads(delaytool("inspect", data, *how[:2], "--row", "4", "--json").stdout)
+    assert [len(line) for line in shown["codes"]] == [len(factors[4])] * 4
+
+
 def test_every_layout_that_fits_is_shown(tmp_path):
     codes = np.arange(16).reshape(4, 4)
     shard = tmp_path / "square.parquet"
@@ -256,6 +321,9 @@ def test_what_is_not_installed_is_told(shards, tmp_path, tokenizer):
         ("--labels", "--tokenizer", __file__),
         ("--steps", "4:4"),
         ("--frame-rate", "0"),
+        ("--before", "--after", "--image", "grid.png"),
+        ("--weight-column", "mask"),
+        ("--audio-input", "not-there.parquet"),
     ],
 )
 def test_options_that_do_not_go_together(shards, options):

@@ -186,3 +186,21 @@ def test_a_shard_of_many_batches(tmp_path):
         assert (summary["rows"], summary["frames"]) == (9000, text.size)
         assert summary["text_padding"] == np.isin(text, [0, 3]).sum()
         assert summary["tokens"] == 4 * text.size
+
+
+def test_codes_in_shards_of_their_own(data, tmp_path):
+    table = pq.read_table(data)
+    text, codes = tmp_path / "text", tmp_path / "codes"
+    for folder, columns in ((text, ["id", "text_tokens"]), (codes, ["id", "audio_codes"])):
+        folder.mkdir()
+        for number in range(3):
+            part = table.select(columns).slice(number * 4, 4)
+            pq.write_table(part, folder / f"{number}.parquet")
+    whole = summary_of(delaytool("stats", data, "--json"))
+    paired = ("stats", text, "--audio-input", codes)
+    assert summary_of(delaytool(*paired, "--json")) | {"shards": 1, "original": 1} == whole
+    (codes / "2.parquet").unlink()
+    assert "no shard of codes of this name" in delaytool(*paired, status=1).stderr
+    delaytool("apply", data, tmp_path / "out.parquet", *PLAIN)
+    shifted = ("stats", tmp_path / "out.parquet", "--audio-input", codes)
+    assert "there are none" in delaytool(*shifted, status=2).stderr
