@@ -55,8 +55,8 @@ class Grid:
     labels:  [K][S] kind and number of the frame from 1, "S" in filled cells
     padding: names of text tokens that are padding, by their ids
     shifted: whether this is the row after the shift
-    job:     what the row was read by: a shifted shard's own, else one that only reads
     first:   number of the first timestep
+    job:     what the row was read by: a shifted shard's own, else one that only reads
     """
 
     about: list[str]
@@ -72,8 +72,8 @@ class Grid:
     labels: list[list[str]]
     padding: dict[int, str]
     shifted: bool
-    job: Job
     first: int = 0
+    job: Job | None = None
 
     @property
     def steps(self) -> int:
@@ -179,8 +179,8 @@ def read_counterpart(shard: Shard, where: Where, grid: Grid, codes: Shard | None
 
     Raises DataError when there is no such row.
     """
-    like, name = None, where.key or grid.job.key or "id"
-    if grid.shifted and dataclasses.replace(where, key=None) == Where():
+    like, name = None, where.key or (grid.job and grid.job.key) or "id"
+    if grid.shifted and grid.job and dataclasses.replace(where, key=None) == Where():
         like = dataclasses.replace(grid.job, factors=None)
     with open_source(shard, codes, name) as opened:
         key = str(grid.id) if grid.id is not None and name in opened.schema.names else None
