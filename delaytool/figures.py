@@ -37,7 +37,7 @@ def figures_of(
     sums: list[Fraction] = []
     columns = zip(job.outputs, codes, segments, weights, strict=True)
     for output, flat, own, weight in columns:
-        totals = own.totals()
+        totals = own.totals
         cells += int(totals.sum())
         filled += int(totals[:, [0, 2, 3]].sum())
         if flat.size and flat.min() < 0:
@@ -59,7 +59,7 @@ def count_tokens(tokens: Array, ids: Iterable[int]) -> int:
 
 def _fills_among(ids: set[int], streams: Iterable[int], segments: Segments) -> int:
     """How many cells of these streams the pattern has filled with one of these tokens."""
-    totals = segments.totals()[:, [0, 2, 3]].tolist()
+    totals = segments.totals[:, [0, 2, 3]].tolist()
     return sum(
         cells
         for number in streams

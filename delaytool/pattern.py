@@ -158,6 +158,7 @@ class Segments:
         mask[np.repeat(ends, lost) - 1 - within] = True
         return mask
 
+    @functools.cached_property
     def totals(self) -> Index:
         """The `pieces` of all rows, [streams, 4]."""
         rows, k = len(self.lengths), len(self.streams)

@@ -252,6 +252,16 @@ class Recipe:
         assert self.dep_q is not None
         return number - self.has_text < self.dep_q
 
+    @functools.cached_property
+    def weights_of_pieces(self) -> tuple[tuple[float, float, float, float], ...]:
+        """What each stream's initial tokens weigh, its own, the final one and padding."""
+        return tuple(
+            (0.0, stream.weight, stream.final_weight, stream.padding_weight)
+            if self.carries_loss(number)
+            else (0.0, 0.0, 0.0, 0.0)
+            for number, stream in enumerate(self.streams)
+        )
+
     def steps(self, frames: int) -> int:
         """How many timesteps S a row of T frames becomes.
 

@@ -263,7 +263,8 @@ class OpenShard:
                 for number, group in enumerate(self._groups()):
                     if group.num_rows:
                         made.append(pool.submit(decode, number))
-                    if len(made) > lanes:
+                    # One more than are taken or being made: a lane never waits for who takes them.
+                    if len(made) > lanes + 1:
                         yield made.popleft().result()
                 while made:
                     yield made.popleft().result()

@@ -73,18 +73,8 @@ def loss_weights_flat(
 
 def _weight_table(segments: Segments, first: int) -> Weights:
     """The weights of each stream's pieces, [streams, 4]."""
-    return np.array(
-        [
-            [x * segments.recipe.carries_loss(first + number) for x in _of_pieces(stream)]
-            for number, stream in enumerate(segments.streams)
-        ],
-        dtype=np.float32,
-    ).reshape(-1, 4)
-
-
-def _of_pieces(stream: Stream) -> tuple[float, float, float, float]:
-    """The weights of a stream's initial tokens, its own, the final one and padding."""
-    return 0.0, stream.weight, stream.final_weight, stream.padding_weight
+    weights = segments.recipe.weights_of_pieces[first : first + len(segments.streams)]
+    return np.array(weights, dtype=np.float32).reshape(-1, 4)
 
 
 def _apply_token_weights(
@@ -126,7 +116,7 @@ def weight_sums(
     Where nothing varies from token to token, lengths say what the sum is; where few weights can
     occur, they are counted; others are added.
     """
-    table, totals = _weight_table(segments, first), segments.totals()
+    table, totals = _weight_table(segments, first), segments.totals
     any_cell = bool(codes.size and codes.min() < 0)
     sums = []
     for number, stream in enumerate(segments.streams):

@@ -101,7 +101,7 @@ def test_cells_and_totals_of_a_stream(recipe, lengths, by_stream):
         assert cells.tolist() == np.flatnonzero(owners == k).tolist()
         kinds = [kind for grid in grids for kind in grid[k]]
         expected = [kinds.count(kind) for kind in ("initial", None, "final", "padding")]
-        assert segments.totals()[k].tolist() == expected
+        assert segments.totals[k].tolist() == expected
 
 
 @given(recipes(), st.integers(0, 12), st.sampled_from(INTEGERS), seeds)
