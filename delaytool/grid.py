@@ -31,6 +31,7 @@ from delaytool.shards import (
 )
 from delaytool.tokens import TokenBatch, read_values, segments_of_column
 from delaytool.transform import (
+    Quarantined,
     check_there,
     key_of,
     read_aligned,
@@ -56,7 +57,7 @@ class Grid:
     padding: names of text tokens that are padding, by their ids
     shifted: whether this is the row after the shift
     first:   number of the first timestep
-    job:     what the row was read by: a shifted shard's own, else one that only reads
+    record:  what a shifted shard says of itself; None for an original one
     """
 
     about: list[str]
@@ -73,7 +74,7 @@ class Grid:
     padding: dict[int, str]
     shifted: bool
     first: int = 0
-    job: Job | None = None
+    record: Record | None = None
 
     @property
     def steps(self) -> int:
@@ -133,7 +134,10 @@ def read_grid(
         job = dataclasses.replace(job, key=_key_column(opened, where.key or job.key, key))
         if key is not None:
             row = _find_key(opened, job.key, key)
-        batch = _read_row(opened, row, job, where.factors if record is None and shifted else None)
+        factors = where.factors if record is None and shifted else None
+        if factors is not None:
+            check_there(opened.schema, factors, "--weight-column")
+        batch = _read_row(opened, row, job, factors)
         about = _about(opened, record, job, row, batch)
         ids = batch.column(job.key)[0].as_py() if job.key else None
         try:
@@ -150,7 +154,7 @@ def read_grid(
         except DataError as error:
             raise error.at(row=row, key=key_of(batch, 0, job)) from None
         title = "" if shifted is None else "after" if shifted else "before"
-        return _make(about, title, row, ids, side, job)
+        return dataclasses.replace(_make(about, title, row, ids, side, job), record=record)
 
 
 # Comparing
@@ -179,14 +183,37 @@ def read_counterpart(shard: Shard, where: Where, grid: Grid, codes: Shard | None
 
     Raises DataError when there is no such row.
     """
-    like, name = None, where.key or (grid.job and grid.job.key) or "id"
-    if grid.shifted and grid.job and dataclasses.replace(where, key=None) == Where():
-        like = dataclasses.replace(grid.job, factors=None)
-    with open_source(shard, codes, name) as opened:
-        key = str(grid.id) if grid.id is not None and name in opened.schema.names else None
-    if key is not None:
-        where = dataclasses.replace(where, key=name)
-    return read_grid(shard, where, codes=codes, row=grid.row, key=key, like=like)
+    like, record = None, grid.record
+    name = where.key or (record and record.job.key) or "id"
+    if record is not None and dataclasses.replace(where, key=None) == Where():
+        like = dataclasses.replace(record.job, factors=None)
+    with open_source(shard, codes, name) as opened, reading(shard.name):
+        if grid.id is not None and name in opened.schema.names:
+            row, key = 0, str(grid.id)
+            where = dataclasses.replace(where, key=name)
+        else:
+            row, key = _counterpart_row(grid, _record_of(opened)), None
+    return read_grid(shard, where, codes=codes, row=row, key=key, like=like)
+
+
+def _counterpart_row(grid: Grid, other: Record | None) -> int:
+    """The row of another shard that goes with the grid's, by what is not in quarantine.
+
+    other: the other shard's record
+    """
+    if grid.record is not None and other is None:
+        return Quarantined(grid.record).source_row(grid.row)
+    if grid.record is None and other is not None:
+        row = Quarantined(other).shifted_row(grid.row)
+        if row is None:
+            raise DataError(
+                "the row is in quarantine",
+                expected="one that was shifted",
+                advice="give another --row",
+                place=Place(row=grid.row),
+            )
+        return row
+    return grid.row
 
 
 def first_difference(ours: Grid, theirs: Grid) -> Difference | None:
@@ -411,7 +438,6 @@ def _make(about: list[str], title: str, row: int, key: Any, side: _Side, job: Jo
         labels=labels,
         padding=_padding(recipe),
         shifted=side.is_shifted,
-        job=job,
     )
 
 

@@ -492,6 +492,21 @@ class Quarantined:
             rows += range(max(int(one), first) - first, min(int(end), first + count) - first)
         return rows
 
+    def source_row(self, row: int) -> int:
+        """Which row of the source became this row of the shard.
+
+        row 1 in quarantine: 0, 1, 2 -> 0, 2, 3
+        """
+        counts = self._ends - self._firsts
+        kept_before = self._firsts - (np.cumsum(counts) - counts)
+        return row + int(counts[kept_before <= row].sum())
+
+    def shifted_row(self, row: int) -> int | None:
+        """Which row of the shard this row of the source became; None for one in quarantine."""
+        if self.of_rows(row, 1):
+            return None
+        return row - int((self._ends - self._firsts)[self._ends <= row].sum())
+
 
 def cut(batch: pa.RecordBatch, job: Job) -> pa.RecordBatch:
     """An original batch as `unshift` gives it back.

@@ -180,6 +180,23 @@ def test_compare_knows_where_the_source_has_its_tokens(tmp_path):
     assert "row 0 (utt 'utt-0'): the codes' utt is 'utt-11'" in done.stderr
 
 
+def test_rows_without_keys_around_those_in_quarantine(tmp_path):
+    data, out = tmp_path / "data.parquet", tmp_path / "out.parquet"
+    table = tokens_table(seed=8, rows=9).drop_columns(["id"])
+    rows = table.to_pylist()
+    for bad in (1, 2, 5, 8):
+        rows[bad]["text_tokens"][0] = 32001
+    pq.write_table(pa.Table.from_pylist(rows, table.schema), data)
+    delaytool("apply", data, out, *PLAIN, "--quarantine", tmp_path / "aside")
+    for row, source in enumerate((0, 3, 4, 6, 7)):
+        done = delaytool("inspect", out, "--compare", data, "--row", str(row))
+        assert done.stdout.splitlines()[-1] == f"the same as in {data}"
+        done = delaytool("inspect", data, "--compare", out, "--row", str(source))
+        assert done.stdout.splitlines()[-1] == f"the same as in {out}"
+    done = delaytool("inspect", data, "--compare", out, "--row", "5", status=1)
+    assert "row 5: the row is in quarantine" in done.stderr
+
+
 @pytest.mark.parametrize("align", ["pad", "trim"])
 def test_rows_whose_text_is_aligned(tmp_path, align):
     data, out = tmp_path / "data.parquet", tmp_path / "out.parquet"
@@ -201,6 +218,9 @@ def test_rows_whose_text_is_aligned(tmp_path, align):
     made = json.loads(delaytool("inspect", out, *asked).stdout)
     assert json.loads(preview) == made
     assert made["weights"][2][3] == 0.5
+    typo = ("--align", align, "--weight-column", "msak", "--after")
+    told = delaytool("inspect", data, *typo, status=1).stderr
+    assert "there is no column msak, expected one of id, text_tokens, speaker" in told
     told = delaytool("inspect", data, "--row", "4", status=1).stderr
     assert "no layout fits" in told
     assert "--align" in told

@@ -1,6 +1,7 @@
 """One record batch to another: against the slow reference, and back."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,7 @@ from delaytool.job import ENTRY, Column, Where, make_job
 from delaytool.presets import plain_recipe
 from delaytool.recipe import adapt
 from delaytool.transform import (
+    Quarantined,
     bad_rows,
     check_schema,
     cut,
@@ -434,3 +436,19 @@ def test_pandas_metadata_forgets_what_is_gone_and_adds_no_key():
         assert mended.keys() == described.keys() | more.keys()
         assert mended.get("partition_columns") == kept
         assert mended["index_columns"] == described["index_columns"]
+
+
+@given(st.lists(st.booleans(), max_size=30))
+def test_rows_around_those_in_quarantine(is_bad):
+    ranges = []
+    for row in np.flatnonzero(is_bad).tolist():
+        if ranges and sum(ranges[-1]) == row:
+            ranges[-1] = (ranges[-1][0], ranges[-1][1] + 1)
+        else:
+            ranges.append((row, 1))
+    counts = SimpleNamespace(rows_in=len(is_bad))
+    aside = Quarantined(SimpleNamespace(quarantined=tuple(ranges), counts=counts))
+    kept = [row for row, bad in enumerate(is_bad) if not bad]
+    assert [aside.source_row(row) for row in range(len(kept))] == kept
+    shifted = [kept.index(row) if row in kept else None for row in range(len(is_bad))]
+    assert [aside.shifted_row(row) for row in range(len(is_bad))] == shifted
