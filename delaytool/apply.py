@@ -32,6 +32,7 @@ from delaytool.shards import (
     read_record,
     reading,
     remove_leftovers,
+    rows_of,
     writing,
 )
 from delaytool.tokens import depth_of, split_rows
@@ -331,7 +332,8 @@ def plan(items: list[Item], recipe: Recipe, where: Where, overwrite: bool) -> Pl
             if source.entry is not None:
                 raise already_shifted()
             schema = source.schema
-            columns = find_columns(where, schema, recipe, _rows_of(items, where.key))
+            rows = rows_of(((item.shard, item.codes) for item in items), where.key)
+            columns = find_columns(where, schema, recipe, rows)
         job = make_job(recipe, where, columns)
         described = describe_columns(columns, schema)
         notes += _unshifted_columns(source, job)
@@ -365,13 +367,6 @@ def _look_at(item: Item, job: Job, key: str | None, overwrite: bool) -> None:
 def _is_deadly(item: Item) -> bool:
     codes = item.codes
     return guard.is_deadly(item.shard.path) or bool(codes and guard.is_deadly(codes.path))
-
-
-def _rows_of(items: list[Item], key: str | None) -> Iterator[pa.RecordBatch]:
-    """The rows of all shards, as far as somebody asks for them."""
-    for item in items:
-        with open_source(item.shard, item.codes, key) as source, reading(item.shard.name):
-            yield from source.small_batches()
 
 
 def _unshifted_columns(source: Opened, job: Job) -> list[str]:

@@ -974,7 +974,7 @@ def _grids(shard: str, options: dict[str, Any]) -> Iterator[list[Grid]]:
 
     where, recipe = _where(options), _demanded_recipe(options)
     sides = [side == "after" for side in ("before", "after") if options[side]]
-    codes, _ = _codes(shard, options)
+    codes = _codes(shard, options)
 
     def read(layout: str) -> list[Grid]:
         return [
@@ -1034,18 +1034,17 @@ def _shard(path: str) -> Shard:
     return Shard(stores.base_name(path), path)
 
 
-def _codes(shard: str, options: dict[str, Any]) -> tuple[Shard | None, Shard | None]:
-    """The shards of codes that belong to SHARD and to SOURCE."""
+def _codes(shard: str, options: dict[str, Any]) -> Shard | None:
+    """The shard of SHARD's codes; where SHARD is shifted and compared, they are SOURCE's."""
     from delaytool.shards import open_shard
 
     if options["audio_input"] is None:
-        return None, None
-    codes = _shard(options["audio_input"])
+        return None
     if options["compare"] is not None:
         with open_shard(_shard(shard)) as opened:
             if opened.entry is not None:
-                return None, codes
-    return codes, None
+                return None
+    return _shard(options["audio_input"])
 
 
 def _counterparts(grid: Grid, shard: str, options: dict[str, Any]) -> tuple[Grid, Grid]:
@@ -1053,7 +1052,9 @@ def _counterparts(grid: Grid, shard: str, options: dict[str, Any]) -> tuple[Grid
     from delaytool.grid import read_counterpart, read_grid
 
     where, other = _where(options), _shard(options["compare"])
-    _, codes = _codes(shard, options)
+    codes = None
+    if options["audio_input"] is not None and grid.record is not None:
+        codes = _shard(options["audio_input"])
     with _usage():
         theirs = read_counterpart(other, where, grid, codes)
         if grid.shifted and not theirs.shifted:

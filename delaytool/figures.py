@@ -40,7 +40,8 @@ def figures_of(
         totals = own.totals
         cells += int(totals.sum())
         filled += int(totals[:, [0, 2, 3]].sum())
-        if flat.size and flat.min() < 0:
+        negative = bool(flat.size and flat.min() < 0)
+        if negative:
             every = range(len(own.streams))
             zero += count_tokens(flat, {ZERO_TOKEN}) - _fills_among({ZERO_TOKEN}, every, own)
         if output.first == 0 and job.recipe.has_text:
@@ -48,7 +49,8 @@ def figures_of(
             ids = own.streams[0].padding_ids
             padding = count_tokens(flat[own.cells_of(0)], ids) - _fills_among(ids, (0,), own)
         if job.weighs and weight is not None:
-            sums += weight_sums(weight, flat, own, output.first, job.factors is not None)
+            factors = job.factors is not None
+            sums += weight_sums(weight, own, output.first, factors=factors, zeros=negative)
     return Figures(cells, filled, zero, text, padding, tuple(sums))
 
 

@@ -123,11 +123,7 @@ def read_grid(
         if record is not None:
             job = record.job
         elif like is not None:
-            job = like
-            if job.key not in opened.schema.names:
-                job = dataclasses.replace(job, key=None)
-            for column in job.columns:
-                check_there(opened.schema, column.name, _COLUMNS)
+            job = _job_like(like, opened.schema)
         else:
             recipe = load_preset() if recipe is None and shifted else recipe
             job = job_of_original(where, opened.schema, opened.small_batches(), recipe)
@@ -293,6 +289,13 @@ def _record_of(opened: Opened) -> Record | None:
             advice="leave out --audio-input",
         )
     return None
+
+
+def _job_like(job: Job, schema: pa.Schema) -> Job:
+    """The job of a shifted shard to read an original of this schema; its key if that is there."""
+    for column in job.columns:
+        check_there(schema, column.name, _COLUMNS)
+    return job if job.key in schema.names else dataclasses.replace(job, key=None)
 
 
 def _key_column(opened: Opened, column: str | None, key: str | None) -> str | None:

@@ -27,7 +27,7 @@ import secrets
 import tempfile
 import threading
 from collections import deque
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -277,18 +277,21 @@ class OpenShard:
 
     def _read_rows(self, names: Sequence[str] | None = None) -> int:
         """Rows to decode at a time: as many as fit into READ_BYTES, by what the footer says."""
-        sizes = [_decoded_size(group, names) / max(group.num_rows, 1) for group in self._groups()]
+        leaves = None if names is None else self._leaves(names)
+        sizes = [_decoded_size(group, leaves) / max(group.num_rows, 1) for group in self._groups()]
         return int(max(1, min(READ_ROWS, READ_BYTES / max([1.0, *sizes]))))
 
+    def _leaves(self, names: Sequence[str]) -> list[int]:
+        """Which of the leaves, which are a row group's columns, belong to these columns."""
+        prefixes = tuple(f"{name}." for name in names)
+        schema = self.file.schema
+        return [i for i in range(len(schema)) if f"{schema.column(i).path}.".startswith(prefixes)]
 
-def _decoded_size(group: Any, names: Sequence[str] | None = None) -> int:
-    """About how many bytes a row group takes in memory, or these columns of it."""
-    columns = (group.column(c) for c in range(group.num_columns))
-    return sum(
-        max(int(c.num_values) * 4, int(c.total_uncompressed_size))
-        for c in columns
-        if names is None or any(f"{c.path_in_schema}.".startswith(f"{name}.") for name in names)
-    )
+
+def _decoded_size(group: Any, leaves: Iterable[int] | None = None) -> int:
+    """About how many bytes a row group takes in memory, or these leaves of it."""
+    columns = map(group.column, range(group.num_columns) if leaves is None else leaves)
+    return sum(max(int(c.num_values) * 4, int(c.total_uncompressed_size)) for c in columns)
 
 
 @dataclass(frozen=True)
@@ -376,7 +379,8 @@ class PairedShard:
         """Which columns to read of one of the two: the key too, and at least one to count rows."""
         if names is None:
             return None
-        return [n for n in part.schema.names if n in names or n == self.key] or None
+        own: list[str] = part.schema.names
+        return [name for name in own if name in names or name == self.key] or own[:1]
 
     def _check_keys(self, text: pa.RecordBatch, codes: pa.RecordBatch, row: int) -> None:
         if self.key not in text.schema.names or self.key not in codes.schema.names:
@@ -395,6 +399,8 @@ class PairedShard:
 
 
 Opened = OpenShard | PairedShard
+Pair = tuple[Shard, Shard | None]
+"""A shard, and that of its codes if they are in one of their own."""
 
 
 def paired_schema(text: pa.Schema, codes: pa.Schema, key: str | None) -> pa.Schema:
@@ -539,6 +545,21 @@ def open_source(shard: Shard, codes: Shard | None, key: str | None) -> Iterator[
             return
         with open_shard(codes, "the codes of ") as other:
             yield PairedShard(text, other, key)
+
+
+def rows_of(
+    pairs: Iterable[Pair],
+    key: str | None,
+    names_in: Callable[[pa.Schema], list[str]] | None = None,
+) -> Iterator[pa.RecordBatch]:
+    """The rows of several shards, as far as somebody asks for them.
+
+    key:      the column that names a row
+    names_in: which columns of a shard to read; all when not given
+    """
+    for shard, codes in pairs:
+        with open_source(shard, codes, key) as opened, reading(shard.name):
+            yield from opened.small_batches(names_in and names_in(opened.schema))
 
 
 @contextlib.contextmanager

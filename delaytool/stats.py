@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -19,7 +19,15 @@ from delaytool.figures import count_tokens
 from delaytool.job import Counts, Figures, Job, Where, is_by_stream
 from delaytool.recipe import ZERO_TOKEN, Recipe, adapt
 from delaytool.report import Summary
-from delaytool.shards import Shard, open_shard, open_source, read_record, reading
+from delaytool.shards import (
+    Pair,
+    Shard,
+    open_shard,
+    open_source,
+    read_record,
+    reading,
+    rows_of,
+)
 from delaytool.tokens import TokenBatch, depth_of, read_tokens, streams_first
 from delaytool.transform import already_shifted, check_there, placed
 
@@ -90,10 +98,6 @@ class Reading:
         )
 
 
-Pair = tuple[Shard, Shard | None]
-"""A shard, and that of its codes if they are in one of their own."""
-
-
 def plan_stats(pairs: Sequence[Pair], how: Reading) -> Job | None:
     """What the rows of all original shards decide, for those whose own leave the layout open.
 
@@ -103,15 +107,8 @@ def plan_stats(pairs: Sequence[Pair], how: Reading) -> Job | None:
     with open_source(*pairs[0], how.key) as first, reading(pairs[0][0].name):
         schema = first.schema
         with contextlib.suppress(AmbiguousError):
-            return how.job(schema, _rows_of(pairs, how))
+            return how.job(schema, rows_of(pairs, how.key, _lists_in))
     return None
-
-
-def _rows_of(pairs: Sequence[Pair], how: Reading) -> Iterator[pa.RecordBatch]:
-    """The rows of all shards, as far as somebody asks for them."""
-    for shard, codes in pairs:
-        with open_source(shard, codes, how.key) as opened, reading(shard.name):
-            yield from opened.small_batches(_lists_in(opened.schema))
 
 
 def _lists_in(schema: pa.Schema) -> list[str]:

@@ -456,9 +456,8 @@ class _Check:
         told = sum(rows for _, rows in reasons)
         if told != aside:
             self.verified.add("rows with a reason", told, aside)
-        elif self.original is not None and reasons != reasons_of(self.reasons):
-            rows_of = dict(reasons_of(self.reasons))
-            self.verified.add("reasons", _short(dict(reasons)), _short(rows_of))
+        elif self.original is not None and reasons != (seen := reasons_of(self.reasons)):
+            self.verified.add("reasons", _short(dict(reasons)), _short(dict(seen)))
         if counts.trimmed and self.job.align != "trim":
             self.verified.add("count of trimmed", 0, counts.trimmed)
 

@@ -106,23 +106,23 @@ def _weights_of_tokens(stream: Stream) -> Weights:
 
 
 def weight_sums(
-    weights: Weights, codes: Array, segments: Segments, first: int, factors: bool
+    weights: Weights, segments: Segments, first: int, *, factors: bool, zeros: bool
 ) -> list[Fraction]:
     """The sum of each stream's weights, exact, so that it does not depend on any order.
 
-    weights, codes, segments, first: those of `loss_weights_flat`
+    weights, segments, first: those of `loss_weights_flat`
     factors: whether it was given factors
+    zeros:   whether any of its codes may be a zero token
 
     Where nothing varies from token to token, lengths say what the sum is; where few weights can
     occur, they are counted; others are added.
     """
     table, totals = _weight_table(segments, first), segments.totals
-    any_cell = bool(codes.size and codes.min() < 0)
     sums = []
     for number, stream in enumerate(segments.streams):
         if factors:
             sums.append(exact_sum(weights[segments.cells_of(number)]))
-        elif any_cell or (stream.token_weights and table[number, 1]):
+        elif zeros or (stream.token_weights and table[number, 1]):
             cells = weights[segments.cells_of(number)]
             known = {*table[number].tolist(), *_weights_of_tokens(stream).tolist()}
             sums.append(_weighed((w, np.count_nonzero(cells == np.float32(w))) for w in known if w))
