@@ -41,6 +41,7 @@ from delaytool.transform import (
     bad_rows,
     check_there,
     cut,
+    kind_of_problem,
     placed,
     quarantine_schema,
     shift_batch,
@@ -217,6 +218,7 @@ def _record_at(path: str, entry: str, source: Opened, job: Job) -> tuple[Record 
 
 def _in_the_way(path: str, why: str, source: Opened) -> DataError:
     return DataError(
+        "output-in-the-way",
         f"the output {stores.shown(path)} is in the way: {why}",
         expected="no file, or one made from this source with these options",
         advice="choose another output, or replace it with --overwrite",
@@ -231,7 +233,7 @@ class _Work:
         self.source, self.job, self.schema, self.aside = source, job, schema, aside
         self.digest = BatchDigest(source.schema.names)
         self.counts, self.figures = Counts(), figures_of_nothing(job)
-        self.reasons: Counter[str] = Counter()
+        self.reasons: Counter[tuple[str, str | None]] = Counter()
         self.padded: list[tuple[int, int]] = []
         self.quarantined: list[tuple[int, int]] = []
 
@@ -273,7 +275,7 @@ class _Work:
             else:
                 self.quarantined.append((rows + number, 1))
         self.counts += Counts(rows_in=len(numbers), quarantined=len(numbers))
-        self.reasons.update(problems[number].sort for number in numbers)
+        self.reasons.update(map(kind_of_problem, problems.values()))
         good, bad = split_rows(batch, numbers)
         schema = quarantine_schema(batch.schema)
         reason = pa.array(reasons, pa.string())

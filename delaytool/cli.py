@@ -438,6 +438,7 @@ def _check_places(items: Sequence[Item], output: str, quarantine: str | None) ->
             folder, top = os.path.realpath(os.path.dirname(path)), os.path.realpath(root)
             if os.path.commonpath([folder, top]) != top:
                 raise DataError(
+                    "outside-output",
                     f"a link leads its output {path} out of {root}",
                     expected="a folder within it",
                     advice="remove the link, or choose another output",
@@ -446,6 +447,7 @@ def _check_places(items: Sequence[Item], output: str, quarantine: str | None) ->
             place = os.path.join(folder, os.path.basename(path))
             if place in taken:
                 raise DataError(
+                    "output-twice",
                     f"its output is that of {taken[place]} too: {place}",
                     expected="an output for each shard",
                     advice="remove the link, or choose another output",
@@ -482,6 +484,7 @@ def _partners(shards: list[Shard], codes: list[Shard]) -> dict[str, Shard]:
     for name in [*sorted(names - set(by_name)), *sorted(set(by_name) - names)]:
         missing = "codes" if name in names else "text"
         raise DataError(
+            "unpaired-shard",
             f"there is no shard of {missing} of this name",
             expected="one of text and one of codes for each relative path",
             advice="bring both folders to the same file names",
@@ -1021,7 +1024,7 @@ def _each_layout(
         try:
             readings[layout] = read(layout)
         except DataError as misfit:
-            if not misfit.found.startswith("has the type"):
+            if misfit.kind != "column-type":
                 misfits.append(misfit)
     return readings, misfits
 

@@ -155,6 +155,7 @@ def _sizes_without_rows(
     if all(part.layouts == ("list",) for part in named):
         if needed not in (None, len(named)):
             raise DataError(
+                "streams",
                 f"{len(named)} columns with one codebook each",
                 expected=f"{needed}, one for each stream of the recipe",
                 advice="choose another --preset or --n-q",
@@ -303,6 +304,7 @@ def _ambiguous(named: Sequence[_Named], fitting: Sequence[Sequence[_Reading]]) -
     size = fitting[0][number].size
     told = " or ".join(f"{layout} ({NAMES[layout].format(n=size)})" for layout in layouts)
     return AmbiguousError(
+        "several-layouts",
         "more than one layout fits every row",
         expected=f"just one; it could be {told}",
         advice="say which: " + " or ".join(f"--audio-layout {layout}" for layout in layouts),
@@ -322,6 +324,7 @@ def _misfit(
     ]
     wanted = "columns of as many frames" if needed is None else f"{needed} streams in all"
     return DataError(
+        "no-layout",
         "no layout fits: " + ("; or ".join(told) or "the lists in a row have different lengths"),
         expected=f"{wanted}, and as many frames as the text has",
         advice="choose another --preset, --n-q, --audio-layout or --align, or other columns",
@@ -339,6 +342,7 @@ def _sizes_of_nothing(named: Sequence[_Named], needed: int | None) -> list[tuple
         fits = len(part.used(size)) == share and share * len(named) == (needed or len(named))
         if layout is None or not fits:
             raise DataError(
+                "no-rows",
                 "there are no rows",
                 expected="one that tells how many codebooks the column holds",
                 place=Place(column=part.name),

@@ -8,8 +8,61 @@ preset, an option. The command line turns the first into exit status 1 and the s
 from __future__ import annotations
 
 import dataclasses
-import re
 from typing import Any
+
+KINDS = {
+    "batch-size": "too many cells in one batch",
+    "changed": "a file that changed while it was read",
+    "cluster": "a task that could not be run on the cluster",
+    "codebook-lengths": "codebooks of different lengths",
+    "codebooks": "a wrong number of codebooks",
+    "column-in-the-way": "a column in the way",
+    "column-lengths": "columns of different lengths",
+    "column-twice": "a column that is there twice",
+    "column-type": "a column of an unfit type",
+    "columns": "other columns than recorded",
+    "digest": "other rows than recorded",
+    "files-not-shared": "files that not every node sees",
+    "killed": "a file that killed who read it",
+    "keys-differ": "keys that differ",
+    "list-size": "a list of a wrong size",
+    "lossy": "something lost that cannot come back",
+    "missing-column": "a missing column",
+    "no-cluster": "no cluster",
+    "no-frames": "no frames",
+    "no-layout": "no layout that fits",
+    "no-record": "no delaytool entry",
+    "no-rows": "no rows",
+    "no-shards": "no shards",
+    "no-such-row": "no such row",
+    "not-installed": "a package that is not installed",
+    "null": "a null",
+    "original-type": "tokens that their original type cannot hold",
+    "output-in-the-way": "an output in the way",
+    "output-twice": "one output for two shards",
+    "outside-output": "an output outside the output folder",
+    "record": "a broken delaytool entry",
+    "record-format": "a delaytool entry of another format",
+    "record-too-long": "a delaytool entry that is too long",
+    "row-in-quarantine": "a row in quarantine",
+    "rows-differ": "other numbers of rows",
+    "several-layouts": "more than one layout that fits",
+    "shifted-already": "a shard that is shifted already",
+    "slice": "a slice that its column's name is in the way of",
+    "sources": "another number of sources",
+    "streams": "a wrong number of streams",
+    "text-length": "text and audio of different lengths",
+    "token": "a token outside its vocabulary",
+    "too-short": "fewer timesteps than the pattern adds",
+    "unpaired-shard": "a shard without its counterpart",
+    "unreachable": "a store that cannot be reached",
+    "unreadable": "a file that cannot be read",
+    "unwritable": "a file that cannot be written",
+    "weight": "a factor that is no weight",
+    "weight-length": "factors and audio of different lengths",
+}
+"""What can be wrong with data, in words. Programs tell errors apart by the kind alone: kinds stay,
+words may change."""
 
 
 class RecipeError(ValueError):
@@ -49,15 +102,23 @@ class Place:
 class DataError(Exception):
     """Something in a shard is not what it has to be.
 
+    kind:     one of KINDS, for programs; the other texts are for people and may change
     found:    what is wrong, with the values that were found
     expected: what would have been right, if that needs saying
     advice:   what the reader of the message can do about it
     """
 
     def __init__(
-        self, found: str, *, expected: str = "", advice: str = "", place: Place = Place()
+        self,
+        kind: str,
+        found: str,
+        *,
+        expected: str = "",
+        advice: str = "",
+        place: Place = Place(),
     ) -> None:
         super().__init__(found)
+        self.kind = kind
         self.found = found
         self.expected = expected
         self.advice = advice
@@ -66,25 +127,12 @@ class DataError(Exception):
     def at(self, **where: Any) -> DataError:
         """The same error with more of its place known."""
         place = dataclasses.replace(self.place, **where)
-        return type(self)(self.found, expected=self.expected, advice=self.advice, place=place)
+        return _rebuild(type(self), self.kind, self.found, self.expected, self.advice, place)
 
     @property
     def reason(self) -> str:
         """The error without its place and advice."""
         return f"{self.found}, expected {self.expected}" if self.expected else self.found
-
-    @property
-    def sort(self) -> str:
-        """What errors of one sort have in common, to count them.
-
-        column audio_codes, token 2048 -> 'column audio_codes: token #, expected 0 to 2047, or -1'
-        """
-        found = re.sub(r"-?\d[\d.e+-]*", "#", self.found)
-        found = re.sub(r"^# (frame|codebook|token)$", r"# \1s", found)
-        # "31, as many as another column has" is of the row, "0 to 2047" of all rows.
-        expected = re.sub(r"^\d+(?=, as )", "#", self.expected)
-        what = f"{found}, expected {expected}" if expected else found
-        return what if self.place.column is None else f"column {self.place.column}: {what}"
 
     def __str__(self) -> str:
         place = str(self.place)
@@ -92,13 +140,14 @@ class DataError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Exceptions pickle by their positional arguments only; workers send these home.
-        return _rebuild, (type(self), self.found, self.expected, self.advice, self.place)
+        texts = self.kind, self.found, self.expected, self.advice
+        return _rebuild, (type(self), *texts, self.place)
 
 
 def _rebuild(
-    kind: type[DataError], found: str, expected: str, advice: str, place: Place
+    cls: type[DataError], kind: str, found: str, expected: str, advice: str, place: Place
 ) -> DataError:
-    return kind(found, expected=expected, advice=advice, place=place)
+    return cls(kind, found, expected=expected, advice=advice, place=place)
 
 
 class AmbiguousError(DataError):
@@ -112,6 +161,7 @@ class ReaderDiedError(DataError):
     def of(cls, shard: str) -> ReaderDiedError:
         """The error for a shard of this name."""
         return cls(
+            "killed",
             "reading it killed the process, twice",
             expected="a good Parquet file, and enough memory for it",
             advice="restore the file, leave it out, or try fewer --workers",

@@ -203,6 +203,7 @@ def _counterpart_row(grid: Grid, other: Record | None) -> int:
         row = Quarantined(other).shifted_row(grid.row)
         if row is None:
             raise DataError(
+                "row-in-quarantine",
                 "the row is in quarantine",
                 expected="one that was shifted",
                 advice="give another --row",
@@ -219,6 +220,7 @@ def first_difference(ours: Grid, theirs: Grid) -> Difference | None:
     """
     if len(ours.codes) != len(theirs.codes):
         raise DataError(
+            "streams",
             f"{len(ours.codes)} streams and {len(theirs.codes)}",
             expected="as many in both shards",
             advice="compare a shard with what it was made from",
@@ -284,6 +286,7 @@ def _record_of(opened: Opened) -> Record | None:
         return read_record(opened)
     if opened.entry is not None:
         raise DataError(
+            "shifted-already",
             "it is shifted, or its codes are",
             expected="two original shards",
             advice="leave out --audio-input",
@@ -311,6 +314,7 @@ def _key_column(opened: Opened, column: str | None, key: str | None) -> str | No
 
 def _no_key(opened: Opened, key: str | None) -> DataError:
     return DataError(
+        "missing-column",
         "there is no column id" if key is None else f"there is no column {key}",
         expected=f"one of {', '.join(opened.schema.names)}",
         advice="name the column of the rows' keys with --key, or give --row",
@@ -330,6 +334,7 @@ def _find_key(opened: Opened, column: str | None, key: str) -> int:
                     return row
                 row += 1
     raise DataError(
+        "no-such-row",
         f"no row has the {column} {key!r}",
         advice="look for the key in another shard, or give --row",
         place=Place(shard=opened.shard.name),
@@ -340,6 +345,7 @@ def _read_row(opened: Opened, row: int, job: Job, factors: str | None) -> pa.Rec
     """A batch of just this row, with the job's columns, the key and factors on the weights."""
     if not 0 <= row < opened.rows:
         raise DataError(
+            "no-such-row",
             f"there is no row {row}",
             expected=f"0 to {opened.rows - 1}" if opened.rows else "a shard with rows in it",
             advice="give another --row",
@@ -362,7 +368,7 @@ def _read_row(opened: Opened, row: int, job: Job, factors: str | None) -> pa.Rec
                 )
                 return _nth_row(batches, row - first)
             first += count
-    raise DataError(f"row {row} cannot be read", place=Place(shard=opened.shard.name))
+    raise DataError("unreadable", f"row {row} cannot be read", place=Place(shard=opened.shard.name))
 
 
 def _nth_row(batches: Iterator[pa.RecordBatch], row: int) -> pa.RecordBatch:
@@ -370,7 +376,7 @@ def _nth_row(batches: Iterator[pa.RecordBatch], row: int) -> pa.RecordBatch:
         if row < batch.num_rows:
             return batch.slice(row, 1)
         row -= batch.num_rows
-    raise DataError(f"{row} rows fewer than the footer says")
+    raise DataError("unreadable", f"{row} rows fewer than the footer says")
 
 
 def _about(

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal, TypeVar
 
-from delaytool.errors import DataError, RecipeError
+from delaytool.errors import KINDS, DataError, RecipeError
 from delaytool.recipe import MAX_STREAMS, Recipe, Stream
 
 T = TypeVar("T")
@@ -31,8 +31,8 @@ ASIDE = "delaytool-quarantine"
 """The same in a shard of quarantined rows, which holds the record of the shard they are not in."""
 REASON = "reason"
 """The column that says why a row is in quarantine."""
-FORMAT = 2
-"""Of the record: 2 has figures and reasons, which 1, never released, had not."""
+FORMAT = 3
+"""Of the record. 2 has figures and reasons, 3 tells reasons by kind; none of them was released."""
 MAX_ENTRY = 32 << 20
 """Bytes of an entry that are still written and parsed: enough for 4096 columns, whose schema takes
 about one, and for 2 million rows that were padded."""
@@ -332,17 +332,40 @@ class Figures:
 
 
 MAX_REASONS = 20
-"""Sorts of bad rows that a record tells apart."""
+"""Reasons that a record tells apart."""
 
 
-def reasons_of(rows: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
-    """The sorts of bad rows that most rows are of, as a record has them, and all others as one.
+@dataclass(frozen=True)
+class Reason:
+    """Why rows are in quarantine, and how many.
 
-    rows: how many rows are of each sort
+    kind:   that of their errors, one of errors.KINDS, or "other" for all kinds that few rows are of
+    column: the column that is wrong, if it is one
     """
-    ranked = sorted(rows.items(), key=lambda reason: (-reason[1], reason[0]))
-    others = sum(count for _, count in ranked[MAX_REASONS:])
-    return (*ranked[:MAX_REASONS], *([("other reasons", others)] if others else []))
+
+    kind: str
+    column: str | None
+    rows: int
+
+    def __str__(self) -> str:
+        """The reason in words: column audio_codes: a token outside its vocabulary"""
+        what = KINDS.get(self.kind, self.kind)
+        return what if self.column is None else f"column {self.column}: {what}"
+
+
+OTHER = "other"
+"""The kind of reasons that are not told apart."""
+
+
+def reasons_of(rows: Mapping[tuple[str, str | None], int]) -> tuple[Reason, ...]:
+    """The reasons of most rows, as a record has them, and all others as one.
+
+    rows: how many rows there are of each kind and column
+    """
+    reasons = [Reason(kind, column, count) for (kind, column), count in rows.items()]
+    reasons.sort(key=lambda reason: (-reason.rows, reason.kind, reason.column or ""))
+    others = sum(reason.rows for reason in reasons[MAX_REASONS:])
+    return (*reasons[:MAX_REASONS], *([Reason(OTHER, None, others)] if others else []))
 
 
 @dataclass(frozen=True)
@@ -360,7 +383,7 @@ class Record:
     sources:     the shard it was made from; two where text and codes came in shards of their own
     padded:      (row, tokens) for each row whose text alignment has made longer
     quarantined: (row of the source, how many from there on) that were put aside
-    reasons:     (what is wrong with rows that were put aside, how many rows)
+    reasons:     what is wrong with the rows that were put aside
     """
 
     version: str
@@ -371,7 +394,7 @@ class Record:
     digests: Digests
     padded: tuple[tuple[int, int], ...] = ()
     quarantined: tuple[tuple[int, int], ...] = ()
-    reasons: tuple[tuple[str, int], ...] = ()
+    reasons: tuple[Reason, ...] = ()
 
     def to_json(self) -> str:
         """The entry, its checksum last; raises DataError when it would be too long to read."""
@@ -381,10 +404,11 @@ class Record:
             fields[name] = dataclasses.asdict(getattr(self, name))
         fields["figures"] = self.figures.rounded().to_dict()
         fields |= {"padded": self.padded, "quarantined": self.quarantined}
-        fields["reasons"] = self.reasons
+        fields["reasons"] = [dataclasses.asdict(reason) for reason in self.reasons]
         entry = _dump({**fields, "checksum": _checksum(fields)})
         if len(entry) > MAX_ENTRY:
             raise DataError(
+                "record-too-long",
                 f"what there is to record of it takes {len(entry)} bytes",
                 expected=f"at most {MAX_ENTRY}",
                 advice="split the shard",
@@ -405,9 +429,7 @@ class Record:
         if not isinstance(fields, dict):
             raise _bad("is not a JSON object")
         if fields.get("format") != FORMAT:
-            found = fields.get("format")
-            found = found if isinstance(found, int) and abs(found) < 10**9 else _shown(found)
-            raise _bad(f"has the format {found}, this version of delaytool reads {FORMAT}")
+            raise _other_format(fields)
         checksum = fields.pop("checksum", None)
         # What cannot be written, such as 1e999, has no checksum that an entry could match.
         if checksum is None or checksum != _checksum(fields):
@@ -451,7 +473,21 @@ class Record:
 
 
 def _bad(what: str) -> DataError:
-    return DataError(f"the {ENTRY} entry in the footer {what}", advice="make the shard anew")
+    return DataError(
+        "record", f"the {ENTRY} entry in the footer {what}", advice="make the shard anew"
+    )
+
+
+def _other_format(fields: Mapping[str, Any]) -> DataError:
+    """The error for an entry that another version of delaytool wrote."""
+    found, version = fields.get("format"), fields.get("version")
+    found = found if isinstance(found, int) and abs(found) < 10**9 else _shown(found)
+    return DataError(
+        "record-format",
+        f"the {ENTRY} entry in the footer has the format {found}, of delaytool {_shown(version)}",
+        expected=f"the format {FORMAT}, which this version reads and writes",
+        advice="make the shard anew with this version, or read it with the one that made it",
+    )
 
 
 def _no_constant(name: str) -> None:
@@ -508,9 +544,9 @@ def _sums(value: object) -> tuple[Fraction, ...]:
     return tuple(Fraction(number) for number in _list(value))
 
 
-def _reasons(value: object) -> tuple[tuple[str, int], ...]:
-    reasons = tuple((_text(why), _count(rows)) for why, rows in map(_list, _list(value)))
-    if len(dict(reasons)) != len(reasons):
+def _reasons(value: object) -> tuple[Reason, ...]:
+    reasons = tuple(_plain(Reason, reason) for reason in _list(value))
+    if len({(reason.kind, reason.column) for reason in reasons}) != len(reasons):
         raise ValueError("a reason is there twice")
     return reasons
 

@@ -59,6 +59,7 @@ def _import_ray() -> Any:
         import ray
     except ImportError:
         raise DataError(
+            "not-installed",
             "Ray is not installed",
             expected="the package ray beside delaytool",
             advice="install it with: pip install 'delaytool[ray]'",
@@ -108,6 +109,7 @@ def _check_address(address: str | None) -> None:
 
 def _unreachable(address: str | None, why: str) -> DataError:
     return DataError(
+        "no-cluster",
         f"no Ray cluster at {address or 'this machine'}: {why.strip().splitlines()[0][:200]}",
         expected="one that runs",
         advice="check --ray-address, or start one: --ray-address local",
@@ -145,6 +147,7 @@ def _check_paths(ray: Any, tasks: Sequence[Task]) -> None:
         for node, answer in zip(nodes, answers, strict=True):
             if missing := ray.get(answer):
                 raise DataError(
+                    "files-not-shared",
                     f"the node {node['NodeManagerHostname']} does not see {missing[0]}",
                     expected="the same files on every node of the cluster",
                     advice="put them on storage that all nodes share, or into an object store",
@@ -194,7 +197,7 @@ def _event(ray: Any, reference: Any, task: Task, number: int) -> Event:
         error, result = ray.get(reference)
     except (ray.exceptions.RayTaskError, ray.exceptions.RuntimeEnvSetupError) as problem:
         what = str(problem).strip().splitlines()[-1][:200]
-        return Failed(number, DataError(f"it could not be run on the cluster: {what}"))
+        return Failed(number, DataError("cluster", f"it could not be run on the cluster: {what}"))
     except ray.exceptions.RayError:
         abandon(task)
         return Failed(number, ReaderDiedError.of(task.name))

@@ -38,6 +38,7 @@ def save_picture(grid: Grid, path: str, *, labels: bool = False, frame_rate: flo
         raise RecipeError(f"{path} is no picture, expected a name in .{', .'.join(ENDINGS)}")
     if not grid.steps:
         raise DataError(
+            "no-frames",
             "there are no timesteps to draw",
             expected="a row with frames",
             advice="choose another --row",
@@ -60,6 +61,7 @@ def _import_matplotlib() -> Any:
         import matplotlib
     except ImportError:
         raise DataError(
+            "not-installed",
             "matplotlib is not installed",
             expected="the package matplotlib beside delaytool",
             advice="install it with: pip install 'delaytool[plot]'",

@@ -65,8 +65,8 @@ class BatchMapper:
 def _as_arguments(error: DataError) -> DataError:
     """An error whose advice names arguments in place of options: --audio-layout frame"""
     advice = re.sub(r"--([a-z]+(?:-[a-z]+)*)", lambda m: m[1].replace("-", "_"), error.advice)
-    kind = type(error)
-    return kind(error.found, expected=error.expected, advice=advice, place=error.place)
+    texts = {"expected": error.expected, "advice": advice}
+    return type(error)(error.kind, error.found, **texts, place=error.place)
 
 
 def map_batch(

@@ -6,12 +6,13 @@ like those that were written.
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from delaytool.job import Counts, Figures, Record
+from delaytool.job import Counts, Figures, Reason, Record
 from delaytool.recipe import Recipe, name_of_run
 
 _MAX_REASONS = 10
@@ -27,7 +28,7 @@ class Summary:
     recipe: Recipe
     counts: Counts
     figures: Figures
-    reasons: tuple[tuple[str, int], ...] = ()
+    reasons: tuple[Reason, ...] = ()
 
     @classmethod
     def of(cls, record: Record) -> Summary:
@@ -44,7 +45,7 @@ class Report:
     def __init__(self, frame_rate: float = FRAME_RATE) -> None:
         self.shards, self.frame_rate = 0, frame_rate
         self.counts = Counts()
-        self.reasons: Counter[str] = Counter()
+        self.reasons: Counter[tuple[str, str | None]] = Counter()
         self.padding_ids: set[int] = set()
         self.cells = self.filled = self.zero = self.text = self.padding = 0
         self._weights: dict[str, Fraction] = {}
@@ -57,7 +58,8 @@ class Report:
             return
         recipe, figures = summary.recipe, summary.figures
         self.shards, self.counts = self.shards + 1, self.counts + summary.counts
-        self.reasons.update(dict(summary.reasons))
+        for reason in summary.reasons:
+            self.reasons[reason.kind, reason.column] += reason.rows
         if recipe.has_text:
             self.padding_ids |= recipe.streams[0].padding_ids
         self.cells, self.filled = self.cells + figures.cells, self.filled + figures.filled
@@ -89,7 +91,7 @@ class Report:
             "filled": self.filled,
             "filled_share": _share(self.filled, self.cells),
             "mean_weights": {name: self.mean_weight(name) for name in self._weights} or None,
-            "reasons": dict(self._ranked_reasons()),
+            "reasons": [dataclasses.asdict(reason) for reason in self._ranked_reasons()],
         }
 
     def table(self, shards: str = "") -> str:
@@ -135,20 +137,21 @@ class Report:
             for number, (names, _, mean) in enumerate(runs)
         ]
 
-    def _ranked_reasons(self) -> list[tuple[str, int]]:
+    def _ranked_reasons(self) -> list[Reason]:
         """The reasons, those of most rows first."""
-        return sorted(self.reasons.items(), key=lambda reason: (-reason[1], reason[0]))
+        reasons = (Reason(kind, column, rows) for (kind, column), rows in self.reasons.items())
+        return sorted(reasons, key=lambda reason: (-reason.rows, reason.kind, reason.column or ""))
 
     def _reason_lines(self) -> list[tuple[str, str]]:
         """A line for each of the most frequent reasons, and one for all others."""
-        ranked = self._ranked_reasons()
+        ranked = [(reason.rows, str(reason)) for reason in self._ranked_reasons()]
         if len(ranked) > _MAX_REASONS:
             others = ranked[_MAX_REASONS - 1 :]
-            rest = f"{len(others)} other reasons, see --json", sum(rows for _, rows in others)
+            rest = sum(rows for rows, _ in others), f"{len(others)} other reasons, see --json"
             ranked = [*ranked[: _MAX_REASONS - 1], rest]
         return [
             ("" if number else "quarantined", f"{rows:,} row{'' if rows == 1 else 's'}: {reason}")
-            for number, (reason, rows) in enumerate(ranked)
+            for number, (rows, reason) in enumerate(ranked)
         ]
 
 

@@ -63,6 +63,7 @@ def revert_shard(
         record = read_record(output)
         if record is None and job is None:
             raise DataError(
+                "no-record",
                 "there is no delaytool entry in the footer",
                 expected="a shard that delaytool made, or --recipe or --preset",
                 advice="say with --recipe or --preset how the grid was delayed",
@@ -114,6 +115,7 @@ def _check_lossless(counts: Counts) -> None:
     missing = [f"{what} {count} {things}" for what, count, things in lost if count]
     if missing:
         raise DataError(
+            "lossy",
             " and ".join(missing) + ", which cannot come back",
             expected="nothing missing",
             advice="take the rest with --allow-lossy",
@@ -124,6 +126,7 @@ def _check_free(path: str, overwrite: bool) -> None:
     kind = stores.kind_of(path)
     if kind is not None and not (overwrite and kind == "file"):
         raise DataError(
+            "output-in-the-way",
             f"the output {stores.shown(path)} is in the way",
             expected="no file",
             advice="choose another output, or replace it with --overwrite",
@@ -134,6 +137,7 @@ def _check_columns(output: OpenShard, expected: pa.Schema) -> None:
     """Raise DataError unless a shard has the columns that its record tells of."""
     if expected.names != output.schema.names:
         raise DataError(
+            "columns",
             f"its columns are {', '.join(output.schema.names)}",
             expected=", ".join(expected.names),
             advice="make the shard anew",
@@ -141,6 +145,7 @@ def _check_columns(output: OpenShard, expected: pa.Schema) -> None:
     for want, have in zip(expected, output.schema, strict=True):
         if want.type != have.type:
             raise DataError(
+                "column-type",
                 f"has the type {have.type}",
                 expected=str(want.type),
                 advice="make the shard anew",
@@ -191,6 +196,7 @@ class _Work:
         for name, digest in self.digest.hexdigests().items():
             if expected.get(name) != digest:
                 raise DataError(
+                    "digest",
                     "its rows are not those that the shard was made from",
                     expected=f"the digest {expected.get(name)}",
                     advice="delaytool verify says more",
@@ -208,6 +214,7 @@ def _parts(
         return [(target, _nullable(work.schema, work.job) if lossy else work.schema, extra)]
     if record is None or len(record.sources) != 2:
         raise DataError(
+            "sources",
             "it was not made from text and codes in shards of their own",
             expected="two sources",
             advice="leave --audio-output away",

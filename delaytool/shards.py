@@ -104,6 +104,7 @@ def _in_order(shards: list[Shard], path: str, outside: Sequence[str]) -> list[Sh
     }
     if not found:
         raise DataError(
+            "no-shards",
             "there are no shards",
             expected="at least one *.parquet file",
             advice="name a Parquet file, a folder with such files, or a quoted glob",
@@ -209,6 +210,7 @@ class OpenShard:
             now = footer_fingerprint(self.shard.path)
         if now != self.fingerprint:
             raise DataError(
+                "changed",
                 "the file changed while it was read",
                 expected="the same size and footer as before",
                 advice="run again when nothing writes to it",
@@ -316,6 +318,7 @@ class PairedShard:
         """How many rows the footers say they have; raises DataError when they do not agree."""
         if self.text.rows != self.codes.rows:
             raise DataError(
+                "rows-differ",
                 f"{self.text.rows} rows of text and {self.codes.rows} of codes",
                 expected="as many of each",
                 advice="pair the shards anew",
@@ -365,7 +368,9 @@ class PairedShard:
         for text in self.text.small_batches(self._read_of(self.text, names)):
             other = codes.take(text.num_rows)
             if other is None or other.num_rows != text.num_rows:
-                raise DataError(f"the codes end at row {row}", expected=f"{expected} rows")
+                raise DataError(
+                    "rows-differ", f"the codes end at row {row}", expected=f"{expected} rows"
+                )
             self._check_keys(text, other, row)
             both = [(text if name in own else other).column(name) for name in schema.names]
             yield pa.RecordBatch.from_arrays(both, schema=schema)
@@ -391,6 +396,7 @@ class PairedShard:
         for i, (one, other) in enumerate(zip(ours.to_pylist(), theirs.to_pylist(), strict=True)):
             if one != other:
                 raise DataError(
+                    "keys-differ",
                     f"the codes' {self.key} is {other!r}",
                     expected=f"{one!r}, as in the shard of text",
                     advice="bring the rows of both into the same order",
@@ -409,6 +415,7 @@ def paired_schema(text: pa.Schema, codes: pa.Schema, key: str | None) -> pa.Sche
     for field in own:
         if field.name in text.names:
             raise DataError(
+                "column-twice",
                 f"both the text's and the codes' shard have a column {field.name}",
                 expected="no name in both but the key's",
                 advice="drop or rename one, or name the --key",
@@ -469,14 +476,16 @@ def decode_schema(text: str) -> pa.Schema:
     try:
         return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(text, validate=True)))
     except (ValueError, OSError, pa.ArrowException) as error:
-        raise DataError(f"the source schema in its record cannot be read: {error}") from None
+        raise DataError(
+            "record", f"the source schema in its record cannot be read: {error}"
+        ) from None
 
 
 def source_schema(record: Record) -> pa.Schema:
     """The schema of the rows that a shard was made from, of both its sources if it has two."""
     schemas = [decode_schema(source.schema) for source in record.sources]
     if len(schemas) not in (1, 2):
-        raise DataError(f"its record names {len(schemas)} sources", expected="one or two")
+        raise DataError("record", f"its record names {len(schemas)} sources", expected="one or two")
     if len(schemas) == 1:
         return schemas[0]
     return paired_schema(schemas[0], schemas[1], record.job.key)
@@ -493,12 +502,14 @@ def reading(name: str) -> Iterator[None]:
         raise  # What was asked for is no fault of the shard's.
     except stores.StoreError as error:
         raise DataError(
+            "unreachable",
             f"cannot be read: {error.why}",
             advice="check the address, the region or endpoint, the keys, and the way to it",
             place=Place(shard=name),
         ) from error
     except (OSError, pa.ArrowException, ValueError, OverflowError) as error:
         raise DataError(
+            "unreadable",
             f"cannot be read: {_first_line(error)}",
             expected="a complete Parquet file",
             advice="restore the file, or leave it out",
@@ -950,6 +961,7 @@ def _uploaded(target: str) -> Iterator[str]:
 
 def _unwritable(target: str, error: BaseException) -> DataError:
     return DataError(
+        "unwritable",
         f"cannot be written: {_first_line(error)}",
         advice="check free space, permissions and the way to it, then run again",
         place=Place(shard=stores.shown(target)),

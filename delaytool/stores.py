@@ -229,6 +229,7 @@ def _fsspec_filesystem(root: str) -> Any:
     except ImportError as error:
         package = "delaytool[fsspec]" if "fsspec" in str(error) else str(error)
         raise DataError(
+            "not-installed",
             f"files at {urlsplit(root).scheme}:// need a package that is not installed",
             expected=package,
             advice="install it, for fsspec with: pip install 'delaytool[fsspec]'",

@@ -81,6 +81,7 @@ def check_column_type(field: pa.Field, layout: Layout) -> None:
     wanted, shape = _SHAPES[layout]
     if depth != wanted or not pa.types.is_integer(leaf):
         raise DataError(
+            "column-type",
             f"has the type {field.type}",
             expected=shape,
             advice="name another column or another --audio-layout, or store the tokens like this",
@@ -189,7 +190,7 @@ class _Reader:
     def read(self) -> tuple[Array | None, Index]:
         """The flat values (None if a row is bad) and the rows' lengths in timesteps."""
         for row in _nulls(self.array):
-            self._note(row, DataError("a null row", expected="no nulls", advice=_REPAIR))
+            self._note(row, DataError("null", "a null row", expected="no nulls", advice=_REPAIR))
         lengths = _lengths(self.array)
         values = self.array.flatten()
         if self.layout == "codebook":
@@ -215,7 +216,7 @@ class _Reader:
         rows = np.repeat(np.arange(len(counts)), counts)
         for i in _nulls(books):
             number = i - int(np.searchsorted(rows, rows[i]))
-            error = DataError("a null codebook", expected="no nulls", advice=_REPAIR)
+            error = DataError("null", "a null codebook", expected="no nulls", advice=_REPAIR)
             self._note(int(rows[i]), error, stream=self._stream(number))
         if self.problems:
             return None, counts
@@ -223,6 +224,7 @@ class _Reader:
         lengths = frames[:, 0].copy()
         for row, number in np.argwhere(frames != lengths[:, None]):
             error = DataError(
+                "codebook-lengths",
                 _number(frames[row, number], "frame"),
                 expected=f"{lengths[row]}, as many as in {self._stream(0)}",
                 advice=_REPAIR,
@@ -236,7 +238,7 @@ class _Reader:
         starts = np.cumsum(lengths) - lengths
         for i in _nulls(frames):
             row = int(rows[i])
-            error = DataError("a null frame", expected="no nulls", advice=_REPAIR)
+            error = DataError("null", "a null frame", expected="no nulls", advice=_REPAIR)
             self._note(row, error, timestep=i - int(starts[row]))
         if self.problems:
             return None
@@ -248,6 +250,7 @@ class _Reader:
         for i in np.flatnonzero(counts != self.size):
             row = int(rows[i])
             error = DataError(
+                "codebooks",
                 _number(counts[i], "codebook"),
                 expected=f"{self.size}, one for each audio stream of the recipe",
                 advice="choose another --preset, --n-q or --audio-layout",
@@ -259,6 +262,7 @@ class _Reader:
         """Frames of rows of n tokens each."""
         for row in np.flatnonzero(counts % self.size):
             error = DataError(
+                "codebooks",
                 _number(counts[row], "token"),
                 expected=f"a multiple of {self.size}, the number of audio streams of the recipe",
                 advice="choose another --preset or --n-q",
@@ -273,7 +277,7 @@ class _Reader:
             if is_by_stream(self.layout):
                 within = number * int(lengths[row]) + timestep
                 timestep, number = divmod(within, self.size)
-            error = DataError("a null token", expected="a number", advice=_REPAIR)
+            error = DataError("null", "a null token", expected="a number", advice=_REPAIR)
             told = self.streams or self.layout != "list"
             where = {"stream": self._stream(number)} if told else {}
             self._note(row, error, timestep=timestep, **where)
@@ -414,6 +418,7 @@ def _note_wrong_tokens(flat: Array, segments: Segments, name: str, problems: Pro
         stream = segments.streams[number]
         card = "text-card" if stream.kind == "text" else "card"
         error = DataError(
+            "token",
             f"token {flat[position]}",
             expected=f"0 to {stream.cardinality - 1}, or -1",
             advice=f"repair the row, or set --{card} to the size of the vocabulary",
@@ -431,6 +436,7 @@ def _note_lengths(all_lengths: list[Index], job: Job, problems: Problems) -> Non
             allowed = lengths <= audio if job.align == "pad" else lengths >= audio
         for row in np.flatnonzero(~allowed):
             error = DataError(
+                "text-length",
                 _number(lengths[row], "frame"),
                 expected=f"{audio[row]}, as many as column {job.columns[-1].name} has",
                 advice="align text and codes to the same frames, or see --align",
@@ -463,6 +469,7 @@ def read_outputs(batch: pa.RecordBatch, job: Job) -> TokenBatch:
         if first is not None:
             for row in np.flatnonzero(lengths != first):
                 raise DataError(
+                    "column-lengths",
                     _number(lengths[row], "timestep"),
                     expected=f"{first[row]}, as many as column {job.outputs[0].name} has",
                     place=Place(row=int(row), column=output.name),
@@ -500,7 +507,11 @@ def read_rest(
     array = batch.column(column.name)
     flat, here = _Reader(array, column.name, column.layout, size, problems).read()
     for row in np.flatnonzero(here != lengths) if flat is not None else []:
-        error = DataError(_number(here[row], "frame"), expected=f"{lengths[row]}, as in the output")
+        error = DataError(
+            "column-lengths",
+            _number(here[row], "frame"),
+            expected=f"{lengths[row]}, as in the output",
+        )
         problems[int(row)] = error.at(row=int(row), column=column.name)
     if flat is None or problems:
         raise problems[min(problems)]
@@ -535,7 +546,9 @@ def scan_factors(batch: pa.RecordBatch, job: Job, lengths: Index) -> tuple[Array
         return none, dict(sorted(problems.items()))
     for row in np.flatnonzero(here != lengths):
         error = DataError(
-            _number(here[row], "frame"), expected=f"{lengths[row]}, as many as the audio has"
+            "weight-length",
+            _number(here[row], "frame"),
+            expected=f"{lengths[row]}, as many as the audio has",
         )
         problems[int(row)] = error.at(row=int(row), column=job.factors)
     given, heaviest = flat, np.float32(max(1.0, job.recipe.heaviest))
@@ -545,6 +558,7 @@ def scan_factors(batch: pa.RecordBatch, job: Job, lengths: Index) -> tuple[Array
         wrong = np.flatnonzero(~(np.isfinite(flat * heaviest) & (flat >= 0)))
     for position, number, _, timestep in first_places(wrong, here, k) if wrong.size else ():
         error = DataError(
+            "weight",
             f"the factor {given[position]!s}",
             expected="a number from 0 up that leaves weights finite",
             advice=_REPAIR,
@@ -629,6 +643,7 @@ def _lists(lengths: Index, values: pa.Array, kind: pa.DataType) -> pa.Array:
         wrong = np.flatnonzero(lengths != kind.list_size)
         if wrong.size:
             raise DataError(
+                "list-size",
                 f"{lengths[wrong[0]]} entries in a list",
                 expected=f"{kind.list_size}, the size that its type {kind} fixes",
                 advice="make the shard anew",
@@ -639,6 +654,7 @@ def _lists(lengths: Index, values: pa.Array, kind: pa.DataType) -> pa.Array:
     np.cumsum(lengths, out=offsets[1:])
     if not large and offsets[-1] > np.iinfo(np.int32).max:
         raise DataError(
+            "batch-size",
             f"{offsets[-1]} cells in one list column of one batch",
             expected=f"at most {np.iinfo(np.int32).max}",
             advice="split the rows, or store them as large_list",

@@ -67,6 +67,7 @@ def check_schema(schema: pa.Schema, job: Job) -> None:
     for name in names:
         if names.count(name) > 1:
             raise DataError(
+                "column-twice",
                 f"two columns are named {name}",
                 expected="one of each name",
                 advice="rename one of them",
@@ -84,6 +85,7 @@ def check_schema(schema: pa.Schema, job: Job) -> None:
     for name in (name for output in job.outputs for name in job.names_of(output)):
         if name in taken:
             raise DataError(
+                "column-in-the-way",
                 f"the column {name} is in the way of a column of that name in the output",
                 expected="no column of that name",
                 advice="rename or drop it"
@@ -98,6 +100,7 @@ def _check_slices(job: Job) -> None:
     for column in job.columns:
         if not column.is_whole and column.name in outputs:
             raise DataError(
+                "slice",
                 f"only codebooks {column.start} to {column.start + column.count - 1} "
                 f"of {column.size} are used, and the others stay in a column of this name",
                 expected="a grid for the ones that are used",
@@ -110,6 +113,7 @@ def check_there(schema: pa.Schema, name: str, option: str) -> None:
     """Raise DataError unless the schema has this column."""
     if name not in schema.names:
         raise DataError(
+            "missing-column",
             f"there is no column {name}",
             expected=f"one of {', '.join(schema.names) or 'no columns at all'}",
             advice=f"name the column with {option}",
@@ -127,6 +131,7 @@ def _check_factors(field: pa.Field) -> None:
     number = pa.types.is_floating(leaf) or pa.types.is_integer(leaf) or pa.types.is_boolean(leaf)
     if depth not in (1, 2) or not number or pa.types.is_boolean(leaf):
         raise DataError(
+            "column-type",
             f"has the type {field.type}",
             expected="list<number> [T], or list<list<number>> [K][T]",
             advice="name another --weight-column",
@@ -137,6 +142,7 @@ def _check_factors(field: pa.Field) -> None:
 def already_shifted() -> DataError:
     """The error for an input that is an output of delaytool."""
     return DataError(
+        "shifted-already",
         f"it holds a {ENTRY} entry: it is shifted already",
         expected="an original shard",
         advice="give the original shards; shifting twice is never meant",
@@ -194,6 +200,7 @@ def quarantine_schema(schema: pa.Schema) -> pa.Schema:
     """The schema of bad rows: all their columns, and a reason; raises DataError for a clash."""
     if REASON in schema.names:
         raise DataError(
+            "column-in-the-way",
             f"the column {REASON} is in the way of a column of that name in the quarantine",
             expected="no column of that name",
             advice="rename it, or run without --quarantine",
@@ -295,6 +302,11 @@ def bad_rows(batch: pa.RecordBatch, job: Job) -> Problems:
         part, _ = split_rows(part, list(found))
 
 
+def kind_of_problem(error: DataError) -> tuple[str, str | None]:
+    """What rows that are bad in the same way have in common: the kind, and the column."""
+    return error.kind, error.place.column
+
+
 def count(lengths: Index, texts: Index, recipe: Recipe) -> Counts:
     """What went in and came out: rows of `lengths` frames, whose text had `texts` tokens."""
     frames = int(lengths.sum())
@@ -390,6 +402,7 @@ def read_shifted(batch: pa.RecordBatch, job: Job) -> TokenBatch:
     if lengths.size and lengths.min() < 0:
         row = int(np.flatnonzero(lengths < 0)[0])
         raise DataError(
+            "too-short",
             f"{codes.lengths[row]} timesteps",
             expected=f"at least the {job.recipe.steps(0)} that the pattern adds",
             advice="make the shard anew",
@@ -460,7 +473,7 @@ class Padded:
         pairs = np.array(record.padded, dtype=np.int64).reshape(-1, 2)
         self._rows, self._tokens = pairs[:, 0], pairs[:, 1]
         if np.any(np.diff(self._rows) <= 0):
-            raise DataError("the rows that its record calls padded are not in order")
+            raise DataError("record", "the rows that its record calls padded are not in order")
 
     def of_rows(self, first: int, count: int) -> Index:
         """The tokens added to each of the rows first ... first + count - 1."""
@@ -479,9 +492,11 @@ class Quarantined:
         self.count = int(pairs[:, 1].sum())
         rows_in = record.counts.rows_in
         if np.any(self._firsts[1:] <= self._ends[:-1]) or np.any(pairs[:, 1] < 1):
-            raise DataError("the rows that its record calls quarantined are not in order")
+            raise DataError("record", "the rows that its record calls quarantined are not in order")
         if len(pairs) and self._ends[-1] > rows_in:
-            raise DataError(f"its record calls row {self._ends[-1] - 1} of {rows_in} quarantined")
+            raise DataError(
+                "record", f"its record calls row {self._ends[-1] - 1} of {rows_in} quarantined"
+            )
 
     def of_rows(self, first: int, count: int) -> list[int]:
         """Which of the rows first ... first + count - 1 are in quarantine, counted from first."""
@@ -549,6 +564,7 @@ def _original(
     info = np.iinfo(dtype)
     if known.size and not info.min <= int(known.min()) <= int(known.max()) <= info.max:
         raise DataError(
+            "original-type",
             f"tokens from {known.min()} to {known.max()}",
             expected=f"what the original type {dtype} holds",
             advice="make the shard anew",
@@ -559,6 +575,7 @@ def _original(
         wanted = lengths - padded
         if wanted.size and wanted.min() < 0:
             raise DataError(
+                "record",
                 f"{padded[np.argmin(wanted)]} tokens of padding in a row of fewer frames",
                 place=Place(row=int(np.argmin(wanted)), column=column.name),
             )

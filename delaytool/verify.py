@@ -21,7 +21,7 @@ import pyarrow as pa
 from delaytool.digest import BatchDigest, first_difference, schema_digest
 from delaytool.errors import DataError, Place
 from delaytool.figures import figures_of, figures_of_nothing
-from delaytool.job import Column, Counts, Job, Output, Record, reasons_of
+from delaytool.job import Column, Counts, Job, Output, Reason, Record, reasons_of
 from delaytool.pattern import Array, Index, Segments, undelay_flat, wrong_tokens
 from delaytool.recipe import Recipe
 from delaytool.report import Summary
@@ -54,6 +54,7 @@ from delaytool.transform import (
     count,
     cut,
     key_of,
+    kind_of_problem,
     originals,
     placed,
     read_shifted,
@@ -173,7 +174,7 @@ class _Check:
         self.padded = Padded(record)
         self.aside = Quarantined(record)
         self.counts, self.figures = Counts(), figures_of_nothing(record.job)
-        self.reasons: Counter[str] = Counter()
+        self.reasons: Counter[tuple[str, str | None]] = Counter()
 
     def run(self, recipe: Recipe | None) -> Generator[float, None, None]:
         """Everything, from the footer to the last row."""
@@ -275,7 +276,7 @@ class _Check:
             aside = self.aside.of_rows(rows, batch.num_rows)
             if len(aside):
                 bad = bad_rows(batch, self.job)
-                self.reasons.update(error.sort for error in bad.values())
+                self.reasons.update(map(kind_of_problem, bad.values()))
                 for row in sorted(set(bad) ^ set(aside)):
                     place = Place(row=rows + row, key=key_of(batch, row, self.job))
                     pair = ("a good row", "in quarantine")
@@ -453,11 +454,11 @@ class _Check:
             if recorded[name] != figures[name]:
                 self.verified.add(f"figure of {name}", recorded[name], figures[name])
         reasons = self.record.reasons
-        told = sum(rows for _, rows in reasons)
+        told = sum(reason.rows for reason in reasons)
         if told != aside:
             self.verified.add("rows with a reason", told, aside)
         elif self.original is not None and reasons != (seen := reasons_of(self.reasons)):
-            self.verified.add("reasons", _short(dict(reasons)), _short(dict(seen)))
+            self.verified.add("reasons", _told(reasons), _told(seen))
         if counts.trimmed and self.job.align != "trim":
             self.verified.add("count of trimmed", 0, counts.trimmed)
 
@@ -511,6 +512,10 @@ def _keys(schema: pa.Schema) -> str:
 
 def _types(schema: pa.Schema) -> str:
     return str(_short(", ".join(f"{field.name}: {field.type}" for field in schema)))
+
+
+def _told(reasons: tuple[Reason, ...]) -> Any:
+    return _short("; ".join(f"{reason} ({reason.rows})" for reason in reasons) or "none")
 
 
 def _short(value: Any) -> Any:

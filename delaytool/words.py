@@ -16,6 +16,7 @@ def load_words(path: str) -> Callable[[int], str]:
         import sentencepiece
     except ImportError:
         raise DataError(
+            "not-installed",
             "SentencePiece is not installed",
             expected="the package sentencepiece beside delaytool",
             advice="install it with: pip install 'delaytool[sentencepiece]'",

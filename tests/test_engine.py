@@ -19,7 +19,7 @@ def count(stop):
 
 def fail(name):
     yield 0.5
-    raise DataError("it is bad", advice="mend it", place=Place(shard=name, row=3))
+    raise DataError("token", "it is bad", advice="mend it", place=Place(shard=name, row=3))
 
 
 def die(marker):

@@ -1,32 +1,35 @@
-"""Errors: what those of many rows have in common."""
+"""Errors: what programs tell them apart by, and how they travel."""
+
+import pickle
+import re
+from pathlib import Path
 
 import pytest
 
-from delaytool.errors import DataError, Place
+from delaytool.errors import KINDS, AmbiguousError, DataError, Place, ReaderDiedError
+
+PACKAGE = Path(__file__).parent.parent / "delaytool"
 
 
 @pytest.mark.parametrize(
-    ("found", "expected", "sort"),
+    "error",
     [
-        ("token 5000", "0 to 2047, or -1", "token #, expected 0 to 2047, or -1"),
-        ("token -7", "0 to 2047, or -1", "token #, expected 0 to 2047, or -1"),
-        ("1 frame", "31, as many as column B has", "# frames, expected #, as many as column B has"),
-        (
-            "22 frames",
-            "7, as many as column B has",
-            "# frames, expected #, as many as column B has",
-        ),
-        (
-            "7 tokens",
-            "a multiple of 8, the number",
-            "# tokens, expected a multiple of 8, the number",
-        ),
-        ("3 codebooks", "8, one for each", "# codebooks, expected 8, one for each"),
-        ("the factor -1.5e-05", "a number from 0 up", "the factor #, expected a number from 0 up"),
-        ("a null row", "", "a null row"),
+        DataError("null", "a null row", expected="no nulls", advice="mend it", place=Place(row=3)),
+        AmbiguousError("several-layouts", "more than one layout fits"),
+        ReaderDiedError.of("a.parquet"),
     ],
 )
-def test_errors_of_one_sort(found, expected, sort):
-    error = DataError(found, expected=expected, advice="repair it", place=Place(row=3, stream="s"))
-    assert error.sort == sort
-    assert error.at(column="codes_2", timestep=4).sort == f"column codes_2: {sort}"
+def test_errors_keep_all_they_say_on_their_way_home(error):
+    home = pickle.loads(pickle.dumps(error))
+    assert type(home) is type(error)
+    for there in (home, error.at(row=error.place.row)):
+        for name in ("kind", "found", "expected", "advice", "place"):
+            assert getattr(there, name) == getattr(error, name)
+
+
+def test_every_kind_of_error_is_in_the_table():
+    used = set()
+    for path in PACKAGE.rglob("*.py"):
+        pattern = r'(?:DataError|AmbiguousError|ReaderDiedError|cls)\(\s*"([a-z-]+)",'
+        used |= set(re.findall(pattern, path.read_text()))
+    assert used == set(KINDS)

@@ -22,6 +22,7 @@ from delaytool.job import (
     Figures,
     Job,
     Output,
+    Reason,
     Record,
     Source,
     reasons_of,
@@ -47,7 +48,7 @@ def record_of(recipe=RECIPE, key="id"):
         digests=Digests({"id": "a" * 64, "text_tokens": "b" * 64, "ünicode": "c"}, "d" * 64),
         padded=((3, 2), (7, 1)),
         quarantined=((4, 1),),
-        reasons=(("column text: a null row", 1),),
+        reasons=(Reason("null", "text", 1),),
     )
 
 
@@ -121,12 +122,12 @@ def test_every_cut_is_noticed():
         b"[" * 100_000,
         b'{"format":' + b"[" * 100_000,
         b'{"format":' + b"9" * 10_000 + b"}",
-        b'{"format": 2}',
-        b'{"format": 3, "checksum": ""}',
+        b'{"format": 3}',
+        b'{"format": 4, "checksum": ""}',
         b'{"format": [], "checksum": ""}',
         b'{"format": null}',
-        b'{"format": 2, "checksum": ["deep"]}',
-        b'{"format": 2, "checksum": null}',
+        b'{"format": 3, "checksum": ["deep"]}',
+        b'{"format": 3, "checksum": null}',
     ],
     ids=lambda entry: repr(entry[:40]),
 )
@@ -238,7 +239,7 @@ def test_a_wrong_value_anywhere_gives_a_record_or_a_data_error(path):
     ("path", "value"),
     [
         (("format",), 1),
-        (("format",), "2"),
+        (("format",), "3"),
         (("version",), None),
         (("version",), 1),
         (("version",), MISSING),
@@ -319,10 +320,12 @@ def test_a_wrong_value_anywhere_gives_a_record_or_a_data_error(path):
         (("figures", "weights", 0), 1),
         (("figures", "weights", 0), 10**400),
         (("reasons",), {}),
-        (("reasons", 0), "why"),
-        (("reasons", 0, 0), 1),
-        (("reasons", 0, 1), -1),
-        (("reasons",), [["why", 1], ["why", 2]]),
+        (("reasons", 0), "null"),
+        (("reasons", 0, "kind"), 1),
+        (("reasons", 0, "kind"), MISSING),
+        (("reasons", 0, "column"), 0),
+        (("reasons", 0, "rows"), -1),
+        (("reasons",), [{"kind": "null", "column": None, "rows": rows} for rows in (1, 2)]),
     ],
     ids=str,
 )
@@ -345,7 +348,17 @@ def test_a_huge_count_costs_no_memory(count):
 def test_a_field_that_is_there_twice_is_a_data_error():
     text = record_of().to_json()
     with pytest.raises(DataError, match="is not JSON"):
-        Record.from_json(text.replace('{"format":2,', '{"format":2,"format":2,').encode())
+        Record.from_json(text.replace('{"format":3,', '{"format":3,"format":3,').encode())
+
+
+def test_a_record_of_another_format_is_told_as_such():
+    entry = signed({**FIELDS, "format": 2, "version": "0.1.0"})
+    with pytest.raises(DataError) as caught:
+        Record.from_json(entry)
+    error = caught.value
+    assert error.kind == "record-format"
+    assert "has the format 2, of delaytool '0.1.0', expected the format 3" in str(error)
+    assert "make the shard anew" in error.advice
 
 
 def test_a_nan_does_not_get_past_the_checksum():
@@ -378,11 +391,13 @@ def test_a_recipe_without_text_has_no_text_column():
 
 
 def test_the_most_frequent_reasons_are_kept():
-    rows = {f"reason {i}": i for i in range(1, 2 * MAX_REASONS)}
+    rows = {("null", f"column {i}"): i for i in range(1, 2 * MAX_REASONS)}
     reasons = reasons_of(rows)
-    assert reasons[:2] == (("reason 39", 39), ("reason 38", 38))
-    assert reasons[MAX_REASONS:] == (("other reasons", sum(range(1, MAX_REASONS))),)
-    assert reasons_of({"b": 1, "a": 1, "c": 2}) == (("c", 2), ("a", 1), ("b", 1))
+    assert reasons[:2] == (Reason("null", "column 39", 39), Reason("null", "column 38", 38))
+    assert reasons[MAX_REASONS:] == (Reason("other", None, sum(range(1, MAX_REASONS))),)
+    rows = {("b", None): 1, ("a", "z"): 1, ("a", None): 1, ("c", None): 2}
+    ranked = [("c", None, 2), ("a", None, 1), ("a", "z", 1), ("b", None, 1)]
+    assert reasons_of(rows) == tuple(Reason(*reason) for reason in ranked)
     assert reasons_of({}) == ()
 
 
@@ -450,7 +465,7 @@ def test_alignment_needs_text_and_audio_and_a_token_to_pad_with(align):
 
 
 def test_an_error_survives_the_way_home_from_a_worker():
-    error = DataError("token 7", expected="0 to 3", advice="repair it").at(
+    error = DataError("token", "token 7", expected="0 to 3", advice="repair it").at(
         shard="a.parquet", row=3, key="utt-7", stream="text", timestep=12
     )
     back = pickle.loads(pickle.dumps(error))

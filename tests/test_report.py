@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import pytest
 
-from delaytool.job import Counts, Figures
+from delaytool.job import Counts, Figures, Reason
 from delaytool.presets import load_preset, plain_recipe
 from delaytool.report import Report, Summary
 
@@ -28,8 +28,10 @@ def report_of(*parts, frame_rate=12.5):
 
 def test_shares_means_and_reasons():
     parts = [
-        summary(99, (50, 9900, 99, 99), [("a", 1), ("b", 3)], padding=30),
-        summary(299, (250, 29900, 299, 299), [("a", 1)], padding=200),
+        summary(
+            99, (50, 9900, 99, 99), [Reason("null", "a", 1), Reason("token", None, 3)], padding=30
+        ),
+        summary(299, (250, 29900, 299, 299), [Reason("null", "a", 1)], padding=200),
     ]
     report = report_of(*parts, frame_rate=2)
     told = report.to_dict()
@@ -42,7 +44,10 @@ def test_shares_means_and_reasons():
         "acoustic_1": 398 / 400,
         "acoustic_2": 398 / 400,
     }
-    assert told["reasons"] == {"a": 2, "b": 3}
+    assert told["reasons"] == [
+        {"kind": "token", "column": None, "rows": 3},
+        {"kind": "null", "column": "a", "rows": 2},
+    ]
     assert report.table(" (all of them)").splitlines() == [
         "  shards          2 (all of them)",
         "  rows            8",
@@ -53,8 +58,8 @@ def test_shares_means_and_reasons():
         "  mean weight     text                           0.75",
         "                  semantic                       99.5",
         "                  acoustic_1 ... acoustic_2 (2)  0.995",
-        "  quarantined     3 rows: b",
-        "                  2 rows: a",
+        "  quarantined     3 rows: a token outside its vocabulary",
+        "                  2 rows: column a: a null",
     ]
 
 
@@ -68,16 +73,16 @@ def test_zero_tokens_have_a_line_where_there_are_any():
 
 
 def test_many_reasons_are_ten_lines_in_an_order_of_their_own():
-    reasons = [(f"reason {i:02}", 1 + i // 6) for i in range(30)]
+    reasons = [Reason("null", f"c{i:02}", 1 + i // 6) for i in range(30)]
     one, two = (report_of(summary(9, (1, 1, 1, 1), r)) for r in (reasons, reasons[::-1]))
     assert one.table() == two.table()
-    assert list(one.to_dict()["reasons"].items()) == list(two.to_dict()["reasons"].items())
+    assert one.to_dict()["reasons"] == two.to_dict()["reasons"]
     lines = one.table().splitlines()
     first = next(i for i, line in enumerate(lines) if "quarantined" in line)
     assert lines[first:] == [
-        "  quarantined     5 rows: reason 24",
-        *[f"                  5 rows: reason {i}" for i in range(25, 30)],
-        *[f"                  4 rows: reason {i}" for i in range(18, 21)],
+        "  quarantined     5 rows: column c24: a null",
+        *[f"                  5 rows: column c{i}: a null" for i in range(25, 30)],
+        *[f"                  4 rows: column c{i}: a null" for i in range(18, 21)],
         "                  48 rows: 21 other reasons, see --json",
     ]
     few = report_of(summary(9, (1, 1, 1, 1), reasons[:10])).table()

@@ -33,7 +33,7 @@ SCHEMA = pa.schema({"x": pa.int32()})
 def batches(*numbers):
     for number in numbers:
         if number is None:
-            raise DataError("no more")
+            raise DataError("token", "no more")
         yield pa.record_batch({"x": pa.array([number], pa.int32())})
 
 

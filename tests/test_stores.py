@@ -182,7 +182,7 @@ class Stop(BaseException):
 def test_what_comes_in_between_leaves_no_object(bucket, uri, monkeypatch):
     schema = pa.schema({"x": pa.int32()})
     batch = pa.record_batch({"x": pa.array([1, 2], pa.int32())})
-    for error in (DataError("bad"), Stop(), OSError("gone")):
+    for error in (DataError("token", "bad"), Stop(), OSError("gone")):
         with contextlib.suppress(Stop, DataError):
             with writing(uri("new/x.parquet"), schema, {}) as shard:
                 shard.write(batch)

@@ -12,7 +12,7 @@ import pytest
 from make import entry_of, finish, job_on, rewrite, tokens_job, tokens_table
 
 from delaytool.apply import Item, apply_shard
-from delaytool.job import Record
+from delaytool.job import Reason, Record
 from delaytool.presets import plain_recipe
 from delaytool.recipe import adapt
 from delaytool.shards import Shard
@@ -240,7 +240,7 @@ def other_entry(entry, dice):
         [
             {"counts": dataclasses.replace(record.counts, **counts)},
             {"figures": other_figures(record.figures, dice)},
-            {"reasons": (("column text_tokens: a null row", 1),)},
+            {"reasons": (Reason("null", "text_tokens", 1),)},
             {"digests": dataclasses.replace(record.digests, columns=digests)},
             {"digests": dataclasses.replace(record.digests, schema=column)},
             {"job": dataclasses.replace(record.job, recipe=recipe)},
@@ -416,16 +416,17 @@ def test_reasons_that_lie_are_found(tmp_path):
     item = Item(Shard("a.parquet", str(source)), None, str(output), str(tmp_path / "aside.parquet"))
     finish(apply_shard(item, tokens_job(), False))
     record = Record.from_json(entry_of(output))
-    token, null = "column audio_codes: token #, expected 0 to 2047, or -1", "a null row"
-    assert record.reasons == ((token, 3), (f"column text_tokens: {null}, expected no nulls", 1))
+    token, null = Reason("token", "audio_codes", 3), Reason("null", "text_tokens", 1)
+    assert record.reasons == (token, null)
     assert verify(output, source).count == 0
     shifted, path = pq.read_table(output), tmp_path / "faulty.parquet"
-    for reasons in ((), ((token, 4),), record.reasons[:1], (record.reasons[0], ("other", 1))):
+    four, other = dataclasses.replace(token, rows=4), Reason("other", None, 1)
+    for reasons in ((), (four,), (token,), (token, other)):
         rewrite(path, shifted, dataclasses.replace(record, reasons=reasons).to_json())
         (mismatch,) = verify(path, source).mismatches
         assert "reason" in mismatch.what
         # Without the bad rows, only their number is known.
-        assert verify(path).count == (sum(rows for _, rows in reasons) != 4)
+        assert verify(path).count == (sum(reason.rows for reason in reasons) != 4)
 
 
 @pytest.mark.parametrize("number", [0, 1])
