@@ -146,10 +146,10 @@ def program() -> None:
 def apply(input: str, output: str, **options: Any) -> None:
     """Shift every shard of INPUT, add loss weights, and write them to OUTPUT.
 
-    INPUT is a Parquet file, a folder (searched for *.parquet), a quoted glob, or a URI such as
-    s3://bucket/data. OUTPUT is a folder or a URI, in which every shard keeps its relative path; a
-    single file may go to a path that ends in .parquet. Running the same command again goes on where
-    it stopped.
+    INPUT is a Parquet file, a folder (searched for *.parquet, linked folders too), a quoted glob,
+    or a URI such as s3://bucket/data. OUTPUT is a folder or a URI, in which every shard keeps its
+    relative path; a single file may go to a path that ends in .parquet. Running the same command
+    again goes on where it stopped.
     """
     _check_engine(options)
     with _errors(options["debug"]):
@@ -163,7 +163,8 @@ def apply(input: str, output: str, **options: Any) -> None:
         from delaytool.report import Report
 
         where = _where(options)
-        items = _items(input, output, options["audio_input"], options["quarantine"])
+        items, notes = _items(input, output, options["audio_input"], options["quarantine"])
+        _say_notes(notes, options)
         with _usage():
             planned = plan(items, recipe, where, options["overwrite"])
         _say(_describe(recipe, origin))
@@ -363,12 +364,14 @@ def _describe(recipe: Recipe, origin: str) -> str:
     return "\n".join(lines)
 
 
-def _find(path: str, what: str, outside: Sequence[str] = ()) -> list[Shard]:
+def _find(path: str, what: str, outside: Sequence[str] = ()) -> tuple[list[Shard], list[str]]:
+    """The shards of a path, and what there is to say of how they were found."""
     from delaytool import stores
     from delaytool.shards import find_shards
 
     try:
-        return find_shards(path, outside=outside)
+        found = find_shards(path, outside=outside)
+        return found.shards, [f"{what}: {note}" for note in found.notes]
     except FileNotFoundError:
         raise click.UsageError(f"{what} {stores.shown(path)} does not exist") from None
 
@@ -379,12 +382,12 @@ def _items(
     audio_input: str | None = None,
     quarantine: str | None = None,
     names: tuple[str, str] = ("INPUT", "OUTPUT"),
-) -> list[Item]:
-    """Each shard of the input, that of its codes, and the files it goes to.
+) -> tuple[list[Item], list[str]]:
+    """Each shard of the input, that of its codes, and the files it goes to; and notes.
 
     names: what the command calls the two
     """
-    from delaytool import stores
+    from delaytool import stores, tables
     from delaytool.apply import Item
 
     kind = stores.kind_of(output)
@@ -407,10 +410,13 @@ def _items(
     if quarantine is not None:
         _check_quarantine(quarantine, folders)
         outside.append(quarantine)
-    shards = _find(input, names[0], outside)
+    for folder in outside:
+        tables.check_output(folder)
+    shards, notes = _find(input, names[0], outside)
     codes: dict[str, Shard] = {}
     if audio_input is not None:
-        codes = _partners(shards, _find(audio_input, "--audio-input", outside))
+        others, more = _find(audio_input, "--audio-input", outside)
+        codes, notes = _partners(shards, others), notes + more
     items = []
     for shard in shards:
         target = output if one_file else stores.join(output, shard.name)
@@ -423,7 +429,7 @@ def _items(
                     f"{names[0]} and {names[1]} are the same file: {stores.shown(item.target)}"
                 )
     _check_places(items, os.path.dirname(output) if one_file else output, quarantine)
-    return items
+    return items, notes
 
 
 def _check_places(items: Sequence[Item], output: str, quarantine: str | None) -> None:
@@ -540,7 +546,8 @@ def verify(output: str, **options: Any) -> None:
         from delaytool.verify import verify_shard
 
         recipe = _demanded_recipe(options)
-        pairs, verdicts = _sources(output, options["source"], options["audio_input"])
+        pairs, verdicts, notes = _sources(output, options["source"], options["audio_input"])
+        _say_notes(notes, options)
         tasks = [
             Task(
                 shard.name,
@@ -633,24 +640,27 @@ def _demanded_recipe(options: dict[str, Any]) -> Recipe | None:
 
 def _sources(
     output: str, source: str | None, audio_input: str | None
-) -> tuple[list[tuple[Shard, Shard | None, Shard | None]], list[Any]]:
-    """Each shard of the output with its originals, and what is missing or too many."""
+) -> tuple[list[tuple[Shard, Shard | None, Shard | None]], list[Any], list[str]]:
+    """Each shard of the output with its originals, what is missing or too many, and notes."""
     from delaytool import stores
     from delaytool.verify import Mismatch
 
-    shards = _find(output, "OUTPUT")
+    shards, notes = _find(output, "OUTPUT")
     if source is None:
         if audio_input is not None:
             raise click.UsageError("--audio-input goes with --source")
-        return [(shard, None, None) for shard in shards], []
+        return [(shard, None, None) for shard in shards], [], notes
     if stores.same(source, output):
         raise click.UsageError(f"OUTPUT and --source are the same: {stores.shown(output)}")
-    originals = _find(source, "--source", [output])
+    originals, more = _find(source, "--source", [output])
+    notes += more
     codes: dict[str, Shard] = {}
     if audio_input is not None:
-        codes = _partners(originals, _find(audio_input, "--audio-input", [output]))
+        others, more = _find(audio_input, "--audio-input", [output])
+        codes, notes = _partners(originals, others), notes + more
     if stores.kind_of(output) == "file" and len(originals) == 1:
-        return [(shards[0], originals[0], codes.get(originals[0].name))], []
+        only = originals[0]
+        return [(shards[0], only, codes.get(only.name))], [], notes
     by_name = {shard.name: shard for shard in originals}
     ours = {shard.name for shard in shards}
     verdicts = [
@@ -663,7 +673,8 @@ def _sources(
         for name in sorted(ours)
         if name not in by_name
     ]
-    return [(s, by_name[s.name], codes.get(s.name)) for s in shards if s.name in by_name], verdicts
+    there = [shard for shard in shards if shard.name in by_name]
+    return [(s, by_name[s.name], codes.get(s.name)) for s in there], verdicts, notes
 
 
 # revert
@@ -712,7 +723,7 @@ def revert(output: str, restored: str, **options: Any) -> None:
     """
     _check_engine(options)
     with _errors(options["debug"]):
-        from delaytool import stores
+        from delaytool import stores, tables
 
         output, restored = _plain_path(output, options), _plain_path(restored, options)
         _plain_paths(options, "audio_output")
@@ -720,12 +731,15 @@ def revert(output: str, restored: str, **options: Any) -> None:
         from delaytool.revert import abandon_revert, look_at, revert_shard
 
         recipe = _demanded_recipe(options)
-        items = _items(output, restored, names=("OUTPUT", "RESTORED"))
+        items, notes = _items(output, restored, names=("OUTPUT", "RESTORED"))
+        _say_notes(notes, options)
         job = None
         if recipe is not None:
             job = _generated_job(items, recipe, options)
         look_at([item.shard for item in items], options["allow_lossy"])
         audio = options["audio_output"]
+        if audio is not None:
+            tables.check_output(audio)
         tasks = [
             Task(
                 item.shard.name,
@@ -1145,7 +1159,8 @@ def stats(input: str, **options: Any) -> None:
         _plain_paths(options, "audio_input")
         paddings = options["text_padding"], options["text_end_padding"]
         how = Reading(_where(options), _demanded_recipe(options), *paddings)
-        shards = _find(input, "INPUT")
+        shards, notes = _find(input, "INPUT")
+        _say_notes(notes, options)
         report = Report(options["frame_rate"])
 
         def task(job: Callable[..., Any], shard: Shard, *more: Any) -> Task:
@@ -1161,7 +1176,9 @@ def stats(input: str, **options: Any) -> None:
         if audio is not None:
             if not originals:
                 raise click.UsageError("--audio-input is for original shards; there are none")
-            partners = _partners(originals, _find(audio, "--audio-input"))
+            codes, notes = _find(audio, "--audio-input")
+            _say_notes(notes, options)
+            partners = _partners(originals, codes)
         if originals:
             pairs = [(shard, partners.get(shard.name)) for shard in originals]
             with _usage():
@@ -1315,6 +1332,11 @@ def _check_engine(options: dict[str, Any]) -> None:
 
 def _say(text: str) -> None:
     click.echo(text, err=True)
+
+
+def _say_notes(notes: Sequence[str], options: dict[str, Any]) -> None:
+    for note in () if options["quiet"] else notes:
+        _say(f"Note: {note}")
 
 
 def _print_json(summary: dict[str, Any]) -> None:

@@ -51,6 +51,7 @@ KINDS = {
     "slice": "a slice that its column's name is in the way of",
     "sources": "another number of sources",
     "streams": "a wrong number of streams",
+    "table-format": "a table of Delta, Iceberg or Hudi",
     "text-length": "text and audio of different lengths",
     "token": "a token outside its vocabulary",
     "too-short": "fewer timesteps than the pattern adds",

@@ -146,8 +146,10 @@ def complete_columns(ctx: click.Context, param: click.Parameter, incomplete: str
     from delaytool.shards import find_shards, open_shard
 
     # Whatever is wrong with it, the command will tell; a half-typed line is no place to.
-    with contextlib.suppress(Exception), open_shard(find_shards(stores.plain(path))[0]) as first:
-        return [name for name in first.schema.names if name.startswith(incomplete)]
+    with contextlib.suppress(Exception):
+        shards = find_shards(stores.plain(path)).shards
+        with open_shard(shards[0]) as first:
+            return [name for name in first.schema.names if name.startswith(incomplete)]
     return []
 
 

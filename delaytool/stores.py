@@ -18,6 +18,7 @@ import os
 import re
 import secrets
 from collections.abc import Iterator
+from pathlib import Path
 from typing import IO, Any, Literal
 from urllib.parse import urlsplit, urlunsplit
 
@@ -68,6 +69,17 @@ def join(folder: str, name: str) -> str:
 def base_name(path: str) -> str:
     """The last part of a path."""
     return os.path.basename(_split(path)[0] if is_remote(path) else path)
+
+
+def parents(path: str) -> Iterator[str]:
+    """The folders above a path, the innermost first: s3://b/a/c?x=y -> s3://b/a?x=y, s3://b?x=y"""
+    if not is_remote(path):
+        yield from map(str, Path(os.path.abspath(path)).parents)
+        return
+    head, query = _split(path)
+    scheme, _, rest = head.partition("://")
+    while rest := rest.rstrip("/").rpartition("/")[0]:
+        yield f"{scheme}://{rest}{query}"
 
 
 def _split(uri: str) -> tuple[str, str]:

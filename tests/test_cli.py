@@ -819,6 +819,37 @@ def test_linked_input_is_read(data, tmp_path):
     assert "gone.parquet: cannot be read: No such file" in done.stderr
 
 
+def test_linked_folders_keep_their_path(data, tmp_path):
+    shutil.move(data / "more", tmp_path / "elsewhere")
+    (data / "more").symlink_to(tmp_path / "elsewhere")
+    (data / "more" / "again").symlink_to(data)
+    summary = summary_of(delaytool("apply", data, tmp_path / "out", *PLAIN, "--json"))
+    assert summary["shards"] == 2
+    assert sorted(files_in(tmp_path / "out")) == ["a.parquet", "more/b.parquet"]
+    done = delaytool("verify", tmp_path / "out", "--source", data)
+    note = "links to what is read anyway are not followed: more/again"
+    assert f"Note: --source: {note}" in done.stderr
+    (tmp_path / "way").symlink_to("out")
+    delaytool("revert", tmp_path / "way", tmp_path / "back")
+    assert sorted(files_in(tmp_path / "back")) == ["a.parquet", "more/b.parquet"]
+    assert f"Note: INPUT: {note}" in delaytool("stats", data).stderr
+
+
+def test_folders_that_are_left_out_are_noted(data, tmp_path):
+    (data / "_old").mkdir()
+    pq.write_table(tokens_table(), data / "_old" / "c.parquet")
+    out, note = tmp_path / "out", "folders whose names begin with . or _ are not searched: _old"
+    done = delaytool("apply", data, out, *PLAIN)
+    assert f"Note: INPUT: {note}" in done.stderr.splitlines()
+    assert note not in delaytool("apply", data, out, *PLAIN, "--quiet").stderr
+    assert sorted(files_in(out)) == ["a.parquet", "more/b.parquet"]
+    shutil.copytree(data / "_old", out / "_old")
+    for arguments in (("verify", out), ("revert", out, tmp_path / "back")):
+        done = delaytool(*arguments)
+        assert f"Note: OUTPUT: {note}" in done.stderr.splitlines()
+    assert note not in delaytool("verify", out, "--quiet").stderr
+
+
 EMPTY = {
     "no rows": [],
     "rows of no frames": [0, 0, 0],

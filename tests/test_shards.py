@@ -49,8 +49,8 @@ def with_its_batches(path):
         return list(opened.batches(tokens_job()))
 
 
-def names(shards):
-    return [shard.name for shard in shards]
+def names(found):
+    return [shard.name for shard in found.shards]
 
 
 def test_find_shards(tmp_path):

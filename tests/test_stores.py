@@ -21,6 +21,7 @@ from delaytool import stores
 from delaytool.apply import Item, apply_shard
 from delaytool.errors import DataError
 from delaytool.shards import Shard, find_shards, writing
+from delaytool.tables import check_output
 from delaytool.verify import verify_shard
 
 PLAIN = ("--n-q", 3, "--delays", "0,0,1,2")
@@ -255,12 +256,85 @@ def test_memory(data):
     memory = fsspec.filesystem("memory")
     memory.store.clear()
     memory.put(str(data / "a.parquet"), "/in/a.parquet")
-    (shard,) = find_shards("memory://in")
+    (shard,) = find_shards("memory://in").shards
     target = "memory://out/a.parquet"
     finish(apply_shard(Item(shard, None, target), tokens_job(), False))
     assert not [name for name in memory.find("/out") if name.startswith("/out/.")]
     verified = finish(verify_shard(Shard("a.parquet", target), shard, None, None))
     assert (verified.mismatches, verified.rows) == ([], 12)
+
+
+@pytest.fixture
+def memory():
+    """Puts empty files into fsspec's memory."""
+    import fsspec
+
+    filesystem = fsspec.filesystem("memory")
+    filesystem.store.clear()
+
+    def put(*names):
+        for name in names:
+            filesystem.pipe(f"/{name}", b"")
+
+    return put
+
+
+def found_at(uri, **options):
+    found = find_shards(uri, **options)
+    return [shard.name for shard in found.shards], found.notes
+
+
+def test_hidden_folders_in_a_store(memory):
+    memory("in/a.parquet", "in/_b.parquet", "in/.c.parquet", "in/x/.d.e.delaytool-part")
+    memory("in/_old/e.parquet", "in/x/.cache/f.parquet", "in/_logs/g.txt", "in/_out/h.parquet")
+    left_out = (
+        "folders whose names begin with . or _ are not searched: _old, x/.cache",
+        "hidden files are not read: .c.parquet",
+    )
+    for path in ("memory://in", "memory://in/**/*.parquet"):
+        found = found_at(path, outside=["memory://in/_out"])
+        assert found == (["_b.parquet", "a.parquet"], left_out)
+    assert found_at("memory://in/_old") == (["e.parquet"], ())
+    assert found_at("memory://in/_o*/e.parquet") == (["_old/e.parquet"], ())
+    assert found_at("memory://in/**/_old/*.parquet") == (["_old/e.parquet"], ())
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        ["_delta_log/0.json"],
+        [".hoodie/hoodie.properties"],
+        ["metadata/v1.metadata.json", "data/c.parquet"],
+        ["metadata/v1.metadata.json", "metadata/snap-1.avro"],
+    ],
+)
+def test_tables_in_a_store(memory, files):
+    memory("lake/t/a.parquet", "lake/t/n=1/b.parquet", "lake/x/c.parquet")
+    memory(*(f"lake/t/{name}" for name in files))
+    for path in ("lake/t", "lake/t/n=1", "lake/t/a.parquet", "lake"):
+        with pytest.raises(DataError, match=r"^memory://lake/t: it is an? \w+ table") as raised:
+            find_shards(f"memory://{path}")
+        pattern = raised.value.advice.split("'")[1]
+        assert found_at(pattern)[0], "what the advice says works"
+    assert found_at("memory://lake/x") == (["c.parquet"], ())
+    assert found_at("memory://lake", outside=["memory://lake/t"]) == (["x/c.parquet"], ())
+    for path in ("memory://lake/t", "memory://lake/t/new/x.parquet"):
+        with pytest.raises(DataError, match="whose clean-up removes files"):
+            check_output(path)
+    check_output("memory://lake/new")
+
+
+def test_a_bucket_of_tables(data, bucket, uri, tmp_path):
+    name, client = bucket
+    put(bucket, data, "lake/t/n=1")
+    with client.open_output_stream(f"{name}/lake/t/_delta_log/0.json") as stream:
+        stream.write(b"{}")
+    where = f"Error: s3://{name}/lake/t: it is a Delta table"
+    for path in ("lake", "lake/t", "lake/t/n=1", "lake/t/n=1/a.parquet"):
+        assert where in delaytool("stats", uri(path), status=1).stderr
+    assert where in delaytool("apply", data, uri("lake/t/new"), *PLAIN, status=1).stderr
+    delaytool("apply", uri("lake/t/**/*.parquet"), tmp_path / "out", *PLAIN)
+    delaytool("verify", tmp_path / "out" / "n=1", "--source", uri("lake/t/n=1/**/*.parquet"))
 
 
 def test_file_uris_are_paths(data, tmp_path):
@@ -331,6 +405,9 @@ def test_paths_in_folders():
     assert stores.is_within("s3://b/a/c", "s3://b/a")
     assert not stores.is_within("s3://b/ac", "s3://b/a")
     assert stores.base_name("s3://b/a/c.parquet?x=y/z") == "c.parquet"
+    assert list(stores.parents("s3://b/a/c?x=y")) == ["s3://b/a?x=y", "s3://b?x=y"]
+    assert list(stores.parents("memory:///a/b")) == ["memory:///a"]
+    assert list(stores.parents("/a/b")) == ["/a", "/"]
 
 
 @pytest.mark.parametrize(
