@@ -533,7 +533,8 @@ def verify(output: str, **options: Any) -> None:
 
     Every filled cell, loss weight, length and count is checked against the recipe, and what the
     shards revert to against the original ones: with --source value by value, without it by the
-    digests in each shard's footer. Exit status 1 if anything differs.
+    digests in each shard's footer. Recipe and output columns must be the same in all shards. Exit
+    status 1 if anything differs.
     """
     _check_engine(options)
     with _errors(options["debug"]):
@@ -543,7 +544,7 @@ def verify(output: str, **options: Any) -> None:
         _plain_paths(options, "source", "audio_input")
         from delaytool.engine import Task
         from delaytool.report import Report
-        from delaytool.verify import verify_shard
+        from delaytool.verify import compare_with_first, verify_shard
 
         recipe = _demanded_recipe(options)
         pairs, verdicts, notes = _sources(output, options["source"], options["audio_input"])
@@ -560,13 +561,14 @@ def verify(output: str, **options: Any) -> None:
         ]
         report = Report(options["frame_rate"])
         results = _run(tasks, "verifying", options, report)
-    mismatches: list[Mismatch] = verdicts
+        mixed = compare_with_first([shard for shard, _, _ in pairs], results)
+    mismatches: list[Mismatch] = [*verdicts, *mixed.mismatches]
     for result in results:
-        mismatches = mismatches + result.mismatches
+        mismatches += result.mismatches
     if os.environ.get("GITHUB_ACTIONS") == "true":
         for mismatch in mismatches:
             _annotate(mismatch, output)
-    count = len(verdicts) + sum(result.count for result in results)
+    count = len(verdicts) + mixed.count + sum(result.count for result in results)
     rows, tokens = sum(r.rows for r in results), sum(r.tokens for r in results)
     if options["as_json"]:
         summary = {
@@ -579,7 +581,9 @@ def verify(output: str, **options: Any) -> None:
         _print_json(summary | report.to_dict())
     else:
         source = options["source"] and stores.shown(options["source"])
-        _print_verdict(stores.shown(output), source, results, mismatches, count, rows, tokens)
+        what = f"{_count(len(results), 'shard')}, {_count(rows, 'row')}, {_count(tokens, 'token')}"
+        _print_mismatches(mismatches, count, mixed.count)
+        _print_verdict(stores.shown(output), source, results, count, what)
         if report.shards:
             click.echo(report.table())
     sys.exit(1 if count else 0)
@@ -596,23 +600,25 @@ def _annotate(mismatch: Mismatch, output: str) -> None:
     _say(f"::error file={file},title=delaytool verify::{message}")
 
 
-def _print_verdict(
-    output: str,
-    source: str | None,
-    results: list[Any],
-    mismatches: list[Any],
-    count: int,
-    rows: int,
-    tokens: int,
-) -> None:
+def _print_mismatches(mismatches: list[Mismatch], count: int, mixed: int) -> None:
+    """Print what differs, and what to do.
+
+    count: mismatches, also those that are not kept; mixed: those of shards with one another
+    """
     for mismatch in mismatches:
-        click.echo(f"Error: {mismatch}", err=True)
+        _say(f"Error: {mismatch}")
     if count > len(mismatches):
-        click.echo(f"... and {_count(count - len(mismatches), 'mismatch')} more", err=True)
-    what = f"{_count(len(results), 'shard')}, {_count(rows, 'row')}, {_count(tokens, 'token')}"
+        _say(f"... and {_count(count - len(mismatches), 'mismatch')} more")
+    if mixed:
+        _say("  Verify shards that were made in different ways by subfolder.")
+    if count > mixed:
+        _say("  delaytool apply --overwrite makes them anew from the original shards")
+
+
+def _print_verdict(
+    output: str, source: str | None, results: list[Any], count: int, what: str
+) -> None:
     if count:
-        advice = "delaytool apply --overwrite makes them anew from the original shards"
-        click.echo(f"  {advice}", err=True)
         click.echo(f"{output}: NOT verified: {_count(count, 'mismatch')} in {what}")
         return
     against = f"the shards of {source}" if source else "the digests in the footers"

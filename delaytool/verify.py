@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
+import json
 import math
 from collections import Counter
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -67,6 +69,8 @@ from delaytool.weights import Weights, labels_flat
 
 MAX_MISMATCHES = 20
 """Mismatches of one shard that are kept; more are counted only."""
+_MAX_WAYS, _MAX_DIFFERENCES = 10, 5
+"""Ways in which shards of one folder were made that are told apart, and what is told of each."""
 
 
 @dataclass(frozen=True)
@@ -98,9 +102,13 @@ class Mismatch:
 
 @dataclass
 class Verified:
-    """What verifying one shard found."""
+    """What verifying one shard found.
+
+    way: a digest of how it was made, of recipe and output columns; empty where that is not known
+    """
 
     name: str
+    way: str = ""
     rows: int = 0
     tokens: int = 0
     lost: int = 0
@@ -146,6 +154,7 @@ def verify_shard(
             if record is None:
                 verified.add("record", "a delaytool entry in the footer", "none")
                 return verified
+            verified.way = _way(record.job)
             original = None
             if source is not None:
                 original = stack.enter_context(open_source(source, codes, record.job.key))
@@ -206,18 +215,8 @@ class _Check:
                 self.verified.add("digest", expected, found, Place(column=name))
 
     def _recipes_differ(self, recipe: Recipe) -> None:
-        ours, theirs = recipe.to_dict(), self.job.recipe.to_dict()
-        for name in ours:
-            if name != "streams" and ours[name] != theirs[name]:
-                self.verified.add(f"recipe, {name}", ours[name], theirs[name])
-        if len(recipe.streams) != len(self.job.recipe.streams):
-            self.verified.add("recipe, streams", len(recipe.streams), len(self.job.recipe.streams))
-            return
-        for mine, its in zip(ours["streams"], theirs["streams"], strict=True):
-            for name in mine:
-                if mine[name] != its[name]:
-                    place = Place(stream=mine["name"])
-                    self.verified.add(f"recipe, {name}", mine[name], its[name], place)
+        for difference in _differences(recipe, self.job.recipe):
+            self.verified.add(*difference)
 
     def _check_schema(self) -> bool:
         """Check the columns, types and metadata; False where rows cannot be compared."""
@@ -461,6 +460,95 @@ class _Check:
             self.verified.add("reasons", _told(reasons), _told(seen))
         if counts.trimmed and self.job.align != "trim":
             self.verified.add("count of trimmed", 0, counts.trimmed)
+
+
+# Shards of one folder
+
+
+def compare_with_first(shards: Sequence[Shard], results: Sequence[Verified]) -> Verified:
+    """Whether shards that belong together were made in one way, as the first of them was.
+
+    Of each other way the first shard is told, and how it differs; the others are counted.
+
+    shards:  those that were verified, by name; results: what was found of each
+    returns: what differs, as mismatches of these shards
+    raises:  DataError when one of them cannot be read any more
+    """
+    ways: dict[str, Shard] = {}
+    counts = Counter(result.way for result in results if result.way)
+    for shard, result in zip(shards, results, strict=True):
+        if result.way:
+            ways.setdefault(result.way, shard)
+    found = Verified("")
+    if len(ways) < 2:
+        return found
+    first, *others = ways.values()
+    found.count = counts.total() - counts[next(iter(ways))]
+    expected = _job_of(first)
+    for shard in others[:_MAX_WAYS]:
+        differing = Verified(shard.name)
+        for what, *values in _ways_differ(expected, _job_of(shard)):
+            differing.add(f"{what}, other than in {first.name}", *values)
+        found.mismatches += differing.mismatches[:_MAX_DIFFERENCES]
+        found.count += max(differing.count - 1, 0)
+    return found
+
+
+def _way(job: Job) -> str:
+    """A digest of all that a dataset's shards must have in common."""
+    outputs = [dataclasses.asdict(output) for output in job.outputs]
+    text = json.dumps([job.recipe.to_dict(), outputs], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _job_of(shard: Shard) -> Job:
+    with open_shard(shard) as opened:
+        record = read_record(opened)
+    if record is None:
+        raise DataError(
+            "changed",
+            "the file changed while it was verified",
+            expected="the delaytool entry that it had",
+            advice="run again when nothing writes to it",
+            place=Place(shard=shard.name),
+        )
+    return record.job
+
+
+Difference = tuple[str, Any, Any, Place]
+"""What is compared, what was expected and what was found, and where."""
+
+
+def _ways_differ(expected: Job, found: Job) -> Iterator[Difference]:
+    """How recipe and output columns of two jobs differ."""
+    yield from _differences(expected.recipe, found.recipe)
+    wanted, had = (
+        [name for output in job.outputs for name in Job.names_of(output)]
+        for job in (expected, found)
+    )
+    if wanted != had:
+        yield "output columns", ", ".join(wanted), ", ".join(had), Place()
+        return
+    for want, have in zip(expected.outputs, found.outputs, strict=True):
+        ours, theirs = dataclasses.asdict(want), dataclasses.asdict(have)
+        for name in ours:
+            if ours[name] != theirs[name]:
+                yield f"output, {name}", ours[name], theirs[name], Place(column=want.name)
+
+
+def _differences(expected: Recipe, found: Recipe) -> Iterator[Difference]:
+    """How two recipes differ."""
+    ours, theirs = expected.to_dict(), found.to_dict()
+    for name in ours:
+        if name != "streams" and ours[name] != theirs[name]:
+            yield f"recipe, {name}", ours[name], theirs[name], Place()
+    if len(expected.streams) != len(found.streams):
+        yield "recipe, streams", len(expected.streams), len(found.streams), Place()
+        return
+    for mine, its in zip(ours["streams"], theirs["streams"], strict=True):
+        for name in mine:
+            if mine[name] != its[name]:
+                yield f"recipe, {name}", mine[name], its[name], Place(stream=mine["name"])
 
 
 @dataclass(frozen=True)

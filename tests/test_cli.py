@@ -515,6 +515,33 @@ def test_verify_marks_mismatches_in_github_actions(data, tmp_path):
     assert "::error" not in delaytool("verify", out, "--quiet", status=1).stderr
 
 
+def test_verify_tells_shards_that_were_made_in_different_ways(data, tmp_path):
+    """All are compared with the first by name, whichever is done first."""
+    pq.write_table(tokens_table(seed=3, rows=200, longest=300), data / "0.parquet")
+    pq.write_table(tokens_table(seed=4, rows=1), data / "z.parquet")
+    out = tmp_path / "out"
+    delaytool("apply", data, out, *PLAIN)
+    for name in ("a.parquet", "z.parquet"):
+        delaytool("apply", data / name, out, "--n-q", 3, "--delays", "0,0,1,3", "--overwrite")
+    place, what = "a.parquet, stream acoustic_2", "recipe, delay, other than in 0.parquet"
+    for workers in (1, 2):
+        for source in ((), ("--source", data)):
+            done = delaytool("verify", out, *source, "--quiet", "--workers", workers, status=1)
+            assert done.stderr.splitlines() == [
+                f"Error: {place}: {what}: found 3, expected 2",
+                "... and 1 mismatch more",
+                "  Verify shards that were made in different ways by subfolder.",
+            ]
+            assert "NOT verified: 2 mismatches in 4 shards" in done.stdout
+    (mismatch,) = summary_of(delaytool("verify", out, "--json", status=1))["mismatches"]
+    assert mismatch == {
+        "shard": "a.parquet", "row": None, "stream": "acoustic_2", "timestep": None,
+        "expected": 2, "found": 3, "what": what,
+    }  # fmt: skip
+    delaytool("verify", out / "more", "--source", data / "more")
+    delaytool("verify", out / "a.parquet", "--source", data / "a.parquet")
+
+
 def test_verify_needs_records(data):
     done = delaytool("verify", data, status=1)
     assert "expected a delaytool entry in the footer" in done.stderr

@@ -16,7 +16,7 @@ from delaytool.job import Reason, Record
 from delaytool.presets import plain_recipe
 from delaytool.recipe import adapt
 from delaytool.shards import Shard
-from delaytool.verify import verify_shard
+from delaytool.verify import compare_with_first, verify_shard
 
 FAULTS = 1000
 WIDER = pa.list_(pa.list_(pa.int32()))
@@ -470,3 +470,100 @@ def test_files_that_are_no_shards_are_mismatches(tmp_path):
     (mismatch,) = verify(path).mismatches
     assert mismatch.what == "reading"
     assert mismatch.place.shard == "a.parquet"
+
+
+# Shards of one folder
+
+
+def compared(folder, jobs):
+    """What comparing shards finds that were made with these jobs, by their names."""
+    source, shards = Shard("x.parquet", str(folder / "source.parquet")), []
+    pq.write_table(tokens_table(), source.path)
+    for name, job in jobs.items():
+        shards.append(Shard(name, str(folder / name)))
+        finish(apply_shard(Item(source, None, shards[-1].path), job, False))
+    results = [finish(verify_shard(shard, None, None, None)) for shard in shards]
+    assert [result.mismatches for result in results] == [[]] * len(jobs)
+    found = compare_with_first(shards, results)
+    return [str(mismatch) for mismatch in found.mismatches], found.count
+
+
+def test_shards_made_alike(tmp_path):
+    job = tokens_job()
+    others = dataclasses.replace(job, key=None), dataclasses.replace(job, align="pad")
+    jobs = dict(zip(("a.parquet", "b.parquet", "c.parquet"), (job, *others), strict=True))
+    assert compared(tmp_path, jobs) == ([], 0)
+    assert compare_with_first([], []).count == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "where", "lines"),
+    [
+        (
+            {"acoustic_delay": 3},
+            {},
+            ["stream acoustic_1: recipe, delay, other than in a.parquet: found 3, expected 1"],
+        ),
+        ({"length": "truncate"}, {}, ["recipe, length, other than in a.parquet: found truncate"]),
+        ({"semantic_weight": 7.0}, {}, ["stream semantic: recipe, weight, other than in a.pa"]),
+        (
+            {},
+            {"weights": False},
+            ["output columns, other than in a.parquet: found text_tokens, au"],
+        ),
+        (
+            {},
+            {"labels": True},
+            ["output columns, other than in a.parquet: found text_tokens, text_"],
+        ),
+        ({}, {"result": "grid"}, ["output columns, other than in a.parquet: found codes, loss_w"]),
+        (
+            {"dep_q": 1, "initial_step": True},
+            {},
+            ["recipe, dep_q, other than in", "recipe, initial_step, other than in"],
+        ),
+    ],
+)
+def test_shards_made_otherwise_than_the_first(tmp_path, changes, where, lines):
+    job, table = tokens_job(), tokens_table()
+    other = job_on(table, adapt(job.recipe, **changes), key="id", **where)
+    jobs = {"a.parquet": job, "b.parquet": other, "c.parquet": job, "d.parquet": other}
+    found, count = compared(tmp_path, jobs)
+    for line in lines:
+        assert any(each.startswith("b.parquet, ") or "b.parquet: " in each for each in found)
+        assert any(line in each for each in found), found
+    assert not any("d.parquet" in each for each in found), "one shard of each way is told"
+    assert count == len(found) + 1
+
+
+def test_another_layout_is_another_way(tmp_path):
+    job = tokens_job()
+    outputs = job.outputs[0], dataclasses.replace(job.outputs[1], layout="frame")
+    (found,), count = compared(
+        tmp_path, {"a.parquet": job, "b.parquet": dataclasses.replace(job, outputs=outputs)}
+    )
+    where = "b.parquet, column audio_codes: output, layout, other than in a.parquet"
+    assert (found, count) == (f"{where}: found frame, expected codebook", 1)
+
+
+def test_few_of_many_ways_are_told(tmp_path):
+    jobs = {
+        f"{number:02}.parquet": tokens_job(delays=(0, *[number] * 3), initial_step=number > 0)
+        for number in range(15)
+    }
+    found, count = compared(tmp_path, jobs)
+    assert {line.split(",")[0].split(":")[0] for line in found} == {
+        f"{number:02}.parquet" for number in range(1, 11)
+    }
+    assert count == 10 * 4 + 4
+
+
+def test_a_shard_without_a_record_is_not_compared(tmp_path):
+    job = tokens_job()
+    shards = [Shard(name, str(tmp_path / name)) for name in ("a.parquet", "b.parquet", "c.parquet")]
+    pq.write_table(tokens_table(), shards[0].path)
+    for shard in shards[1:]:
+        finish(apply_shard(Item(shards[0], None, shard.path), job, False))
+    results = [finish(verify_shard(shard, None, None, None)) for shard in shards]
+    assert results[0].count
+    assert compare_with_first(shards, results).count == 0
