@@ -252,7 +252,7 @@ def shift_batch(batch: pa.RecordBatch, job: Job, schema: pa.Schema) -> Shifted:
     text = depth_of(schema.field(job.outputs[0].name).type)[1]
     tokens, texts = read_aligned(batch, job, np.dtype(str(text)))
     arrays = {name: batch.column(name) for name in batch.schema.names if name in schema.names}
-    factors = read_factors(batch, job, tokens.lengths) if job.factors else None
+    factors = read_factors(batch, job, tokens, job.columns) if job.factors else None
     for column in job.columns:
         if not column.is_whole:
             rest = read_rest(batch, column, job, tokens.lengths)
@@ -293,7 +293,8 @@ def bad_rows(batch: pa.RecordBatch, job: Job) -> Problems:
     rows = np.delete(np.arange(batch.num_rows), list(problems))
     part, _ = split_rows(batch, list(problems))
     while True:
-        _, found = scan_factors(part, job, read_tokens(part, job).lengths)
+        tokens, _ = read_aligned(part, job, np.dtype(np.int64))
+        _, found = scan_factors(part, job, tokens, job.columns)
         if not found:
             return dict(sorted(problems.items()))
         for row, error in found.items():

@@ -296,9 +296,10 @@ class _Check:
         codes = read_shifted(batch, self.job)
         padded = self.padded.of_rows(rows, batch.num_rows)
         self.counts += count(codes.lengths, codes.lengths - padded, self.job.recipe)
-        factors = read_factors(batch, self.job, codes.lengths) if self.job.factors else None
         all_segments = segments_of_outputs(codes.lengths, self.job)
         tokens = undelayed(codes, all_segments)
+        outputs = self.job.outputs
+        factors = read_factors(batch, self.job, tokens, outputs) if self.job.factors else None
         columns = zip(self.job.outputs, codes.columns, tokens.columns, all_segments, strict=True)
         all_weights: list[Weights | None] = []
         for output, flat, kept, segments in columns:
