@@ -473,8 +473,11 @@ class Padded:
     def __init__(self, record: Record) -> None:
         pairs = np.array(record.padded, dtype=np.int64).reshape(-1, 2)
         self._rows, self._tokens = pairs[:, 0], pairs[:, 1]
-        if np.any(np.diff(self._rows) <= 0):
+        if np.any(np.diff(self._rows) <= 0) or np.any(self._tokens < 1):
             raise DataError("record", "the rows that its record calls padded are not in order")
+        rows_out = record.counts.rows_out
+        if len(pairs) and self._rows[-1] >= rows_out:
+            raise DataError("record", f"its record calls row {self._rows[-1]} of {rows_out} padded")
 
     def of_rows(self, first: int, count: int) -> Index:
         """The tokens added to each of the rows first ... first + count - 1."""
