@@ -742,7 +742,7 @@ def revert(output: str, restored: str, **options: Any) -> None:
         job = None
         if recipe is not None:
             job = _generated_job(items, recipe, options)
-        look_at([item.shard for item in items], options["allow_lossy"])
+        look_at([item.shard for item in items], job, options["allow_lossy"])
         audio = options["audio_output"]
         if audio is not None:
             tables.check_output(audio)

@@ -548,6 +548,8 @@ def _reasons(value: object) -> tuple[Reason, ...]:
     reasons = tuple(_plain(Reason, reason) for reason in _list(value))
     if len({(reason.kind, reason.column) for reason in reasons}) != len(reasons):
         raise ValueError("a reason is there twice")
+    if not all(reason.rows for reason in reasons):
+        raise ValueError("a reason of no row")
     return reasons
 
 

@@ -29,8 +29,16 @@ from delaytool.shards import (
     source_schema,
     writing,
 )
-from delaytool.tokens import depth_of, lists_around
-from delaytool.transform import Padded, placed, shifted_schema, unshift
+from delaytool.tokens import check_column_type, depth_of, is_list, lists_around
+from delaytool.transform import (
+    Padded,
+    check_there,
+    count,
+    placed,
+    read_shifted,
+    shifted_schema,
+    unshift,
+)
 
 
 @dataclass(frozen=True)
@@ -68,9 +76,10 @@ def revert_shard(
                 expected="a shard that delaytool made, or --recipe or --preset",
                 advice="say with --recipe or --preset how the grid was delayed",
             )
-        if record is not None and not allow_lossy:
-            _check_lossless(record.counts)
-        work = _Work(output, record, job)
+        counts = _counts_of(output, record, job)
+        if not allow_lossy:
+            _check_lossless(counts)
+        work = _Work(output, record, job, counts)
         parts = _parts(work, record, target, codes_target)
         for path, _, _ in parts:
             _check_free(path, overwrite)
@@ -86,17 +95,38 @@ def revert_shard(
                     yield (number + rows / max(output.rows, 1)) / len(parts)
                 work.check()
                 target_file.metadata = extra
-        counts = Counts() if record is None else record.counts
         return Reverted(shard.name, output.rows, counts)
 
 
-def look_at(shards: Sequence[Shard], allow_lossy: bool) -> None:
-    """Raise DataError for the first shard that lost something, before one is written."""
+def look_at(shards: Sequence[Shard], job: Job | None, allow_lossy: bool) -> None:
+    """Raise DataError for the first shard that lost something, before one is written.
+
+    job: what grids without a record were made with
+    """
     for shard in [] if allow_lossy else shards:
         with open_shard(shard) as output, reading(shard.name):
-            record = read_record(output)
-            if record is not None:
-                _check_lossless(record.counts)
+            _check_lossless(_counts_of(output, read_record(output), job))
+
+
+def _counts_of(output: OpenShard, record: Record | None, job: Job | None) -> Counts:
+    """What a shard's record says; of one without, what truncation cut off, by its rows' lengths."""
+    if record is not None:
+        return record.counts
+    counts = Counts()
+    if job is None:
+        return counts
+    for column in job.columns:
+        check_there(output.schema, column.name, "--grid-column")
+        check_column_type(output.schema.field(column.name), column.layout)
+    if job.recipe.length == "extend" or not job.recipe.max_delay:
+        return counts
+    for batch in output.small_batches([held.name for held in job.outputs]):
+        try:
+            lengths = read_shifted(batch, job).lengths
+        except DataError as error:
+            raise placed(error, output.shard.name, counts.rows_in, batch, job) from None
+        counts += count(lengths, lengths, job.recipe)
+    return counts
 
 
 def abandon_revert(shard: Shard, target: str, codes_target: str | None, *_: object) -> None:
@@ -156,8 +186,10 @@ def _check_columns(output: OpenShard, expected: pa.Schema) -> None:
 class _Work:
     """The reverted batches of a shard."""
 
-    def __init__(self, output: OpenShard, record: Record | None, job: Job | None) -> None:
-        self.output, self.record = output, record
+    def __init__(
+        self, output: OpenShard, record: Record | None, job: Job | None, counts: Counts
+    ) -> None:
+        self.output, self.record, self.counts = output, record, counts
         self.padded = None if record is None else Padded(record)
         if record is not None:
             self.job, self.schema = record.job, source_schema(record)
@@ -165,12 +197,12 @@ class _Work:
         else:
             assert job is not None, "checked by the caller"
             self.job, self.schema = job, output.schema
-        self.digest = BatchDigest(self.schema.names)
+        self.digest, self.lost = BatchDigest(self.schema.names), 0
 
     def batches(self, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         """The rows with the columns of this schema."""
         self.digest = BatchDigest(self.schema.names)
-        rows = 0
+        self.lost = rows = 0
         for batch in self.output.batches(self.job):
             padded = None if self.padded is None else self.padded.of_rows(rows, batch.num_rows)
             try:
@@ -178,6 +210,7 @@ class _Work:
             except DataError as error:
                 raise placed(error, self.output.shard.name, rows, batch, self.job) from None
             self.digest.update(restored)
+            self.lost += sum(_nulls_in(restored.column(held.name)) for held in self.job.columns)
             rows += batch.num_rows
             arrays = [restored.column(name) for name in schema.names]
             yield pa.RecordBatch.from_arrays(
@@ -190,6 +223,14 @@ class _Work:
 
     def check(self) -> None:
         """Raise DataError unless the rows are those that the record tells of."""
+        # Not as many where padding that alignment added was cut off, which nobody misses.
+        if self.lost > self.counts.lost:
+            raise DataError(
+                "record",
+                f"truncation cut off {self.lost} tokens of it",
+                expected=f"at most {self.counts.lost}, as its record says",
+                advice="delaytool verify says more",
+            )
         if self.record is None:
             return
         expected = self.record.digests.columns
@@ -209,7 +250,7 @@ def _parts(
 ) -> list[tuple[str, pa.Schema, dict[bytes, bytes]]]:
     """The files to write: path, schema, and entries of the footer."""
     extra = work.output.extra_metadata
-    lossy = record is not None and bool(record.counts.lost)
+    lossy = bool(work.counts.lost)
     if codes_target is None:
         return [(target, _nullable(work.schema, work.job) if lossy else work.schema, extra)]
     if record is None or len(record.sources) != 2:
@@ -224,6 +265,14 @@ def _parts(
         schema = decode_schema(source.schema)
         parts.append((path, _nullable(schema, work.job) if lossy else schema, extra))
     return parts
+
+
+def _nulls_in(tokens: pa.Array) -> int:
+    """How many tokens of a column, whose lists are never null, are null."""
+    values = tokens.storage if isinstance(tokens, pa.ExtensionArray) else tokens
+    while is_list(values.type):
+        values = values.flatten()
+    return int(values.null_count)
 
 
 def _nullable(schema: pa.Schema, job: Job) -> pa.Schema:

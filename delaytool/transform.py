@@ -252,7 +252,7 @@ def shift_batch(batch: pa.RecordBatch, job: Job, schema: pa.Schema) -> Shifted:
     text = depth_of(schema.field(job.outputs[0].name).type)[1]
     tokens, texts = read_aligned(batch, job, np.dtype(str(text)))
     arrays = {name: batch.column(name) for name in batch.schema.names if name in schema.names}
-    factors = read_factors(batch, job, tokens.lengths) if job.factors else None
+    factors = read_factors(batch, job, tokens, job.columns) if job.factors else None
     for column in job.columns:
         if not column.is_whole:
             rest = read_rest(batch, column, job, tokens.lengths)
@@ -293,7 +293,8 @@ def bad_rows(batch: pa.RecordBatch, job: Job) -> Problems:
     rows = np.delete(np.arange(batch.num_rows), list(problems))
     part, _ = split_rows(batch, list(problems))
     while True:
-        _, found = scan_factors(part, job, read_tokens(part, job).lengths)
+        tokens, _ = read_aligned(part, job, np.dtype(np.int64))
+        _, found = scan_factors(part, job, tokens, job.columns)
         if not found:
             return dict(sorted(problems.items()))
         for row, error in found.items():
@@ -472,8 +473,11 @@ class Padded:
     def __init__(self, record: Record) -> None:
         pairs = np.array(record.padded, dtype=np.int64).reshape(-1, 2)
         self._rows, self._tokens = pairs[:, 0], pairs[:, 1]
-        if np.any(np.diff(self._rows) <= 0):
+        if np.any(np.diff(self._rows) <= 0) or np.any(self._tokens < 1):
             raise DataError("record", "the rows that its record calls padded are not in order")
+        rows_out = record.counts.rows_out
+        if len(pairs) and self._rows[-1] >= rows_out:
+            raise DataError("record", f"its record calls row {self._rows[-1]} of {rows_out} padded")
 
     def of_rows(self, first: int, count: int) -> Index:
         """The tokens added to each of the rows first ... first + count - 1."""

@@ -48,6 +48,7 @@ from delaytool.tokens import (
     segments_of_column,
     split_rows,
     streams_first,
+    text_lengths,
 )
 from delaytool.transform import (
     Padded,
@@ -183,6 +184,8 @@ class _Check:
         self.padded = Padded(record)
         self.aside = Quarantined(record)
         self.counts, self.figures = Counts(), figures_of_nothing(record.job)
+        # What only the source can tell is counted there, if it is at hand.
+        self.source_rows = self.trimmed = 0
         self.reasons: Counter[tuple[str, str | None]] = Counter()
 
     def run(self, recipe: Recipe | None) -> Generator[float, None, None]:
@@ -205,7 +208,9 @@ class _Check:
                 self.verified.rows = rows
                 self.verified.tokens = self.counts.tokens
                 yield rows / max(self.output.rows, 1)
-        self.verified.lost = self.counts.lost + self.record.counts.trimmed
+        if self.original is None:
+            self.trimmed = self.record.counts.trimmed
+        self.verified.lost = self.counts.lost + self.trimmed
         recipe, reasons = self.job.recipe, self.record.reasons
         self.verified.summary = Summary(recipe, self.counts, self.figures, reasons)
         self._check_counts(rows)
@@ -284,6 +289,7 @@ class _Check:
             else:
                 yield batch
             rows += batch.num_rows
+            self.source_rows = rows
 
     def _check_batch(
         self,
@@ -295,9 +301,10 @@ class _Check:
         codes = read_shifted(batch, self.job)
         padded = self.padded.of_rows(rows, batch.num_rows)
         self.counts += count(codes.lengths, codes.lengths - padded, self.job.recipe)
-        factors = read_factors(batch, self.job, codes.lengths) if self.job.factors else None
         all_segments = segments_of_outputs(codes.lengths, self.job)
         tokens = undelayed(codes, all_segments)
+        outputs = self.job.outputs
+        factors = read_factors(batch, self.job, tokens, outputs) if self.job.factors else None
         columns = zip(self.job.outputs, codes.columns, tokens.columns, all_segments, strict=True)
         all_weights: list[Weights | None] = []
         for output, flat, kept, segments in columns:
@@ -317,6 +324,9 @@ class _Check:
         digest.update(restored)
         if self.original is not None:
             self._compare(restored, original, rows)
+        if original is not None and self.job.align == "trim":
+            texts = text_lengths(original, self.job)
+            self.trimmed += int(np.maximum(texts - codes.lengths[: len(texts)], 0).sum())
 
     def _check_cells(self, flat: Array, kept: Array, segments: Segments, at: _Places) -> None:
         """Every filled cell holds its fill token, every other one a token of the vocabulary.
@@ -436,11 +446,9 @@ class _Check:
     def _check_counts(self, rows: int) -> None:
         counts = self.record.counts
         aside = self.aside.count
+        rows_in = self.counts.rows_out + aside if self.original is None else self.source_rows
         found = dataclasses.replace(
-            self.counts,
-            trimmed=counts.trimmed,
-            rows_in=self.counts.rows_out + aside,
-            quarantined=aside,
+            self.counts, trimmed=self.trimmed, rows_in=rows_in, quarantined=aside
         )
         if self.output.rows != rows:
             self.verified.add("rows", self.output.rows, rows)
@@ -458,8 +466,9 @@ class _Check:
             self.verified.add("rows with a reason", told, aside)
         elif self.original is not None and reasons != (seen := reasons_of(self.reasons)):
             self.verified.add("reasons", _told(reasons), _told(seen))
-        if counts.trimmed and self.job.align != "trim":
-            self.verified.add("count of trimmed", 0, counts.trimmed)
+        for name, align in (("trimmed", "trim"), ("padded", "pad")):
+            if getattr(counts, name) and self.job.align != align:
+                self.verified.add(f"count of {name}", 0, getattr(counts, name))
 
 
 # Shards of one folder
