@@ -370,10 +370,15 @@ def reasons_of(rows: Mapping[tuple[str, str | None], int]) -> tuple[Reason, ...]
 
 @dataclass(frozen=True)
 class Digests:
-    """What reverting the shard must give: a digest of each column, and of the schema."""
+    """What reverting the shard must give: a digest of each column, and of the schema.
+
+    quarantined: what its shard of quarantined rows must hold: a digest of each column, the reasons'
+                 too; none where there are no such rows
+    """
 
     columns: Mapping[str, str]
     schema: str
+    quarantined: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -462,8 +467,9 @@ class Record:
             sources=sources,
             counts=_plain(Counts, fields["counts"]),
             digests=Digests(
-                {_text(name): _text(digest) for name, digest in digests["columns"].items()},
+                _texts(digests["columns"]),
                 _text(digests["schema"]),
+                _texts(digests["quarantined"]),
             ),
             figures=figures,
             padded=_pairs(fields["padded"]),
@@ -524,6 +530,12 @@ def _text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{_shown(value)} is not a string")
     return value
+
+
+def _texts(value: object) -> dict[str, str]:
+    if not isinstance(value, dict):
+        raise TypeError(f"{_shown(value)} is no digests")
+    return {_text(name): _text(digest) for name, digest in value.items()}
 
 
 def _name(value: object) -> str | None:

@@ -211,6 +211,14 @@ def quarantine_schema(schema: pa.Schema) -> pa.Schema:
     return pa.schema(fields, metadata=_mended(schema, fields, [reason]))
 
 
+def without_reason(schema: pa.Schema) -> pa.Schema:
+    """The schema of bad rows as it was before they got a reason."""
+    if REASON not in schema.names:
+        return schema
+    fields = [field for field in schema if field.name != REASON]
+    return pa.schema(fields, metadata=_mended(schema, fields, []))
+
+
 def _overlap(column: Column, output: Output) -> bool:
     return column.first < output.first + output.count and output.first < column.first + column.count
 
@@ -510,6 +518,14 @@ class Quarantined:
         for one, end in zip(self._firsts[start:stop], self._ends[start:stop], strict=True):
             rows += range(max(int(one), first) - first, min(int(end), first + count) - first)
         return rows
+
+    def row_of(self, number: int) -> int | None:
+        """Which row of the source is this one of those in quarantine, from 0; None beyond them."""
+        if number >= self.count:
+            return None
+        starts = np.cumsum(self._ends - self._firsts) - (self._ends - self._firsts)
+        run = int(np.searchsorted(starts, number, side="right")) - 1
+        return int(self._firsts[run]) + number - int(starts[run])
 
     def source_row(self, row: int) -> int:
         """Which row of the source became this row of the shard.

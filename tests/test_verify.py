@@ -511,11 +511,13 @@ def test_padding_that_is_the_sources_own_is_found_with_it(tmp_path):
 def test_rows_in_quarantine_that_the_source_does_not_have(shards, tmp_path):
     source, output, _ = shards
     record = Record.from_json(entry_of(output))
+    names = [*record.digests.columns, "reason"]
     lie = lying(
         record,
         {"rows_in": 16, "quarantined": 2},
         quarantined=((14, 2),),
         reasons=(Reason("null", "text_tokens", 2),),
+        digests=dataclasses.replace(record.digests, quarantined=dict.fromkeys(names, "0" * 64)),
     )
     path = tmp_path / "faulty.parquet"
     rewrite(path, pq.read_table(output), lie.to_json())
