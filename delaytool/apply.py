@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from delaytool import __version__, guard, stores
 from delaytool.detect import describe_columns, find_columns
-from delaytool.digest import BatchDigest, schema_digest
+from delaytool.digest import BatchDigest
 from delaytool.errors import DataError, Place
 from delaytool.figures import figures_of_nothing
 from delaytool.job import ASIDE, ENTRY, Counts, Digests, Job, Record, Where, make_job, reasons_of
@@ -26,6 +26,7 @@ from delaytool.shards import (
     Shard,
     ShardWriter,
     ahead,
+    digest_of_sources,
     open_shard,
     open_source,
     output_kinds,
@@ -42,6 +43,8 @@ from delaytool.transform import (
     check_there,
     cut,
     kind_of_problem,
+    mended_entries,
+    output_entries,
     placed,
     quarantine_schema,
     shift_batch,
@@ -104,9 +107,9 @@ def apply_shard(item: Item, job: Job, overwrite: bool) -> Generator[float, None,
                 done += batch.num_rows + (0 if bad is None else bad.num_rows)
                 yield done / max(source.rows, 1)
             record = work.record()
-            output.metadata = work.metadata(record)
+            output.metadata = {**work.entries(), ENTRY.encode(): record.to_json().encode()}
             # The output is the commit point: what it leaves out is in its place before it is.
-            aside.commit(output.metadata)
+            aside.commit(record)
         return Applied(name, True, Summary.of(record))
 
 
@@ -139,19 +142,14 @@ class _Aside:
             self.shard = self.stack.enter_context(writing(self.target, schema, {}))
         self.shard.write(batch)
 
-    def commit(self, metadata: dict[bytes, bytes]) -> None:
+    def commit(self, record: Record) -> None:
         """Give the shard its name; without a bad row, remove what an earlier run put there."""
         if self.shard is not None:
-            self.shard.metadata = _aside_metadata(metadata)
+            entries = mended_entries(self.source.schema, self.source.entries, quarantine_schema)
+            self.shard.metadata = {**entries, ASIDE.encode(): record.to_json().encode()}
             self.stack.close()
         elif self.target is not None and self.overwrite and _aside_entry(self.target) is not None:
             stores.remove(self.target)
-
-
-def _aside_metadata(metadata: dict[bytes, bytes]) -> dict[bytes, bytes]:
-    """The footer's entries of a shard of quarantined rows, from those of their shard's output."""
-    rest = {key: value for key, value in metadata.items() if key != ENTRY.encode()}
-    return {**rest, ASIDE.encode(): metadata[ENTRY.encode()]}
 
 
 def _aside_entry(path: str) -> bytes | None:
@@ -284,25 +282,22 @@ class _Work:
     def record(self) -> Record:
         """What the output is to say of itself, once every batch has been through."""
         self.source.check_unchanged()
-        sources, extra = self.source.sources, self.source.extra_metadata
+        sources = self.source.sources
         return Record(
             version=__version__,
             job=self.job,
             sources=sources,
             counts=self.counts,
             figures=self.figures.rounded(),
-            digests=Digests(
-                self.digest.hexdigests(),
-                schema_digest([source.schema for source in sources], extra),
-            ),
+            digests=Digests(self.digest.hexdigests(), digest_of_sources(sources)),
             padded=tuple(self.padded),
             quarantined=tuple(self.quarantined),
             reasons=reasons_of(self.reasons),
         )
 
-    def metadata(self, record: Record) -> dict[bytes, bytes]:
-        """The entries of the output's footer."""
-        return {**self.source.extra_metadata, ENTRY.encode(): record.to_json().encode()}
+    def entries(self) -> dict[bytes, bytes]:
+        """The entries of the output's footer, without the record."""
+        return output_entries(self.source.schema, self.source.entries, self.job)
 
 
 # Before the first shard

@@ -29,6 +29,8 @@ ENTRY = "delaytool"
 """The key of the record in a shard's key-value metadata."""
 ASIDE = "delaytool-quarantine"
 """The same in a shard of quarantined rows, which holds the record of the shard they are not in."""
+STORED_SCHEMA = b"ARROW:schema"
+"""The key of the entry in which Arrow's writers keep their schema, as base64 of its message."""
 REASON = "reason"
 """The column that says why a row is in quarantine."""
 FORMAT = 3
@@ -256,14 +258,18 @@ def _named(name: str, first: int, count: int, layout: Layout, prefix: str, where
 
 @dataclass(frozen=True)
 class Source:
-    """What a shard was made from: its size in bytes, its footer's sha256, its Arrow schema.
+    """What a shard was made from: its size in bytes, its footer's sha256, its Arrow schema, and the
+    key-value entries of its footer.
 
-    schema: the IPC message of the schema, base64
+    schema:  the IPC message of the schema, base64
+    entries: base64 by base64; None for a value that the schema holds already: that of its metadata,
+             and of ARROW:schema the schema's own text
     """
 
     size: int
     footer: str
     schema: str
+    entries: Mapping[str, str | None] = dataclasses.field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -530,6 +536,12 @@ def _name(value: object) -> str | None:
     return None if value is None else _text(value)
 
 
+def _entries(value: object) -> dict[str, str | None]:
+    if not isinstance(value, dict):
+        raise TypeError(f"{_shown(value)} is no entries")
+    return {_text(key): _name(text) for key, text in value.items()}
+
+
 def _count(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
         raise TypeError(f"{_shown(value)} is not a count")
@@ -573,6 +585,7 @@ _PARSERS: dict[str, Callable[[object], Any]] = {
     "int": _count,
     "Layout": lambda value: _one_of(value, LAYOUTS),
     "tuple[Fraction, ...]": _sums,
+    "Mapping[str, str | None]": _entries,
 }
 
 

@@ -16,16 +16,19 @@ import pyarrow as pa
 from delaytool import stores
 from delaytool.digest import BatchDigest
 from delaytool.errors import DataError, Place
-from delaytool.job import Counts, Job, Record
+from delaytool.job import STORED_SCHEMA, Counts, Job, Record
 from delaytool.shards import (
     OpenShard,
     Shard,
     ahead,
     decode_schema,
+    encode_schema,
+    entries_of,
     open_shard,
     read_record,
     reading,
     remove_leftovers,
+    source_entries,
     source_schema,
     writing,
 )
@@ -74,18 +77,17 @@ def revert_shard(
         parts = _parts(work, record, target, codes_target)
         for path, _, _ in parts:
             _check_free(path, overwrite)
-        for number, (path, schema, extra) in enumerate(parts):
+        for number, (path, schema, entries) in enumerate(parts):
             kinds = {column.name: "tokens" for column in work.job.columns}
             rows = 0
             with contextlib.ExitStack() as stack:
                 batches = stack.enter_context(contextlib.closing(ahead(work.batches(schema))))
-                target_file = stack.enter_context(writing(path, schema, kinds))
+                target_file = stack.enter_context(writing(path, schema, kinds, entries))
                 for batch in batches:
                     target_file.write(batch)
                     rows += batch.num_rows
                     yield (number + rows / max(output.rows, 1)) / len(parts)
                 work.check()
-                target_file.metadata = extra
         counts = Counts() if record is None else record.counts
         return Reverted(shard.name, output.rows, counts)
 
@@ -208,10 +210,9 @@ def _parts(
     work: _Work, record: Record | None, target: str, codes_target: str | None
 ) -> list[tuple[str, pa.Schema, dict[bytes, bytes]]]:
     """The files to write: path, schema, and entries of the footer."""
-    extra = work.output.extra_metadata
-    lossy = record is not None and bool(record.counts.lost)
     if codes_target is None:
-        return [(target, _nullable(work.schema, work.job) if lossy else work.schema, extra)]
+        entries = work.output.entries if record is None else source_entries(record)
+        return [_part(target, work, work.schema, entries)]
     if record is None or len(record.sources) != 2:
         raise DataError(
             "sources",
@@ -219,11 +220,23 @@ def _parts(
             expected="two sources",
             advice="leave --audio-output away",
         )
-    parts = []
-    for path, source in zip((target, codes_target), record.sources, strict=True):
-        schema = decode_schema(source.schema)
-        parts.append((path, _nullable(schema, work.job) if lossy else schema, extra))
-    return parts
+    pairs = zip((target, codes_target), record.sources, strict=True)
+    return [
+        _part(path, work, decode_schema(source.schema), entries_of(source))
+        for path, source in pairs
+    ]
+
+
+def _part(
+    path: str, work: _Work, schema: pa.Schema, entries: dict[bytes, bytes]
+) -> tuple[str, pa.Schema, dict[bytes, bytes]]:
+    """A file to write; the Arrow schema among its entries is that of what is left."""
+    left = schema
+    if work.record is not None and work.record.counts.lost:
+        left = _nullable(schema, work.job)
+    if left != schema and STORED_SCHEMA in entries:
+        entries = {**entries, STORED_SCHEMA: encode_schema(left).encode()}
+    return path, left, entries
 
 
 def _nullable(schema: pa.Schema, job: Job) -> pa.Schema:

@@ -39,8 +39,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from delaytool import guard, stores
+from delaytool.digest import schema_digest
 from delaytool.errors import DataError, Place, ReaderDiedError, RecipeError
-from delaytool.job import ENTRY, Job, Record, Source
+from delaytool.job import ENTRY, STORED_SCHEMA, Job, Record, Source
 
 READ_ROWS, READ_BYTES = 4096, 4 << 20
 """Rows and bytes decoded at a time; reading is as fast as with more, and a batch of long rows stays
@@ -189,20 +190,24 @@ class OpenShard:
 
     def entry_called(self, name: str) -> bytes | None:
         """An entry of its footer's key-value metadata."""
-        entry = (self.file.metadata.metadata or {}).get(name.encode())
-        return entry if isinstance(entry, bytes) else None
+        return self.entries.get(name.encode())
 
     @property
-    def extra_metadata(self) -> dict[bytes, bytes]:
-        """Key-value entries of the footer that the Arrow schema does not hold."""
-        known = {ENTRY.encode(), b"ARROW:schema", *(self.schema.metadata or {})}
-        return {k: v for k, v in (self.file.metadata.metadata or {}).items() if k not in known}
+    def entries(self) -> dict[bytes, bytes]:
+        """The key-value entries of its footer, whether the Arrow schema holds them too or not."""
+        return dict(sorted((self.file.metadata.metadata or {}).items()))
 
     @property
     def sources(self) -> tuple[Source, ...]:
         """What a record says of this shard as a source."""
         size, footer = self.fingerprint
-        return (Source(size, footer, encode_schema(self.schema)),)
+        schema = encode_schema(self.schema)
+        held = _entries_held_by(schema)
+        entries = {
+            _base64(key): None if held.get(key) == value else _base64(value)
+            for key, value in self.entries.items()
+        }
+        return (Source(size, footer, schema, entries),)
 
     def check_unchanged(self) -> None:
         """Raise DataError when the shard is no longer the file that was opened."""
@@ -337,9 +342,10 @@ class PairedShard:
         return self.text.entry or self.codes.entry
 
     @property
-    def extra_metadata(self) -> dict[bytes, bytes]:
-        """Key-value entries of the footers that the Arrow schemas do not hold."""
-        return {**self.codes.extra_metadata, **self.text.extra_metadata}
+    def entries(self) -> dict[bytes, bytes]:
+        """The key-value entries of both footers."""
+        names = [name for name in self.codes.schema.names if name != self.key]
+        return _joined_metadata(self.text.entries, self.codes.entries, names)
 
     @property
     def sources(self) -> tuple[Source, ...]:
@@ -420,13 +426,27 @@ def paired_schema(text: pa.Schema, codes: pa.Schema, key: str | None) -> pa.Sche
                 expected="no name in both but the key's",
                 advice="drop or rename one, or name the --key",
             )
-    metadata = {k: v for k, v in (text.metadata or {}).items() if k != b"pandas"}
-    _join_features(metadata, codes.metadata or {}, [field.name for field in own])
+    names = [field.name for field in own]
+    metadata = _joined_metadata(text.metadata or {}, codes.metadata or {}, names)
     return pa.schema([*text, *own], metadata=metadata or None)
 
 
+def _joined_metadata(
+    text: Mapping[bytes, bytes], codes: Mapping[bytes, bytes], names: list[str]
+) -> dict[bytes, bytes]:
+    """The entries of both, the text's where both have one, with descriptions of all columns or
+    none.
+
+    names: the codes' columns
+    """
+    metadata = {k: v for k, v in codes.items() if k != b"huggingface"} | dict(text)
+    metadata.pop(b"pandas", None)
+    _join_features(metadata, codes, names)
+    return metadata
+
+
 def _join_features(
-    metadata: dict[bytes, bytes], codes: dict[bytes, bytes], names: list[str]
+    metadata: dict[bytes, bytes], codes: Mapping[bytes, bytes], names: list[str]
 ) -> None:
     """Describe the codes' columns too where Hugging Face describes both shards; else neither."""
     described = metadata.pop(b"huggingface", None)
@@ -479,6 +499,54 @@ def decode_schema(text: str) -> pa.Schema:
         raise DataError(
             "record", f"the source schema in its record cannot be read: {error}"
         ) from None
+
+
+def _base64(value: bytes) -> str:
+    return base64.b64encode(value).decode()
+
+
+def _entries_held_by(schema: str) -> dict[bytes, bytes]:
+    """The entries that an Arrow writer makes of an encoded schema."""
+    return {**(decode_schema(schema).metadata or {}), STORED_SCHEMA: schema.encode()}
+
+
+def entries_of(source: Source) -> dict[bytes, bytes]:
+    """The key-value entries of a source's footer; raises DataError where its record has none."""
+    held = _entries_held_by(source.schema)
+    entries: dict[bytes, bytes] = {}
+    try:
+        for name, text in source.entries.items():
+            key = base64.b64decode(name, validate=True)
+            entries[key] = held[key] if text is None else base64.b64decode(text, validate=True)
+    except (ValueError, KeyError) as error:
+        raise DataError(
+            "record", f"the source entries in its record cannot be read: {error}"
+        ) from None
+    return entries
+
+
+def comparable_entries(source: Source) -> dict[bytes, bytes]:
+    """The same; of an Arrow schema only that it is there, for each writer words it as it likes."""
+    entries = entries_of(source)
+    return entries | dict.fromkeys({STORED_SCHEMA} & entries.keys(), b"there")
+
+
+def digest_of_sources(sources: Sequence[Source]) -> str:
+    """The digest of the schemas and entries of the shards that something was made from."""
+    schemas = [source.schema for source in sources]
+    return schema_digest(schemas, [comparable_entries(source) for source in sources])
+
+
+def source_entries(record: Record) -> dict[bytes, bytes]:
+    """The footer's entries of what a shard was made from, of both its sources if it has two."""
+    text, *codes = record.sources
+    if not codes:
+        return entries_of(text)
+    names = [name for name in decode_schema(codes[0].schema).names if name != record.job.key]
+    joined = _joined_metadata(entries_of(text), entries_of(codes[0]), names)
+    if STORED_SCHEMA in joined:
+        joined[STORED_SCHEMA] = encode_schema(source_schema(record)).encode()
+    return joined
 
 
 def source_schema(record: Record) -> pa.Schema:
@@ -805,9 +873,15 @@ class ShardWriter:
     metadata: key-value entries for the footer, to be set before the file is complete
     """
 
-    def __init__(self, part: str, schema: pa.Schema, kinds: Mapping[str, str]) -> None:
-        self._writer = _writer(part, schema, kinds)
-        self.metadata: dict[bytes, bytes] = {}
+    def __init__(
+        self,
+        part: str,
+        schema: pa.Schema,
+        kinds: Mapping[str, str],
+        entries: Mapping[bytes, bytes] | None,
+    ) -> None:
+        self._writer = _writer(part, schema, kinds, entries is None)
+        self.metadata: dict[bytes, bytes] = dict(entries or {})
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Add the rows of a batch, if there are any."""
@@ -817,7 +891,8 @@ class ShardWriter:
 
     def finish(self) -> None:
         """Write the footer."""
-        self._writer.add_key_value_metadata(self.metadata)
+        if self.metadata:
+            self._writer.add_key_value_metadata(self.metadata)
         self._writer.close()
 
     def abandon(self) -> None:
@@ -827,14 +902,21 @@ class ShardWriter:
 
 
 @contextlib.contextmanager
-def writing(target: str, schema: pa.Schema, kinds: Mapping[str, str]) -> Iterator[ShardWriter]:
+def writing(
+    target: str,
+    schema: pa.Schema,
+    kinds: Mapping[str, str],
+    entries: Mapping[bytes, bytes] | None = None,
+) -> Iterator[ShardWriter]:
     """Write a shard that appears under its name when the block ends well, and else not at all.
 
-    kinds:  the columns that hold "tokens" or weights that come in "runs"; `_writer` says what for
-    raises: DataError when it cannot be written; nothing is left behind then
+    kinds:   the columns that hold "tokens" or weights that come in "runs"; `_writer` says what for
+    entries: all key-value entries of its footer, those that Arrow makes of a schema included; when
+             not given, Arrow makes them
+    raises:  DataError when it cannot be written; nothing is left behind then
     """
     with _committed(target) as part:
-        writer = ShardWriter(part, schema, kinds)
+        writer = ShardWriter(part, schema, kinds, entries)
         try:
             yield writer
             writer.finish()
@@ -859,7 +941,9 @@ def output_kinds(job: Job) -> dict[str, str]:
     return kinds
 
 
-def _writer(part: str, schema: pa.Schema, kinds: Mapping[str, str]) -> pq.ParquetWriter:
+def _writer(
+    part: str, schema: pa.Schema, kinds: Mapping[str, str], stores_schema: bool
+) -> pq.ParquetWriter:
     """A writer that suits the columns: measured in tests/benchmarks.
 
     Tokens: bytes split by place and zstd, since a dictionary of codes costs more time and space; in
@@ -883,7 +967,8 @@ def _writer(part: str, schema: pa.Schema, kinds: Mapping[str, str]) -> pq.Parque
             levels.update(dict.fromkeys(leaves, 3))
     return pq.ParquetWriter(
         part,
-        schema,
+        schema if stores_schema else schema.remove_metadata(),
+        store_schema=stores_schema,
         compression="zstd",
         compression_level=levels or None,
         use_dictionary=others,

@@ -18,10 +18,20 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from delaytool.digest import BatchDigest, first_difference, schema_digest
+from delaytool.digest import BatchDigest, first_difference
 from delaytool.errors import DataError, Place
 from delaytool.figures import figures_of, figures_of_nothing
-from delaytool.job import Column, Counts, Job, Output, Reason, Record, reasons_of
+from delaytool.job import (
+    ENTRY,
+    STORED_SCHEMA,
+    Column,
+    Counts,
+    Job,
+    Output,
+    Reason,
+    Record,
+    reasons_of,
+)
 from delaytool.pattern import Array, Index, Segments, undelay_flat, wrong_tokens
 from delaytool.recipe import Recipe
 from delaytool.report import Summary
@@ -31,11 +41,14 @@ from delaytool.shards import (
     Rows,
     Shard,
     ahead,
+    comparable_entries,
+    digest_of_sources,
     is_stored_as,
     open_shard,
     open_source,
     read_record,
     reading,
+    source_entries,
     source_schema,
 )
 from delaytool.tokens import (
@@ -56,6 +69,7 @@ from delaytool.transform import (
     key_of,
     kind_of_problem,
     originals,
+    output_entries,
     placed,
     read_shifted,
     segments_of_outputs,
@@ -234,21 +248,39 @@ class _Check:
                 fine = fine and want.type == have.type
         if (expected.metadata or {}) != (found.metadata or {}):
             verified.add("schema metadata", _keys(expected), _keys(found))
-        schemas = [source.schema for source in record.sources]
-        digest = schema_digest(schemas, self.output.extra_metadata)
+        self._check_entries()
+        digest = digest_of_sources(record.sources)
         if digest != record.digests.schema:
             verified.add("schema and metadata", record.digests.schema, digest)
         if set(record.digests.columns) != set(self.schema.names):
             names = ", ".join(record.digests.columns)
             verified.add("digests", ", ".join(self.schema.names), names)
         if self.original is not None:
-            schemas = [source.schema for source in self.original.sources]
-            if schema_digest(schemas, self.original.extra_metadata) != record.digests.schema:
-                theirs = self.original.schema
-                verified.add("source schema", _types(theirs), _types(self.schema))
-                fine = fine and theirs.types == self.schema.types
-                fine = fine and theirs.names == self.schema.names
+            theirs, sources = self.original.schema, self.original.sources
+            if [s.schema for s in sources] != [s.schema for s in record.sources]:
+                same = theirs.types == self.schema.types and theirs.names == self.schema.names
+                describe = _keys if same else _types
+                verified.add("source schema", describe(theirs), describe(self.schema))
+                fine = fine and same
+            for pair in zip(sources, record.sources, strict=True):
+                self._compare_entries("source entry", *map(comparable_entries, pair))
         return fine
+
+    def _check_entries(self) -> None:
+        """The footer has the entries of the sources, and none besides the record."""
+        expected = output_entries(self.schema, source_entries(self.record), self.job)
+        made = ENTRY.encode(), STORED_SCHEMA
+        found = {key: value for key, value in self.output.entries.items() if key not in made}
+        self._compare_entries("entry", expected, found)
+
+    def _compare_entries(
+        self, what: str, expected: dict[bytes, bytes], found: dict[bytes, bytes]
+    ) -> None:
+        for key in sorted(expected.keys() | found.keys()):
+            want, have = expected.get(key), found.get(key)
+            if want != have:
+                name = key.decode(errors="backslashreplace")
+                self.verified.add(f"{what} {name}", _entry(want), _entry(have))
 
     def _pairs(self) -> Generator[tuple[pa.RecordBatch, pa.RecordBatch | None], None, None]:
         """Batches of the output, each with the rows of the original that it should hold."""
@@ -500,6 +532,10 @@ def codebooks_of(row: Any, column: Column) -> list[Any]:
         return [row[q::size] for q in range(size)]
     frames = len(row) // size
     return [row[q * frames : (q + 1) * frames] for q in range(size)]
+
+
+def _entry(value: bytes | None) -> Any:
+    return _short("none" if value is None else value.decode(errors="backslashreplace"))
 
 
 def _keys(schema: pa.Schema) -> str:

@@ -42,7 +42,7 @@ def record_of(recipe=RECIPE, key="id"):
     return Record(
         version="0.1.0",
         job=plain_job(recipe, key=key),
-        sources=(Source(1234, "f" * 64, "c2NoZW1h"),),
+        sources=(Source(1234, "f" * 64, "c2NoZW1h", {"bWFkZQ==": None, "bmV3": ""}),),
         counts=Counts(10, 9, 100, 300, 7, 2, 0, 1),
         figures=Figures(330, 30, 5, 99, 40, sums),
         digests=Digests({"id": "a" * 64, "text_tokens": "b" * 64, "ünicode": "c"}, "d" * 64),
@@ -298,6 +298,9 @@ def test_a_wrong_value_anywhere_gives_a_record_or_a_data_error(path):
         (("sources", 0, "size"), 1.0),
         (("sources", 0, "footer"), None),
         (("sources", 0, "schema"), []),
+        (("sources", 0, "entries"), MISSING),
+        (("sources", 0, "entries"), [["bWFkZQ==", None]]),
+        (("sources", 0, "entries"), {"bWFkZQ==": 1}),
         (("counts",), []),
         (("counts", "rows_in"), True),
         (("counts", "rows_out"), None),
