@@ -22,11 +22,14 @@ from delaytool.job import ASIDE, ENTRY, Counts, Digests, Job, Record, Where, mak
 from delaytool.recipe import Recipe
 from delaytool.report import Summary
 from delaytool.shards import (
+    ORDER_ALONE,
     Opened,
     Shard,
     ShardWriter,
     ahead,
     digest_of_sources,
+    is_by_order_alone,
+    key_in,
     open_shard,
     open_source,
     output_kinds,
@@ -87,7 +90,7 @@ def apply_shard(item: Item, job: Job, overwrite: bool) -> Generator[float, None,
     raises:  DataError for bad data, or an output in the way; nothing is written then
     """
     name = item.shard.name
-    with open_source(item.shard, item.codes, job.key) as source:
+    with open_source(item.shard, item.codes, job) as source:
         with reading(name):
             schema = check_source(source, job, item.aside is not None)
         existing = existing_record(item, source, job, overwrite)
@@ -321,26 +324,22 @@ def plan(items: list[Item], recipe: Recipe, where: Where, overwrite: bool) -> Pl
     notes: list[str] = []
     # Those that cannot even be opened are told by their own tasks, once the others are done.
     items = [item for item in items if not _is_deadly(item)] or items
-    with open_shard(items[0].shard) as first, reading(items[0].shard.name):
-        if where.key is None and "id" in first.schema.names:
-            where = dataclasses.replace(where, key="id")
-    with open_source(items[0].shard, items[0].codes, where.key) as source:
+    with open_source(items[0].shard, items[0].codes, where) as source:
         with reading(source.shard.name):
+            where = dataclasses.replace(where, key=key_in(source, where))
             if source.entry is not None:
                 raise already_shifted()
             schema = source.schema
-            rows = rows_of(((item.shard, item.codes) for item in items), where.key)
+            rows = rows_of(((item.shard, item.codes) for item in items), where)
             columns = find_columns(where, schema, recipe, rows)
         job = make_job(recipe, where, columns)
         described = describe_columns(columns, schema)
         notes += _unshifted_columns(source, job)
-    if items[0].codes is not None and where.key is None:
-        notes.append("no key: rows of text and codes go together by their order alone")
+        if is_by_order_alone(source, where):
+            notes.append(ORDER_ALONE)
     # One after the other here: whoever is killed by one has to know which it was.
     with ThreadPoolExecutor(_LOOKERS if stores.is_remote(items[0].shard.path) else 1) as pool:
-        looks = [
-            pool.submit(_look_at, item, job, where.key, overwrite) for item in items[:_LOOKED_AT]
-        ]
+        looks = [pool.submit(_look_at, item, job, overwrite) for item in items[:_LOOKED_AT]]
         try:
             for look in looks:
                 look.result()
@@ -349,14 +348,14 @@ def plan(items: list[Item], recipe: Recipe, where: Where, overwrite: bool) -> Pl
     return Plan(job, described, notes)
 
 
-def _look_at(item: Item, job: Job, key: str | None, overwrite: bool) -> None:
+def _look_at(item: Item, job: Job, overwrite: bool) -> None:
     """Raise DataError when a shard does not fit the job, or an output is in the way."""
     with (
-        open_source(item.shard, item.codes, key) as source,
+        open_source(item.shard, item.codes, job) as source,
         reading(item.shard.name),
     ):
-        if key is not None:
-            check_there(source.schema, key, "--key")
+        if job.key is not None:
+            check_there(source.schema, job.key, "--key")
         check_source(source, job, item.aside is not None)
         existing_record(item, source, job, overwrite)
 

@@ -102,8 +102,11 @@ class Job:
     columns: where the tokens are; outputs: what they become; each holds every stream once, in order
     align:   what becomes of text that is shorter ("pad") or longer ("trim") than the audio
     factors: name of a column of factors on the loss weights
-    key:     column that names a row in messages; it decides no byte of the tokens, so two jobs that
-             differ in it alone are equal
+    key:     column that names a row in messages, and that rows of text and codes in shards of their
+             own must agree in; None where their order alone pairs them
+    by_order: whether that was asked for; else no such shard may have a column `id`
+
+    Key and by_order decide no byte of the tokens, so two jobs that differ in them alone are equal.
     """
 
     recipe: Recipe
@@ -112,6 +115,7 @@ class Job:
     align: Align = "error"
     factors: str | None = None
     key: str | None = dataclasses.field(default=None, compare=False)
+    by_order: bool = dataclasses.field(default=False, compare=False)
 
     def __post_init__(self) -> None:
         for held in (self.columns, self.outputs):
@@ -187,6 +191,7 @@ class Job:
             "align": self.align,
             "factors": self.factors,
             "key": self.key,
+            "by_order": self.by_order,
         }
 
 
@@ -205,6 +210,9 @@ class Where:
     grid:    columns of text and codes together, instead of `text` and `audio`
     layout:  layout of the codes, or "auto"
     result:  "split" or "grid", else as the tokens came
+    key:     column that names a row, and that pairs rows of text and codes in shards of their own;
+             `id` where there is one
+    by_order: whether there is no such column, so that the order of rows alone pairs them
     """
 
     text: str = "text_tokens"
@@ -217,6 +225,7 @@ class Where:
     align: Align = "error"
     factors: str | None = None
     key: str | None = None
+    by_order: bool = False
 
 
 def make_job(recipe: Recipe, where: Where, columns: tuple[Column, ...]) -> Job:
@@ -242,7 +251,8 @@ def make_job(recipe: Recipe, where: Where, columns: tuple[Column, ...]) -> Job:
                 prefix = "audio_" if len(audio) == 1 else f"{column.name}_"
             place = (column.first, column.count, column.layout)
             outputs.append(_named(column.name, *place, prefix, where))
-    return Job(recipe, columns, tuple(outputs), where.align, where.factors, where.key)
+    keys = where.key, where.by_order
+    return Job(recipe, columns, tuple(outputs), where.align, where.factors, *keys)
 
 
 def _named(name: str, first: int, count: int, layout: Layout, prefix: str, where: Where) -> Output:
@@ -458,6 +468,7 @@ class Record:
             align=_one_of(fields["align"], ALIGNS),  # type: ignore[arg-type]
             factors=_name(fields["factors"]),
             key=_name(fields["key"]),
+            by_order=_flag(fields["by_order"]),
         )
         figures = _plain(Figures, fields["figures"])
         if len(figures.weights) != len(job.recipe.streams) * job.weighs:
@@ -534,6 +545,12 @@ def _text(value: object) -> str:
 
 def _name(value: object) -> str | None:
     return None if value is None else _text(value)
+
+
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"{_shown(value)} is neither true nor false")
+    return value
 
 
 def _entries(value: object) -> dict[str, str | None]:

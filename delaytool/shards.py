@@ -39,9 +39,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from delaytool import guard, stores
-from delaytool.digest import schema_digest
+from delaytool.digest import first_difference, schema_digest
 from delaytool.errors import DataError, Place, ReaderDiedError, RecipeError
-from delaytool.job import ENTRY, STORED_SCHEMA, Job, Record, Source
+from delaytool.job import ENTRY, STORED_SCHEMA, Job, Record, Source, Where
 
 READ_ROWS, READ_BYTES = 4096, 4 << 20
 """Rows and bytes decoded at a time; reading is as fast as with more, and a batch of long rows stays
@@ -305,8 +305,8 @@ def _decoded_size(group: Any, leaves: Iterable[int] | None = None) -> int:
 class PairedShard:
     """A shard of text and one of codes, open for reading as if they were one.
 
-    Rows go together by their order; the key, where both have it, must agree. The columns are the
-    text's, then those of the codes without the key.
+    Rows go together by their order; where there is a key, both have it, and it must agree. The
+    columns are the text's, then those of the codes without the key.
     """
 
     text: OpenShard
@@ -394,22 +394,36 @@ class PairedShard:
         return [name for name in own if name in names or name == self.key] or own[:1]
 
     def _check_keys(self, text: pa.RecordBatch, codes: pa.RecordBatch, row: int) -> None:
-        if self.key not in text.schema.names or self.key not in codes.schema.names:
+        if self.key is None:
             return
         ours, theirs = text.column(self.key), codes.column(self.key)
-        if ours.equals(theirs):
-            return
-        for i, (one, other) in enumerate(zip(ours.to_pylist(), theirs.to_pylist(), strict=True)):
-            if one != other:
+        for keys, whose in ((ours, "text"), (theirs, "codes")):
+            if keys.null_count:
                 raise DataError(
-                    "keys-differ",
-                    f"the codes' {self.key} is {other!r}",
-                    expected=f"{one!r}, as in the shard of text",
-                    advice="bring the rows of both into the same order",
-                    place=Place(row=row + i, key=f"{self.key} {one!r}"),
+                    "null",
+                    f"the key is null in the shard of {whose}",
+                    expected="a key for each row",
+                    advice="fill it in, or name another column with --key",
+                    place=Place(row=row + keys.is_null().index(True).as_py(), column=self.key),
                 )
+        if ours.type == theirs.type:
+            differs = first_difference(ours, theirs)
+        else:
+            pairs = zip(ours.to_pylist(), theirs.to_pylist(), strict=True)
+            differs = next((i for i, (one, other) in enumerate(pairs) if one != other), None)
+        if differs is not None:
+            one, other = ours[differs].as_py(), theirs[differs].as_py()
+            raise DataError(
+                "keys-differ",
+                f"the codes' {self.key} is {other!r}",
+                expected=f"{one!r}, as in the shard of text",
+                advice="bring the rows of both into the same order",
+                place=Place(row=row + differs, key=f"{self.key} {one!r}"),
+            )
 
 
+ORDER_ALONE = "there is no key: rows of text and codes are paired by their order alone"
+"""What to say where nobody asked for that."""
 Opened = OpenShard | PairedShard
 Pair = tuple[Shard, Shard | None]
 """A shard, and that of its codes if they are in one of their own."""
@@ -613,31 +627,91 @@ def footer_fingerprint(path: str) -> tuple[int, str]:
 
 
 @contextlib.contextmanager
-def open_source(shard: Shard, codes: Shard | None, key: str | None) -> Iterator[Opened]:
+def open_source(shard: Shard, codes: Shard | None, keys: Job | Where) -> Iterator[Opened]:
     """Open a shard, or one of text and one of codes that belong together.
 
-    key: the column that names a row
+    keys:   which column names a row
+    raises: DataError when that is in one of the two shards alone, or is of different types
     """
     with open_shard(shard) as text:
         if codes is None:
             yield text
             return
         with open_shard(codes, "the codes of ") as other:
-            yield PairedShard(text, other, key)
+            key = _key_of_pair(text, other, keys)
+            # A job's key is that of all pairs: where they have none, none may have one.
+            yield PairedShard(text, other, keys.key if isinstance(keys, Job) else key)
+
+
+def _key_of_pair(text: OpenShard, codes: OpenShard, keys: Job | Where) -> str | None:
+    """The column that pairs the rows of two shards; None where their order alone does."""
+    key = keys.key or "id"
+    in_text, in_codes = (key in part.schema.names for part in (text, codes))
+    if keys.by_order or (keys.key is None and not in_text and not in_codes):
+        return None
+    if not in_text or not in_codes:
+        name = text.shard.name
+        other = "which the shard of text has" if in_text else "which the shard of codes has"
+        if not in_text and not in_codes:
+            other = "nor in the shard of codes"
+        raise DataError(
+            "missing-key",
+            f"there is no column {key}, {other}",
+            expected="the key of the rows in both shards",
+            advice="name a column of both with --key, or pair rows by their order with --no-key",
+            place=Place(shard=f"the codes of {name}" if in_text else name),
+        )
+    kinds = [part.schema.field(key).type for part in (text, codes)]
+    if len(set(map(_kind_of_key, kinds))) > 1:
+        raise DataError(
+            "column-type",
+            f"has the type {kinds[0]} in the shard of text and {kinds[1]} in that of codes",
+            expected="keys of one type",
+            advice="cast one of them, or name another column with --key",
+            place=Place(shard=text.shard.name, column=key),
+        )
+    return key
+
+
+def _kind_of_key(kind: pa.DataType) -> str:
+    """What keys of a type are, whatever their width; keys of two kinds are never the same."""
+    if pa.types.is_dictionary(kind):
+        return _kind_of_key(kind.value_type)
+    if pa.types.is_integer(kind):
+        return "integer"
+    if kind in (pa.string(), pa.large_string(), pa.string_view()):
+        return "string"
+    if kind in (pa.binary(), pa.large_binary(), pa.binary_view()):
+        return "binary"
+    return str(kind)
+
+
+def key_in(opened: Opened, keys: Job | Where) -> str | None:
+    """The column that names a row of an open shard: the given one, else `id` where there is one."""
+    if isinstance(opened, PairedShard):
+        return opened.key
+    if keys.key is None and not keys.by_order and "id" in opened.schema.names:
+        return "id"
+    return keys.key
+
+
+def is_by_order_alone(opened: Opened, keys: Job | Where) -> bool:
+    """Whether these are rows of text and codes that only their order pairs, and nobody said so."""
+    return isinstance(opened, PairedShard) and opened.key is None and not keys.by_order
 
 
 def rows_of(
     pairs: Iterable[Pair],
-    key: str | None,
+    keys: Job | Where,
     names_in: Callable[[pa.Schema], list[str]] | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """The rows of several shards, as far as somebody asks for them.
 
-    key:      the column that names a row
+    keys:     which column names a row
     names_in: which columns of a shard to read; all when not given
     """
     for shard, codes in pairs:
-        with open_source(shard, codes, key) as opened, reading(shard.name):
+        with open_source(shard, codes, keys) as opened, reading(shard.name):
             yield from opened.small_batches(names_in and names_in(opened.schema))
 
 

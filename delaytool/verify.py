@@ -43,6 +43,7 @@ from delaytool.shards import (
     ahead,
     comparable_entries,
     digest_of_sources,
+    is_by_order_alone,
     is_stored_as,
     open_shard,
     open_source,
@@ -112,7 +113,10 @@ class Mismatch:
 
 @dataclass
 class Verified:
-    """What verifying one shard found."""
+    """What verifying one shard found.
+
+    by_order: whether the rows of its source are those of text and codes that only their order pairs
+    """
 
     name: str
     rows: int = 0
@@ -121,6 +125,7 @@ class Verified:
     summary: Summary | None = None
     count: int = 0
     mismatches: list[Mismatch] = field(default_factory=list)
+    by_order: bool = False
 
     def add(self, what: str, expected: Any, found: Any, place: Place | None = None) -> None:
         """Note a mismatch."""
@@ -162,10 +167,11 @@ def verify_shard(
                 return verified
             original = None
             if source is not None:
-                original = stack.enter_context(open_source(source, codes, record.job.key))
+                original = stack.enter_context(open_source(source, codes, record.job))
                 if len(original.sources) != len(record.sources):
                     verified.add("sources", len(record.sources), len(original.sources))
                     return verified
+                verified.by_order = is_by_order_alone(original, record.job)
             yield from _Check(output, original, record, verified).run(recipe)
     except DataError as error:
         verified.add("reading", error.expected or "a good shard", error.found, error.place)

@@ -292,6 +292,9 @@ def test_a_wrong_value_anywhere_gives_a_record_or_a_data_error(path):
         (("quarantined",), MISSING),
         (("key",), 5),
         (("key",), MISSING),
+        (("by_order",), None),
+        (("by_order",), 1),
+        (("by_order",), MISSING),
         (("sources",), None),
         (("sources", 0), None),
         (("sources", 0, "size"), -1),
@@ -406,6 +409,7 @@ def test_the_most_frequent_reasons_are_kept():
 
 def test_jobs_that_differ_in_the_key_alone_are_equal():
     assert plain_job(RECIPE, key="id") == plain_job(RECIPE, key=None)
+    assert plain_job(RECIPE, by_order=True) == plain_job(RECIPE)
     assert plain_job(RECIPE) != plain_job(RECIPE, weights=False)
     assert plain_job(RECIPE) != plain_job(RECIPE, text="words")
     assert plain_job(RECIPE) != plain_job(RECIPE, labels=True)
