@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from delaytool import __version__, guard, stores
 from delaytool.detect import describe_columns, find_columns
-from delaytool.digest import BatchDigest, schema_digest
+from delaytool.digest import BatchDigest
 from delaytool.errors import DataError, Place
 from delaytool.figures import figures_of_nothing
 from delaytool.job import ASIDE, ENTRY, Counts, Digests, Job, Record, Where, make_job, reasons_of
@@ -22,6 +22,7 @@ from delaytool.quarantine import first_of_data, is_intact, is_quarantine
 from delaytool.recipe import Recipe
 from delaytool.report import Summary
 from delaytool.shards import (
+    ORDER_ALONE,
     NameTakenError,
     Opened,
     Pair,
@@ -29,7 +30,10 @@ from delaytool.shards import (
     ShardWriter,
     State,
     ahead,
+    digest_of_sources,
     file_state,
+    is_by_order_alone,
+    key_in,
     open_shard,
     open_source,
     output_kinds,
@@ -47,6 +51,8 @@ from delaytool.transform import (
     check_there,
     cut,
     kind_of_problem,
+    mended_entries,
+    output_entries,
     placed,
     quarantine_schema,
     shift_batch,
@@ -105,7 +111,7 @@ def apply_shard(item: Item, job: Job, overwrite: bool) -> Generator[float, None,
     raises:  DataError for bad data, or an output in the way; nothing is written then
     """
     name = item.shard.name
-    with open_source(item.shard, item.codes, job.key) as source:
+    with open_source(item.shard, item.codes, job) as source:
         if _is_left_out(item, source):
             _check_is_quarantine(item, source)
             yield 1.0
@@ -146,9 +152,9 @@ def _write(
             done += batch.num_rows + (0 if bad is None else bad.num_rows)
             yield done / max(work.source.rows, 1)
         record = work.record()
-        output.metadata = work.metadata(record)
+        output.metadata = {**work.entries(), ENTRY.encode(): record.to_json().encode()}
         # The output is the commit point: what it leaves out is in its place before it is.
-        aside.commit(output.metadata)
+        aside.commit(record)
     return record
 
 
@@ -213,7 +219,7 @@ class _Aside:
             self.shard = self.stack.enter_context(new)
         self.shard.write(batch)
 
-    def commit(self, metadata: dict[bytes, bytes]) -> None:
+    def commit(self, record: Record) -> None:
         """Give the shard its name; without a bad row, remove what an earlier run put there.
 
         Raises DataError when another run has put other rows there meanwhile.
@@ -224,11 +230,13 @@ class _Aside:
             if self.replaces is not None and file_state(self.target) == self.replaces:
                 stores.remove(self.target)
             return
-        self.shard.metadata = _aside_metadata(metadata)
+        entry = record.to_json().encode()
+        entries = mended_entries(self.source.schema, self.source.entries, quarantine_schema)
+        self.shard.metadata = {**entries, ASIDE.encode(): entry}
         try:
             self.stack.close()
         except NameTakenError as taken:
-            if _aside_entry(self.target) != metadata[ENTRY.encode()]:
+            if _aside_entry(self.target) != entry:
                 texts = {"expected": taken.expected, "advice": taken.advice}
                 place = Place(shard=self.source.shard.name)
                 raise DataError(taken.kind, taken.found, **texts, place=place) from None
@@ -239,12 +247,6 @@ class _Aside:
         """Remove the shard where nothing was before, since its output has not come into being."""
         if self.made is not None and self.target and file_state(self.target) == self.made:
             stores.remove(self.target)
-
-
-def _aside_metadata(metadata: dict[bytes, bytes]) -> dict[bytes, bytes]:
-    """The footer's entries of a shard of quarantined rows, from those of their shard's output."""
-    rest = {key: value for key, value in metadata.items() if key != ENTRY.encode()}
-    return {**rest, ASIDE.encode(): metadata[ENTRY.encode()]}
 
 
 def _aside_entry(path: str) -> bytes | None:
@@ -408,7 +410,7 @@ class _Work:
     def record(self) -> Record:
         """What the output is to say of itself, once every batch has been through."""
         self.source.check_unchanged()
-        sources, extra = self.source.sources, self.source.extra_metadata
+        sources = self.source.sources
         return Record(
             version=__version__,
             job=self.job,
@@ -417,7 +419,7 @@ class _Work:
             figures=self.figures.rounded(),
             digests=Digests(
                 self.digest.hexdigests(),
-                schema_digest([source.schema for source in sources], extra),
+                digest_of_sources(sources),
                 {} if self.bad_digest is None else self.bad_digest.hexdigests(),
             ),
             padded=tuple(self.padded),
@@ -425,9 +427,9 @@ class _Work:
             reasons=reasons_of(self.reasons),
         )
 
-    def metadata(self, record: Record) -> dict[bytes, bytes]:
-        """The entries of the output's footer."""
-        return {**self.source.extra_metadata, ENTRY.encode(): record.to_json().encode()}
+    def entries(self) -> dict[bytes, bytes]:
+        """The entries of the output's footer, without the record."""
+        return output_entries(self.source.schema, self.source.entries, self.job)
 
 
 # Before the first shard
@@ -456,25 +458,21 @@ def plan(items: list[Item], recipe: Recipe, where: Where, overwrite: bool) -> Pl
     if data is None:
         items, good = ([replace(item, from_quarantine=True) for item in x] for x in (items, good))
     first = next(item for item in good if data in (None, item.shard))
-    with open_shard(first.shard) as text, reading(first.shard.name):
-        if where.key is None and "id" in text.schema.names:
-            where = replace(where, key="id")
-    with open_source(first.shard, first.codes, where.key) as source:
+    with open_source(first.shard, first.codes, where) as source:
         with reading(source.shard.name):
+            where = replace(where, key=key_in(source, where))
             if source.entry is not None:
                 raise already_shifted()
             schema = source.schema
-            columns = find_columns(where, schema, recipe, rows_of(_pairs_of_data(good), where.key))
+            columns = find_columns(where, schema, recipe, rows_of(_pairs_of_data(good), where))
         job = make_job(recipe, where, columns)
         described = describe_columns(columns, schema)
         notes += _unshifted_columns(source, job)
-    if first.codes is not None and where.key is None:
-        notes.append("no key: rows of text and codes go together by their order alone")
+        if is_by_order_alone(source, where):
+            notes.append(ORDER_ALONE)
     # One after the other here: whoever is killed by one has to know which it was.
     with ThreadPoolExecutor(_LOOKERS if stores.is_remote(first.shard.path) else 1) as pool:
-        looks = [
-            pool.submit(_look_at, item, job, where.key, overwrite) for item in good[:_LOOKED_AT]
-        ]
+        looks = [pool.submit(_look_at, item, job, overwrite) for item in good[:_LOOKED_AT]]
         try:
             for look in looks:
                 look.result()
@@ -492,16 +490,16 @@ def _pairs_of_data(items: Sequence[Item]) -> Iterator[Pair]:
             yield item.shard, item.codes
 
 
-def _look_at(item: Item, job: Job, key: str | None, overwrite: bool) -> None:
+def _look_at(item: Item, job: Job, overwrite: bool) -> None:
     """Raise DataError when a shard does not fit the job, or an output is in the way."""
     with (
-        open_source(item.shard, item.codes, key) as source,
+        open_source(item.shard, item.codes, job) as source,
         reading(item.shard.name),
     ):
         if _is_left_out(item, source):
             return
-        if key is not None:
-            check_there(source.schema, key, "--key")
+        if job.key is not None:
+            check_there(source.schema, job.key, "--key")
         check_source(source, job, item.aside is not None)
         existing_record(item, source, job, overwrite)
 
@@ -532,7 +530,7 @@ def _first_rows(items: Sequence[Item], job: Job) -> Iterator[tuple[str, int, pa.
     """The first rows of all shards: the shard's name, how many of its rows come before, a batch."""
     left = _LOOKED_AT_ROWS
     for shard, codes in _pairs_of_data(items):
-        with open_source(shard, codes, job.key) as source, reading(shard.name):
+        with open_source(shard, codes, job) as source, reading(shard.name):
             before = 0
             for batch in source.small_batches(_names_that_tell(source, job)):
                 yield shard.name, before, batch.slice(0, left)

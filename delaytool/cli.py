@@ -35,7 +35,7 @@ from delaytool.options import (
     factor_option,
     frame_rate_option,
     json_option,
-    key_option,
+    key_options,
     option,
     padding_options,
     path_argument,
@@ -108,7 +108,7 @@ def program() -> None:
 @pattern_options
 @column_options
 @audio_input_option()
-@key_option
+@key_options
 @align_option
 @factor_option
 @option(
@@ -242,6 +242,7 @@ def _where(options: dict[str, Any]) -> Where:
         align=options.get("align") or "error",
         factors=options.get("weight_column"),
         key=options["key"],
+        by_order=options["no_key"],
     )
 
 
@@ -545,6 +546,7 @@ def _paired(shards: list[Shard], codes: list[Shard]) -> tuple[list[Shard], dict[
 def _partners(shards: list[Shard], codes: list[Shard]) -> dict[str, Shard]:
     """The shard of codes of each shard of text, by the latter's name."""
     if len(shards) == 1 and len(codes) == 1:
+        _say_names(shards[0], codes[0])
         return {shards[0].name: codes[0]}
     by_name = {shard.name: shard for shard in codes}
     names = {shard.name for shard in shards}
@@ -558,6 +560,20 @@ def _partners(shards: list[Shard], codes: list[Shard]) -> dict[str, Shard]:
             place=Place(shard=name),
         )
     return by_name
+
+
+def _say_names(text: Shard, codes: Shard) -> None:
+    """Say that the only two shards belong together whatever they are called."""
+    if text.name != codes.name:
+        _say(f"Note: {text.name} is paired with {codes.name}, of another name: there is no other")
+
+
+def _say_order(results: Sequence[Any]) -> None:
+    """Say where nothing but their order has paired the rows of text and codes."""
+    if any(result.by_order for result in results):
+        from delaytool.shards import ORDER_ALONE
+
+        _say(f"Note: {ORDER_ALONE}")
 
 
 # verify
@@ -638,6 +654,7 @@ def verify(output: str, **options: Any) -> None:
         everything = _run(tasks, "verifying", options, report)
         mixed = compare_with_first([shard for shard, _, _ in pairs], everything)
         results = _without_left_out(everything, left_out)
+        _say_order(results)
     mismatches: list[Mismatch] = [*verdicts, *mixed.mismatches]
     for result in results:
         mismatches += result.mismatches
@@ -826,7 +843,7 @@ def _quarantines(
     help="Write what is left of shards that lost tokens; what is missing is null.",
 )
 @column_options
-@key_option
+@key_options
 @option(
     "--audio-output",
     shell_complete=complete_paths,
@@ -922,14 +939,18 @@ def _generated_job(items: list[Item], recipe: Recipe, options: dict[str, Any]) -
     from delaytool.detect import find_columns
     from delaytool.job import Job, Output
     from delaytool.quarantine import first_of_data
-    from delaytool.shards import open_shard, reading
+    from delaytool.shards import key_in, open_shard, reading
+    from delaytool.transform import check_there
 
     where = _where({**options, "no_weights": True})
     shard = first_of_data([item.shard for item in items]) or items[0].shard
     with _usage(), open_shard(shard) as first, reading(shard.name):
         columns = find_columns(where, first.schema, recipe, first.small_batches())
         outputs = tuple(Output(c.name, c.first, c.count, c.layout) for c in columns)
-        return Job(recipe, columns, outputs)
+        key = key_in(first, where)
+        if key is not None:
+            check_there(first.schema, key, "--key")
+        return Job(recipe, columns, outputs, key=key)
 
 
 # inspect
@@ -987,7 +1008,7 @@ def _generated_job(items: list[Item], recipe: Recipe, options: dict[str, Any]) -
 )
 @column_options
 @audio_input_option("Shard that holds SHARD's codes, or SOURCE's where SHARD is shifted.")
-@key_option
+@key_options
 @align_option
 @factor_option
 @option("--weights", is_flag=True, heading=OUT, help="Print the loss weights too.")
@@ -1057,9 +1078,12 @@ def inspect(shard: str, **options: Any) -> None:
             wrap=is_terminal,
             colour=is_terminal and not os.environ.get("NO_COLOR"),
         )
-        texts, found = [], None
+        texts: list[str] = []
+        found = None
         for grids in _grids(shard, options):
             shown = grids
+            if not texts:
+                _say_order(grids)
             if options["compare"] is not None:
                 ours, theirs = _counterparts(grids[0], shard, options)
                 shown, found = [ours], first_difference(ours, theirs)
@@ -1095,6 +1119,7 @@ def _check_inspect(options: dict[str, Any]) -> None:
     """Raise UsageError for options of inspect that do not go together."""
     excluding = [
         ("row", "row_key", "--row and --id"),
+        ("row_key", "no_key", "--id and --no-key"),
         ("compare", "before", "--compare and --before"),
         ("compare", "after", "--compare and --after"),
         ("labels", "tokenizer", "--labels and --tokenizer"),
@@ -1193,7 +1218,9 @@ def _codes(shard: str, options: dict[str, Any]) -> Shard | None:
         with open_shard(_shard(shard)) as opened:
             if opened.entry is not None:
                 return None
-    return _shard(options["audio_input"])
+    codes = _shard(options["audio_input"])
+    _say_names(_shard(shard), codes)
+    return codes
 
 
 def _counterparts(grid: Grid, shard: str, options: dict[str, Any]) -> tuple[Grid, Grid]:
@@ -1204,8 +1231,10 @@ def _counterparts(grid: Grid, shard: str, options: dict[str, Any]) -> tuple[Grid
     codes = None
     if options["audio_input"] is not None and grid.record is not None:
         codes = _shard(options["audio_input"])
+        _say_names(other, codes)
     with _usage():
         theirs = read_counterpart(other, where, grid, codes)
+        _say_order([theirs])
         if grid.shifted and not theirs.shifted:
             grid = read_grid(_shard(shard), where, row=grid.row, shifted=False)
         elif theirs.shifted and not grid.shifted:
@@ -1267,7 +1296,7 @@ def _show(text: str, lines: int | None, colour: bool) -> None:
 @padding_options
 @column_options
 @audio_input_option("Codes of original shards are in shards of their own, of the same paths.")
-@key_option
+@key_options
 @align_option
 @worker_options
 @frame_rate_option()
@@ -1321,7 +1350,7 @@ def stats(input: str, **options: Any) -> None:
             with _usage():
                 planned = plan_stats(pairs, how)
             read = [task(stats_shard, *pair, how, planned) for pair in pairs]
-            _run(read, "reading", options, report)
+            _say_order(_run(read, "reading", options, report))
     counts = report.counts
     if options["as_json"]:
         summary = {

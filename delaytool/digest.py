@@ -185,13 +185,13 @@ class BatchDigest:
         return {name: column.hexdigest() for name, column in self._columns.items()}
 
 
-def schema_digest(schemas: Sequence[str], extra: Mapping[bytes, bytes]) -> str:
-    """sha256 of encoded schemas, their metadata included, and of a footer's other entries."""
+def schema_digest(schemas: Sequence[str], entries: Sequence[Mapping[bytes, bytes]]) -> str:
+    """sha256 of encoded schemas, their metadata included, and of the entries of as many footers."""
     whole = hashlib.sha256()
-    for schema in schemas:
-        whole.update(schema.encode() + b"\n")
-    for key, value in sorted(extra.items()):
-        whole.update(b"%d %s %d %s" % (len(key), key, len(value), value))
+    for schema, footer in zip(schemas, entries, strict=True):
+        whole.update(b"%s\n%d " % (schema.encode(), len(footer)))
+        for key, value in sorted(footer.items()):
+            whole.update(b"%d %s %d %s" % (len(key), key, len(value), value))
     return whole.hexdigest()
 
 

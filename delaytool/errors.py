@@ -29,6 +29,7 @@ KINDS = {
     "list-size": "a list of a wrong size",
     "lossy": "something lost that cannot come back",
     "missing-column": "a missing column",
+    "missing-key": "a key that not both shards have",
     "no-cluster": "no cluster",
     "no-frames": "no frames",
     "no-layout": "no layout that fits",

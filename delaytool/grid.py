@@ -25,6 +25,8 @@ from delaytool.shards import (
     Opened,
     OpenShard,
     Shard,
+    is_by_order_alone,
+    key_in,
     open_source,
     read_record,
     reading,
@@ -58,6 +60,7 @@ class Grid:
     shifted: whether this is the row after the shift
     first:   number of the first timestep
     record:  what a shifted shard says of itself; None for an original one
+    by_order: whether text and codes come from shards whose rows only their order pairs, unasked
     """
 
     about: list[str]
@@ -75,6 +78,7 @@ class Grid:
     shifted: bool
     first: int = 0
     record: Record | None = None
+    by_order: bool = False
 
     @property
     def steps(self) -> int:
@@ -118,7 +122,7 @@ def read_grid(
     like:     the job of a shard that was made from this original, which says where its tokens are
     raises:   DataError when there is no such row or column, or its tokens cannot be read
     """
-    with open_source(shard, codes, where.key or "id") as opened, reading(shard.name):
+    with open_source(shard, codes, where) as opened, reading(shard.name):
         record = _record_of(opened)
         if record is not None:
             job = record.job
@@ -127,7 +131,8 @@ def read_grid(
         else:
             recipe = load_preset() if recipe is None and shifted else recipe
             job = job_of_original(where, opened.schema, opened.small_batches(), recipe)
-        job = dataclasses.replace(job, key=_key_column(opened, where.key or job.key, key))
+        column = None if where.by_order else _key_column(opened, where.key or job.key, key)
+        job = dataclasses.replace(job, key=column)
         if key is not None:
             row = _find_key(opened, job.key, key)
         factors = where.factors if record is None and shifted else None
@@ -150,7 +155,9 @@ def read_grid(
         except DataError as error:
             raise error.at(row=row, key=key_of(batch, 0, job)) from None
         title = "" if shifted is None else "after" if shifted else "before"
-        return dataclasses.replace(_make(about, title, row, ids, side, job), record=record)
+        grid = _make(about, title, row, ids, side, job)
+        by_order = is_by_order_alone(opened, where)
+        return dataclasses.replace(grid, record=record, by_order=by_order)
 
 
 # Comparing
@@ -180,10 +187,15 @@ def read_counterpart(shard: Shard, where: Where, grid: Grid, codes: Shard | None
     Raises DataError when there is no such row.
     """
     like, record = None, grid.record
-    name = where.key or (record and record.job.key) or "id"
-    if record is not None and dataclasses.replace(where, key=None) == Where():
+    if record is not None and dataclasses.replace(where, key=None, by_order=False) == Where():
         like = dataclasses.replace(record.job, factors=None)
-    with open_source(shard, codes, name) as opened, reading(shard.name):
+    keys: Job | Where = where
+    if record is not None and where.key is None and not where.by_order:
+        keys = record.job
+    with open_source(shard, codes, keys) as opened, reading(shard.name):
+        name = key_in(opened, keys)
+        if codes is not None:
+            where = dataclasses.replace(where, key=name, by_order=keys.by_order)
         if grid.id is not None and name in opened.schema.names:
             row, key = 0, str(grid.id)
             where = dataclasses.replace(where, key=name)

@@ -29,6 +29,8 @@ ENTRY = "delaytool"
 """The key of the record in a shard's key-value metadata."""
 ASIDE = "delaytool-quarantine"
 """The same in a shard of quarantined rows, which holds the record of the shard they are not in."""
+STORED_SCHEMA = b"ARROW:schema"
+"""The key of the entry in which Arrow's writers keep their schema, as base64 of its message."""
 REASON = "reason"
 """The column that says why a row is in quarantine."""
 FORMAT = 3
@@ -100,8 +102,11 @@ class Job:
     columns: where the tokens are; outputs: what they become; each holds every stream once, in order
     align:   what becomes of text that is shorter ("pad") or longer ("trim") than the audio
     factors: name of a column of factors on the loss weights
-    key:     column that names a row in messages; it decides no byte of the tokens, so two jobs that
-             differ in it alone are equal
+    key:     column that names a row in messages, and that rows of text and codes in shards of their
+             own must agree in; None where their order alone pairs them
+    by_order: whether that was asked for; else no such shard may have a column `id`
+
+    Key and by_order decide no byte of the tokens, so two jobs that differ in them alone are equal.
     """
 
     recipe: Recipe
@@ -110,6 +115,7 @@ class Job:
     align: Align = "error"
     factors: str | None = None
     key: str | None = dataclasses.field(default=None, compare=False)
+    by_order: bool = dataclasses.field(default=False, compare=False)
 
     def __post_init__(self) -> None:
         for held in (self.columns, self.outputs):
@@ -185,6 +191,7 @@ class Job:
             "align": self.align,
             "factors": self.factors,
             "key": self.key,
+            "by_order": self.by_order,
         }
 
 
@@ -203,6 +210,9 @@ class Where:
     grid:    columns of text and codes together, instead of `text` and `audio`
     layout:  layout of the codes, or "auto"
     result:  "split" or "grid", else as the tokens came
+    key:     column that names a row, and that pairs rows of text and codes in shards of their own;
+             `id` where there is one
+    by_order: whether there is no such column, so that the order of rows alone pairs them
     """
 
     text: str = "text_tokens"
@@ -215,6 +225,7 @@ class Where:
     align: Align = "error"
     factors: str | None = None
     key: str | None = None
+    by_order: bool = False
 
 
 def make_job(recipe: Recipe, where: Where, columns: tuple[Column, ...]) -> Job:
@@ -240,7 +251,8 @@ def make_job(recipe: Recipe, where: Where, columns: tuple[Column, ...]) -> Job:
                 prefix = "audio_" if len(audio) == 1 else f"{column.name}_"
             place = (column.first, column.count, column.layout)
             outputs.append(_named(column.name, *place, prefix, where))
-    return Job(recipe, columns, tuple(outputs), where.align, where.factors, where.key)
+    keys = where.key, where.by_order
+    return Job(recipe, columns, tuple(outputs), where.align, where.factors, *keys)
 
 
 def _named(name: str, first: int, count: int, layout: Layout, prefix: str, where: Where) -> Output:
@@ -256,14 +268,18 @@ def _named(name: str, first: int, count: int, layout: Layout, prefix: str, where
 
 @dataclass(frozen=True)
 class Source:
-    """What a shard was made from: its size in bytes, its footer's sha256, its Arrow schema.
+    """What a shard was made from: its size in bytes, its footer's sha256, its Arrow schema, and the
+    key-value entries of its footer.
 
-    schema: the IPC message of the schema, base64
+    schema:  the IPC message of the schema, base64
+    entries: base64 by base64; None for a value that the schema holds already: that of its metadata,
+             and of ARROW:schema the schema's own text
     """
 
     size: int
     footer: str
     schema: str
+    entries: Mapping[str, str | None] = dataclasses.field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -457,6 +473,7 @@ class Record:
             align=_one_of(fields["align"], ALIGNS),  # type: ignore[arg-type]
             factors=_name(fields["factors"]),
             key=_name(fields["key"]),
+            by_order=_flag(fields["by_order"]),
         )
         figures = _plain(Figures, fields["figures"])
         if len(figures.weights) != len(job.recipe.streams) * job.weighs:
@@ -542,6 +559,18 @@ def _name(value: object) -> str | None:
     return None if value is None else _text(value)
 
 
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"{_shown(value)} is neither true nor false")
+    return value
+
+
+def _entries(value: object) -> dict[str, str | None]:
+    if not isinstance(value, dict):
+        raise TypeError(f"{_shown(value)} is no entries")
+    return {_text(key): _name(text) for key, text in value.items()}
+
+
 def _count(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
         raise TypeError(f"{_shown(value)} is not a count")
@@ -587,6 +616,7 @@ _PARSERS: dict[str, Callable[[object], Any]] = {
     "int": _count,
     "Layout": lambda value: _one_of(value, LAYOUTS),
     "tuple[Fraction, ...]": _sums,
+    "Mapping[str, str | None]": _entries,
 }
 
 

@@ -249,13 +249,30 @@ def recipe_options(preset: str, recipe: str = "The same, as JSON.") -> Callable[
     )
 
 
-key_option = option(
-    "--key",
-    shell_complete=complete_columns,
-    metavar="COLUMN",
-    heading=WHERE,
-    help="Column that names a row, in messages and to match paired rows.  "
-    "[default: id, where there is one]",
+def _one_of_key_and_no_key(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+    # Whichever is read last finds the other one.
+    if value and ctx.params.get("no_key" if param.name == "key" else "key"):
+        raise click.UsageError("--key and --no-key exclude one another; give one of them")
+    return value
+
+
+key_options = stacked(
+    option(
+        "--key",
+        callback=_one_of_key_and_no_key,
+        shell_complete=complete_columns,
+        metavar="COLUMN",
+        heading=WHERE,
+        help="Column that names a row, in messages and to match paired rows: then both shards must "
+        "have it.  [default: id, where there is one]",
+    ),
+    option(
+        "--no-key",
+        callback=_one_of_key_and_no_key,
+        is_flag=True,
+        heading=WHERE,
+        help="No column names a row: paired rows are matched by their order.",
+    ),
 )
 column_options = stacked(
     option(

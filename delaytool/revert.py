@@ -16,7 +16,7 @@ import pyarrow as pa
 from delaytool import stores
 from delaytool.digest import BatchDigest
 from delaytool.errors import DataError, Place
-from delaytool.job import Counts, Job, Record
+from delaytool.job import STORED_SCHEMA, Counts, Job, Record
 from delaytool.shards import (
     NameTakenError,
     OpenShard,
@@ -24,6 +24,8 @@ from delaytool.shards import (
     State,
     ahead,
     decode_schema,
+    encode_schema,
+    entries_of,
     file_state,
     is_stored_as,
     open_shard,
@@ -31,6 +33,7 @@ from delaytool.shards import (
     reading,
     remove_leftovers,
     remove_second_names,
+    source_entries,
     source_schema,
     writing,
 )
@@ -111,19 +114,18 @@ def _write(
 
     turn: which of how many files it is
     """
-    path, schema, extra = part
+    path, schema, entries = part
     kinds = {column.name: "tokens" for column in work.job.columns}
     rows = 0
     try:
         with contextlib.ExitStack() as stack:
             batches = stack.enter_context(contextlib.closing(ahead(work.batches(schema))))
-            new = stack.enter_context(writing(path, schema, kinds, replaces=replaces))
+            new = stack.enter_context(writing(path, schema, kinds, entries, replaces=replaces))
             for batch in batches:
                 new.write(batch)
                 rows += batch.num_rows
                 yield (turn[0] + rows / max(work.output.rows, 1)) / turn[1]
             work.check()
-            new.metadata = extra
     except NameTakenError:
         is_there, _ = _look_for(part, work, overwrite=False)
         if not is_there:
@@ -156,12 +158,10 @@ def _look_for(part: _Part, work: _Work, overwrite: bool) -> tuple[bool, State | 
 
 def _is_restored(part: _Part, work: _Work) -> bool:
     """Whether a file has the schema, the entries and the rows that it must have."""
-    path, schema, extra = part
+    path, schema, entries = part
     try:
         with open_shard(Shard(path, path), whole=True) as found:
-            if not _is_schema(found.schema, schema):
-                return False
-            if not _has_entries(found, {**(schema.metadata or {}), **extra}):
+            if not _is_schema(found.schema, schema) or found.entries != entries:
                 return False
             digests = found.digests()
     except DataError:
@@ -177,12 +177,6 @@ def _is_schema(found: pa.Schema, wanted: pa.Schema) -> bool:
         and all(map(is_stored_as, found, wanted))
         and (found.metadata or {}) == (wanted.metadata or {})
     )
-
-
-def _has_entries(found: OpenShard, wanted: Mapping[bytes, bytes]) -> bool:
-    """Whether a footer has just these key-value entries, besides Arrow's own."""
-    entries = (found.file.metadata.metadata or {}).items()
-    return {key: value for key, value in entries if key != b"ARROW:schema"} == wanted
 
 
 def look_at(shards: Sequence[Shard], job: Job | None, allow_lossy: bool) -> None:
@@ -261,7 +255,7 @@ def _check_columns(output: OpenShard, expected: pa.Schema) -> None:
 
 
 _Part = tuple[str, pa.Schema, dict[bytes, bytes]]
-"""A file to write: its path, its schema, and its footer's entries that the schema does not hold."""
+"""A file to write: its path, its schema, and all key-value entries of its footer."""
 
 
 class _Work:
@@ -338,10 +332,9 @@ def _parts(
     work: _Work, record: Record | None, target: str, codes_target: str | None
 ) -> list[_Part]:
     """The files to write."""
-    extra = work.output.extra_metadata
-    lossy = bool(work.counts.lost)
     if codes_target is None:
-        return [(target, _nullable(work.schema, work.job) if lossy else work.schema, extra)]
+        entries = work.output.entries if record is None else source_entries(record)
+        return [_part(target, work, work.schema, entries)]
     if record is None or len(record.sources) != 2:
         raise DataError(
             "sources",
@@ -349,11 +342,21 @@ def _parts(
             expected="two sources",
             advice="leave --audio-output away",
         )
-    parts = []
-    for path, source in zip((target, codes_target), record.sources, strict=True):
-        schema = decode_schema(source.schema)
-        parts.append((path, _nullable(schema, work.job) if lossy else schema, extra))
-    return parts
+    pairs = zip((target, codes_target), record.sources, strict=True)
+    return [
+        _part(path, work, decode_schema(source.schema), entries_of(source))
+        for path, source in pairs
+    ]
+
+
+def _part(path: str, work: _Work, schema: pa.Schema, entries: dict[bytes, bytes]) -> _Part:
+    """A file to write; the Arrow schema among its entries is that of what is left."""
+    left = schema
+    if work.counts.lost:
+        left = _nullable(schema, work.job)
+    if left != schema and STORED_SCHEMA in entries:
+        entries = {**entries, STORED_SCHEMA: encode_schema(left).encode()}
+    return path, left, entries
 
 
 def _nulls_in(tokens: pa.Array) -> int:

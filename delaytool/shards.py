@@ -38,10 +38,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from delaytool import guard, search, stores, tables
-from delaytool.digest import BatchDigest
+from delaytool.digest import BatchDigest, first_difference, schema_digest
 from delaytool.errors import DataError, Place, ReaderDiedError, RecipeError
-from delaytool.job import ASIDE, ENTRY, REASON, Job, Record, Source
-from delaytool.transform import without_reason
+from delaytool.job import ASIDE, ENTRY, REASON, STORED_SCHEMA, Job, Record, Source, Where
+from delaytool.transform import mended_entries, without_reason
 
 READ_ROWS, READ_BYTES = 4096, 4 << 20
 """Rows and bytes decoded at a time; reading is as fast as with more, and a batch of long rows stays
@@ -227,17 +227,31 @@ class OpenShard:
         return _is_quarantine(self.file)
 
     @property
-    def extra_metadata(self) -> dict[bytes, bytes]:
-        """Key-value entries of the footer that the Arrow schema does not hold."""
-        known = {ENTRY.encode(), b"ARROW:schema", *(self.schema.metadata or {})}
-        known |= {ASIDE.encode()} if self.is_quarantine else set()
-        return {k: v for k, v in (self.file.metadata.metadata or {}).items() if k not in known}
+    def entries(self) -> dict[bytes, bytes]:
+        """The key-value entries of its footer, whether the Arrow schema holds them too or not.
+
+        Those of quarantined rows that are data again are as before they were put aside.
+        """
+        entries = dict(sorted((self.file.metadata.metadata or {}).items()))
+        whole = self.file.schema_arrow
+        if not self.is_quarantine or self.schema.names == whole.names:
+            return entries
+        seen = mended_entries(whole, entries, without_reason)
+        if STORED_SCHEMA in entries:
+            seen[STORED_SCHEMA] = encode_schema(self.schema).encode()
+        return dict(sorted(seen.items()))
 
     @property
     def sources(self) -> tuple[Source, ...]:
         """What a record says of this shard as a source."""
         size, footer = self.fingerprint
-        return (Source(size, footer, encode_schema(self.schema)),)
+        schema = encode_schema(self.schema)
+        held = _entries_held_by(schema)
+        entries = {
+            _base64(key): None if held.get(key) == value else _base64(value)
+            for key, value in self.entries.items()
+        }
+        return (Source(size, footer, schema, entries),)
 
     def check_unchanged(self) -> None:
         """Raise DataError when the shard is no longer the file that was opened."""
@@ -352,8 +366,8 @@ def _decoded_size(group: Any, leaves: Iterable[int] | None = None) -> int:
 class PairedShard:
     """A shard of text and one of codes, open for reading as if they were one.
 
-    Rows go together by their order; the key, where both have it, must agree. The columns are the
-    text's, then those of the codes without the key.
+    Rows go together by their order; where there is a key, both have it, and it must agree. The
+    columns are the text's, then those of the codes without the key.
     """
 
     text: OpenShard
@@ -394,9 +408,10 @@ class PairedShard:
         return self.text.is_quarantine
 
     @property
-    def extra_metadata(self) -> dict[bytes, bytes]:
-        """Key-value entries of the footers that the Arrow schemas do not hold."""
-        return {**self.codes.extra_metadata, **self.text.extra_metadata}
+    def entries(self) -> dict[bytes, bytes]:
+        """The key-value entries of both footers."""
+        names = [name for name in self.codes.schema.names if name != self.key]
+        return _joined_metadata(self.text.entries, self.codes.entries, names)
 
     @property
     def sources(self) -> tuple[Source, ...]:
@@ -445,22 +460,36 @@ class PairedShard:
         return [name for name in own if name in names or name == self.key] or own[:1]
 
     def _check_keys(self, text: pa.RecordBatch, codes: pa.RecordBatch, row: int) -> None:
-        if self.key not in text.schema.names or self.key not in codes.schema.names:
+        if self.key is None:
             return
         ours, theirs = text.column(self.key), codes.column(self.key)
-        if ours.equals(theirs):
-            return
-        for i, (one, other) in enumerate(zip(ours.to_pylist(), theirs.to_pylist(), strict=True)):
-            if one != other:
+        for keys, whose in ((ours, "text"), (theirs, "codes")):
+            if keys.null_count:
                 raise DataError(
-                    "keys-differ",
-                    f"the codes' {self.key} is {other!r}",
-                    expected=f"{one!r}, as in the shard of text",
-                    advice="bring the rows of both into the same order",
-                    place=Place(row=row + i, key=f"{self.key} {one!r}"),
+                    "null",
+                    f"the key is null in the shard of {whose}",
+                    expected="a key for each row",
+                    advice="fill it in, or name another column with --key",
+                    place=Place(row=row + keys.is_null().index(True).as_py(), column=self.key),
                 )
+        if ours.type == theirs.type:
+            differs = first_difference(ours, theirs)
+        else:
+            pairs = zip(ours.to_pylist(), theirs.to_pylist(), strict=True)
+            differs = next((i for i, (one, other) in enumerate(pairs) if one != other), None)
+        if differs is not None:
+            one, other = ours[differs].as_py(), theirs[differs].as_py()
+            raise DataError(
+                "keys-differ",
+                f"the codes' {self.key} is {other!r}",
+                expected=f"{one!r}, as in the shard of text",
+                advice="bring the rows of both into the same order",
+                place=Place(row=row + differs, key=f"{self.key} {one!r}"),
+            )
 
 
+ORDER_ALONE = "there is no key: rows of text and codes are paired by their order alone"
+"""What to say where nobody asked for that."""
 Opened = OpenShard | PairedShard
 Pair = tuple[Shard, Shard | None]
 """A shard, and that of its codes if they are in one of their own."""
@@ -477,13 +506,27 @@ def paired_schema(text: pa.Schema, codes: pa.Schema, key: str | None) -> pa.Sche
                 expected="no name in both but the key's",
                 advice="drop or rename one, or name the --key",
             )
-    metadata = {k: v for k, v in (text.metadata or {}).items() if k != b"pandas"}
-    _join_features(metadata, codes.metadata or {}, [field.name for field in own])
+    names = [field.name for field in own]
+    metadata = _joined_metadata(text.metadata or {}, codes.metadata or {}, names)
     return pa.schema([*text, *own], metadata=metadata or None)
 
 
+def _joined_metadata(
+    text: Mapping[bytes, bytes], codes: Mapping[bytes, bytes], names: list[str]
+) -> dict[bytes, bytes]:
+    """The entries of both, the text's where both have one, with descriptions of all columns or
+    none.
+
+    names: the codes' columns
+    """
+    metadata = {k: v for k, v in codes.items() if k != b"huggingface"} | dict(text)
+    metadata.pop(b"pandas", None)
+    _join_features(metadata, codes, names)
+    return metadata
+
+
 def _join_features(
-    metadata: dict[bytes, bytes], codes: dict[bytes, bytes], names: list[str]
+    metadata: dict[bytes, bytes], codes: Mapping[bytes, bytes], names: list[str]
 ) -> None:
     """Describe the codes' columns too where Hugging Face describes both shards; else neither."""
     described = metadata.pop(b"huggingface", None)
@@ -536,6 +579,54 @@ def decode_schema(text: str) -> pa.Schema:
         raise DataError(
             "record", f"the source schema in its record cannot be read: {error}"
         ) from None
+
+
+def _base64(value: bytes) -> str:
+    return base64.b64encode(value).decode()
+
+
+def _entries_held_by(schema: str) -> dict[bytes, bytes]:
+    """The entries that an Arrow writer makes of an encoded schema."""
+    return {**(decode_schema(schema).metadata or {}), STORED_SCHEMA: schema.encode()}
+
+
+def entries_of(source: Source) -> dict[bytes, bytes]:
+    """The key-value entries of a source's footer; raises DataError where its record has none."""
+    held = _entries_held_by(source.schema)
+    entries: dict[bytes, bytes] = {}
+    try:
+        for name, text in source.entries.items():
+            key = base64.b64decode(name, validate=True)
+            entries[key] = held[key] if text is None else base64.b64decode(text, validate=True)
+    except (ValueError, KeyError) as error:
+        raise DataError(
+            "record", f"the source entries in its record cannot be read: {error}"
+        ) from None
+    return entries
+
+
+def comparable_entries(source: Source) -> dict[bytes, bytes]:
+    """The same; of an Arrow schema only that it is there, for each writer words it as it likes."""
+    entries = entries_of(source)
+    return entries | dict.fromkeys({STORED_SCHEMA} & entries.keys(), b"there")
+
+
+def digest_of_sources(sources: Sequence[Source]) -> str:
+    """The digest of the schemas and entries of the shards that something was made from."""
+    schemas = [source.schema for source in sources]
+    return schema_digest(schemas, [comparable_entries(source) for source in sources])
+
+
+def source_entries(record: Record) -> dict[bytes, bytes]:
+    """The footer's entries of what a shard was made from, of both its sources if it has two."""
+    text, *codes = record.sources
+    if not codes:
+        return entries_of(text)
+    names = [name for name in decode_schema(codes[0].schema).names if name != record.job.key]
+    joined = _joined_metadata(entries_of(text), entries_of(codes[0]), names)
+    if STORED_SCHEMA in joined:
+        joined[STORED_SCHEMA] = encode_schema(source_schema(record)).encode()
+    return joined
 
 
 def source_schema(record: Record) -> pa.Schema:
@@ -602,10 +693,11 @@ def footer_fingerprint(path: str) -> tuple[int, str]:
 
 
 @contextlib.contextmanager
-def open_source(shard: Shard, codes: Shard | None, key: str | None) -> Iterator[Opened]:
+def open_source(shard: Shard, codes: Shard | None, keys: Job | Where) -> Iterator[Opened]:
     """Open a shard, or one of text and one of codes that belong together.
 
-    key: the column that names a row
+    keys:   which column names a row
+    raises: DataError when that is in one of the two shards alone, or is of different types
     """
     with open_shard(shard) as text:
         if codes is None:
@@ -620,21 +712,80 @@ def open_source(shard: Shard, codes: Shard | None, key: str | None) -> Iterator[
                     advice="keep the quarantine out of the folder of codes",
                     place=Place(shard=shard.name),
                 )
-            yield PairedShard(text, other, key)
+            key = _key_of_pair(text, other, keys)
+            # A job's key is that of all pairs: where they have none, none may have one.
+            yield PairedShard(text, other, keys.key if isinstance(keys, Job) else key)
+
+
+def _key_of_pair(text: OpenShard, codes: OpenShard, keys: Job | Where) -> str | None:
+    """The column that pairs the rows of two shards; None where their order alone does."""
+    key = keys.key or "id"
+    in_text, in_codes = (key in part.schema.names for part in (text, codes))
+    if keys.by_order or (keys.key is None and not in_text and not in_codes):
+        return None
+    if not in_text or not in_codes:
+        name = text.shard.name
+        other = "which the shard of text has" if in_text else "which the shard of codes has"
+        if not in_text and not in_codes:
+            other = "nor in the shard of codes"
+        raise DataError(
+            "missing-key",
+            f"there is no column {key}, {other}",
+            expected="the key of the rows in both shards",
+            advice="name a column of both with --key, or pair rows by their order with --no-key",
+            place=Place(shard=f"the codes of {name}" if in_text else name),
+        )
+    kinds = [part.schema.field(key).type for part in (text, codes)]
+    if len(set(map(_kind_of_key, kinds))) > 1:
+        raise DataError(
+            "column-type",
+            f"has the type {kinds[0]} in the shard of text and {kinds[1]} in that of codes",
+            expected="keys of one type",
+            advice="cast one of them, or name another column with --key",
+            place=Place(shard=text.shard.name, column=key),
+        )
+    return key
+
+
+def _kind_of_key(kind: pa.DataType) -> str:
+    """What keys of a type are, whatever their width; keys of two kinds are never the same."""
+    if pa.types.is_dictionary(kind):
+        return _kind_of_key(kind.value_type)
+    if pa.types.is_integer(kind):
+        return "integer"
+    if kind in (pa.string(), pa.large_string(), pa.string_view()):
+        return "string"
+    if kind in (pa.binary(), pa.large_binary(), pa.binary_view()):
+        return "binary"
+    return str(kind)
+
+
+def key_in(opened: Opened, keys: Job | Where) -> str | None:
+    """The column that names a row of an open shard: the given one, else `id` where there is one."""
+    if isinstance(opened, PairedShard):
+        return opened.key
+    if keys.key is None and not keys.by_order and "id" in opened.schema.names:
+        return "id"
+    return keys.key
+
+
+def is_by_order_alone(opened: Opened, keys: Job | Where) -> bool:
+    """Whether these are rows of text and codes that only their order pairs, and nobody said so."""
+    return isinstance(opened, PairedShard) and opened.key is None and not keys.by_order
 
 
 def rows_of(
     pairs: Iterable[Pair],
-    key: str | None,
+    keys: Job | Where,
     names_in: Callable[[pa.Schema], list[str]] | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """The rows of several shards, as far as somebody asks for them.
 
-    key:      the column that names a row
+    keys:     which column names a row
     names_in: which columns of a shard to read; all when not given
     """
     for shard, codes in pairs:
-        with open_source(shard, codes, key) as opened, reading(shard.name):
+        with open_source(shard, codes, keys) as opened, reading(shard.name):
             yield from opened.small_batches(names_in and names_in(opened.schema))
 
 
@@ -881,9 +1032,15 @@ class ShardWriter:
     metadata: key-value entries for the footer, to be set before the file is complete
     """
 
-    def __init__(self, part: str, schema: pa.Schema, kinds: Mapping[str, str]) -> None:
-        self._writer = _writer(part, schema, kinds)
-        self.metadata: dict[bytes, bytes] = {}
+    def __init__(
+        self,
+        part: str,
+        schema: pa.Schema,
+        kinds: Mapping[str, str],
+        entries: Mapping[bytes, bytes] | None,
+    ) -> None:
+        self._writer = _writer(part, schema, kinds, entries is None)
+        self.metadata: dict[bytes, bytes] = dict(entries or {})
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Add the rows of a batch, if there are any."""
@@ -893,7 +1050,8 @@ class ShardWriter:
 
     def finish(self) -> None:
         """Write the footer."""
-        self._writer.add_key_value_metadata(self.metadata)
+        if self.metadata:
+            self._writer.add_key_value_metadata(self.metadata)
         self._writer.close()
 
     def abandon(self) -> None:
@@ -907,18 +1065,21 @@ def writing(
     target: str,
     schema: pa.Schema,
     kinds: Mapping[str, str],
+    entries: Mapping[bytes, bytes] | None = None,
     *,
     replaces: State | None = None,
 ) -> Iterator[ShardWriter]:
     """Write a shard that appears under its name when the block ends well, and else not at all.
 
     kinds:    the columns that hold "tokens" or weights that come in "runs"; `_writer` says what for
+    entries:  all key-value entries of its footer, those that Arrow makes of a schema included; when
+              not given, Arrow makes them
     replaces: the only file whose place it may take, as `file_state` told it
     raises:   NameTakenError when there is another file, DataError when it cannot be written;
               nothing is left behind then
     """
     with _committed(target, replaces) as part:
-        writer = ShardWriter(part, schema, kinds)
+        writer = ShardWriter(part, schema, kinds, entries)
         try:
             yield writer
             writer.finish()
@@ -943,7 +1104,9 @@ def output_kinds(job: Job) -> dict[str, str]:
     return kinds
 
 
-def _writer(part: str, schema: pa.Schema, kinds: Mapping[str, str]) -> pq.ParquetWriter:
+def _writer(
+    part: str, schema: pa.Schema, kinds: Mapping[str, str], stores_schema: bool
+) -> pq.ParquetWriter:
     """A writer that suits the columns: measured in tests/benchmarks.
 
     Tokens: bytes split by place and zstd, since a dictionary of codes costs more time and space; in
@@ -967,7 +1130,8 @@ def _writer(part: str, schema: pa.Schema, kinds: Mapping[str, str]) -> pq.Parque
             levels.update(dict.fromkeys(leaves, 3))
     return pq.ParquetWriter(
         part,
-        schema,
+        schema if stores_schema else schema.remove_metadata(),
+        store_schema=stores_schema,
         compression="zstd",
         compression_level=levels or None,
         use_dictionary=others,

@@ -22,6 +22,7 @@ from delaytool.report import Summary
 from delaytool.shards import (
     Pair,
     Shard,
+    is_by_order_alone,
     open_shard,
     open_source,
     read_record,
@@ -37,12 +38,14 @@ class Stats:
     """One shard in numbers, and whether it is shifted; no numbers where it has yet to be read.
 
     left_out: whether its rows are in quarantine, and so left out where there are others
+    by_order: whether its rows are those of text and codes that only their order pairs, unasked
     """
 
     name: str
     shifted: bool
     summary: Summary | None
     left_out: bool = False
+    by_order: bool = False
 
 
 def footer_of(shard: Shard) -> Generator[float, None, Stats]:
@@ -69,11 +72,6 @@ class Reading:
     text_padding: int | None = None
     text_end_padding: int | None = None
 
-    @property
-    def key(self) -> str:
-        """The column that names a row, where there is one."""
-        return self.where.key or "id"
-
     def job(self, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> Job:
         """The job that reads rows of this schema.
 
@@ -82,7 +80,7 @@ class Reading:
         where = self.where
         if where.key is not None:
             check_there(schema, where.key, "--key")
-        elif "id" in schema.names:
+        elif "id" in schema.names and not where.by_order:
             where = dataclasses.replace(where, key="id")
         if where.text != Where().text and not where.grid:
             check_there(schema, where.text, "--text-column")
@@ -109,10 +107,10 @@ def plan_stats(pairs: Sequence[Pair], how: Reading) -> Job | None:
     Returns None where they leave it open too. Raises DataError for the first shard, RecipeError
     where padding is asked for that cannot be.
     """
-    with open_source(*pairs[0], how.key) as first, reading(pairs[0][0].name):
+    with open_source(*pairs[0], how.where) as first, reading(pairs[0][0].name):
         schema = first.schema
         with contextlib.suppress(AmbiguousError):
-            return how.job(schema, rows_of(pairs, how.key, _lists_in))
+            return how.job(schema, rows_of(pairs, how.where, _lists_in))
     return None
 
 
@@ -132,7 +130,7 @@ def stats_shard(
     yields:  the fraction of the rows that are done
     raises:  DataError for a shard that cannot be read, and for the first bad row
     """
-    with open_source(shard, codes, how.key) as opened, reading(shard.name):
+    with open_source(shard, codes, how.where) as opened, reading(shard.name):
         if opened.entry is not None:
             raise already_shifted().at(shard=shard.name)
         try:
@@ -155,7 +153,8 @@ def stats_shard(
             counts += _counts(tokens)
             figures += _figures(tokens, job)
             yield counts.rows_in / max(opened.rows, 1)
-        return Stats(shard.name, False, Summary(job.recipe, counts, figures))
+        summary = Summary(job.recipe, counts, figures)
+        return Stats(shard.name, False, summary, by_order=is_by_order_alone(opened, how.where))
 
 
 def _counts(tokens: TokenBatch) -> Counts:

@@ -8,7 +8,7 @@ columns, and readers fail on a description that no longer fits.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,8 +18,10 @@ import pyarrow as pa
 from delaytool.errors import DataError, Place
 from delaytool.figures import figures_of
 from delaytool.job import (
+    ASIDE,
     ENTRY,
     REASON,
+    STORED_SCHEMA,
     Column,
     Counts,
     Figures,
@@ -213,10 +215,33 @@ def quarantine_schema(schema: pa.Schema) -> pa.Schema:
 
 def without_reason(schema: pa.Schema) -> pa.Schema:
     """The schema of bad rows as it was before they got a reason."""
-    if REASON not in schema.names:
-        return schema
     fields = [field for field in schema if field.name != REASON]
-    return pa.schema(fields, metadata=_mended(schema, fields, []))
+    metadata = dict(_mended(schema, fields, []) or {})
+    metadata.pop(ASIDE.encode(), None)
+    return pa.schema(fields, metadata=metadata or None)
+
+
+def output_entries(
+    schema: pa.Schema, entries: Mapping[bytes, bytes], job: Job
+) -> dict[bytes, bytes]:
+    """The key-value entries of an output's footer, without the record and the Arrow schema.
+
+    schema, entries: of its source
+    """
+    return mended_entries(schema, entries, lambda source: shifted_schema(source, job))
+
+
+def mended_entries(
+    schema: pa.Schema, entries: Mapping[bytes, bytes], become: Callable[[pa.Schema], pa.Schema]
+) -> dict[bytes, bytes]:
+    """The entries of a footer in which what describes the columns fits those that they become.
+
+    Where the schema's metadata has another value than the entry of that key, the entry stays.
+    """
+    made = ENTRY.encode(), STORED_SCHEMA
+    theirs = {key: value for key, value in entries.items() if key not in made}
+    metadata = become(schema).metadata or {}
+    return {**metadata, **(become(schema.with_metadata(theirs)).metadata or {})}
 
 
 def _overlap(column: Column, output: Output) -> bool:
@@ -656,7 +681,7 @@ def _mended(schema: pa.Schema, fields: list[pa.Field], changed: list[pa.Field]) 
     if not schema.metadata:
         return schema.metadata
     gone = set(schema.names) - {field.name for field in fields}
-    mended = dict(schema.metadata)
+    mended = {k: v for k, v in schema.metadata.items() if k != ASIDE.encode()}
     for key, mend in ((b"huggingface", _mend_huggingface), (b"pandas", _mend_pandas)):
         if key in mended:
             try:

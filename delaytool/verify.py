@@ -21,12 +21,14 @@ import numpy as np
 import pyarrow as pa
 
 from delaytool import stores
-from delaytool.digest import BatchDigest, first_difference, schema_digest
+from delaytool.digest import BatchDigest, first_difference
 from delaytool.errors import DataError, Place
 from delaytool.figures import figures_of, figures_of_nothing
 from delaytool.job import (
     ASIDE,
+    ENTRY,
     REASON,
+    STORED_SCHEMA,
     Column,
     Counts,
     Job,
@@ -45,11 +47,15 @@ from delaytool.shards import (
     Rows,
     Shard,
     ahead,
+    comparable_entries,
+    digest_of_sources,
+    is_by_order_alone,
     is_stored_as,
     open_shard,
     open_source,
     read_record,
     reading,
+    source_entries,
     source_schema,
 )
 from delaytool.tokens import (
@@ -70,7 +76,9 @@ from delaytool.transform import (
     cut,
     key_of,
     kind_of_problem,
+    mended_entries,
     originals,
+    output_entries,
     placed,
     quarantine_schema,
     read_shifted,
@@ -120,6 +128,7 @@ class Verified:
 
     way: a digest of how it was made, of recipe and output columns; empty where that is not known
     left_out: whether nothing was looked for, since the shard holds quarantined rows
+    by_order: whether the rows of its source are those of text and codes that only their order pairs
     """
 
     name: str
@@ -131,6 +140,7 @@ class Verified:
     left_out: bool = False
     count: int = 0
     mismatches: list[Mismatch] = field(default_factory=list)
+    by_order: bool = False
 
     def add(self, what: str, expected: Any, found: Any, place: Place | None = None) -> None:
         """Note a mismatch."""
@@ -183,10 +193,11 @@ def verify_shard(
             verified.way = _way(record.job)
             original = None
             if source is not None:
-                original = stack.enter_context(open_source(source, codes, record.job.key))
+                original = stack.enter_context(open_source(source, codes, record.job))
                 if len(original.sources) != len(record.sources):
                     verified.add("sources", len(record.sources), len(original.sources))
                     return verified
+                verified.by_order = is_by_order_alone(original, record.job)
             check = _Check(output, original, record, verified)
             if quarantine is not None:
                 check.quarantine = _QuarantineCheck(output, record, verified)
@@ -269,8 +280,8 @@ class _Check:
                 fine = fine and want.type == have.type
         if (expected.metadata or {}) != (found.metadata or {}):
             verified.add("schema metadata", _keys(expected), _keys(found))
-        schemas = [source.schema for source in record.sources]
-        digest = schema_digest(schemas, self.output.extra_metadata)
+        self._check_entries()
+        digest = digest_of_sources(record.sources)
         if digest != record.digests.schema:
             verified.add("schema and metadata", record.digests.schema, digest)
         if set(record.digests.columns) != set(self.schema.names):
@@ -282,13 +293,28 @@ class _Check:
             names = ", ".join(record.digests.quarantined)
             verified.add("digests of quarantined rows", self.aside.count, names)
         if self.original is not None:
-            schemas = [source.schema for source in self.original.sources]
-            if schema_digest(schemas, self.original.extra_metadata) != record.digests.schema:
-                theirs = self.original.schema
-                verified.add("source schema", _types(theirs), _types(self.schema))
-                fine = fine and theirs.types == self.schema.types
-                fine = fine and theirs.names == self.schema.names
+            theirs, sources = self.original.schema, self.original.sources
+            if [s.schema for s in sources] != [s.schema for s in record.sources]:
+                same = theirs.types == self.schema.types and theirs.names == self.schema.names
+                describe = _keys if same else _types
+                verified.add("source schema", describe(theirs), describe(self.schema))
+                fine = fine and same
+            for pair in zip(sources, record.sources, strict=True):
+                self._compare_entries("source entry", *map(comparable_entries, pair))
         return fine
+
+    def _check_entries(self) -> None:
+        """The footer has the entries of the sources, and none besides the record."""
+        expected = output_entries(self.schema, source_entries(self.record), self.job)
+        made = ENTRY.encode(), STORED_SCHEMA
+        found = {key: value for key, value in self.output.entries.items() if key not in made}
+        self._compare_entries("entry", expected, found)
+
+    def _compare_entries(
+        self, what: str, expected: dict[bytes, bytes], found: dict[bytes, bytes]
+    ) -> None:
+        for name, *values in _entries_differ(expected, found):
+            self.verified.add(f"{what} {name}", *values)
 
     def _pairs(self) -> Generator[tuple[pa.RecordBatch, pa.RecordBatch | None], None, None]:
         """Batches of the output, each with the rows of the original that it should hold."""
@@ -635,9 +661,13 @@ class _QuarantineCheck(contextlib.ExitStack):
         """Check the record, the columns and the number of rows; False where rows cannot be read."""
         if opened.entry_called(ASIDE) != self.output.entry:
             self._add("record", "that of the output", "another, or none")
-        if opened.extra_metadata != self.output.extra_metadata:
-            self._add("metadata", _named(self.output), _named(opened))
-        expected, found = quarantine_schema(source_schema(self.record)), opened.schema
+        schema = source_schema(self.record)
+        entries = mended_entries(schema, source_entries(self.record), quarantine_schema)
+        made = ASIDE.encode(), STORED_SCHEMA
+        there = {key: value for key, value in opened.entries.items() if key not in made}
+        for name, *values in _entries_differ(entries, there):
+            self._add(f"entry {name}", *values)
+        expected, found = quarantine_schema(schema), opened.schema
         if (expected.metadata or {}) != (found.metadata or {}):
             self._add("schema metadata", _keys(expected), _keys(found))
         if opened.rows != self.aside.count:
@@ -728,10 +758,18 @@ def codebooks_of(row: Any, column: Column) -> list[Any]:
     return [row[q * frames : (q + 1) * frames] for q in range(size)]
 
 
-def _named(opened: OpenShard) -> str:
-    return str(
-        _short(", ".join(k.decode(errors="replace") for k in opened.extra_metadata) or "none")
-    )
+def _entries_differ(
+    expected: dict[bytes, bytes], found: dict[bytes, bytes]
+) -> Iterator[tuple[str, Any, Any]]:
+    """Entries of a footer that are not as expected: the key, what was expected, what was found."""
+    for key in sorted(expected.keys() | found.keys()):
+        want, have = expected.get(key), found.get(key)
+        if want != have:
+            yield key.decode(errors="backslashreplace"), _entry(want), _entry(have)
+
+
+def _entry(value: bytes | None) -> Any:
+    return _short("none" if value is None else value.decode(errors="backslashreplace"))
 
 
 def _keys(schema: pa.Schema) -> str:

@@ -317,17 +317,23 @@ def test_a_batch_has_a_digest_for_each_column():
 
 
 def test_the_schemas_digest_depends_on_every_entry_and_not_on_their_order():
-    base = schema_digest("schema", {b"a": b"1", b"b": b"2"})
-    assert schema_digest("schema", {b"b": b"2", b"a": b"1"}) == base
+    def digest_of(schema, **entries):
+        return schema_digest([schema], [{k.encode(): v for k, v in entries.items()}])
+
+    base = digest_of("schema", a=b"1", b=b"2")
+    assert digest_of("schema", b=b"2", a=b"1") == base
     others = [
-        schema_digest("schemb", {b"a": b"1", b"b": b"2"}),
-        schema_digest("schema", {b"a": b"1"}),
-        schema_digest("schema", {b"a": b"1", b"b": b"3"}),
-        schema_digest("schema", {b"a": b"1", b"c": b"2"}),
-        schema_digest("schema", {b"a": b"2", b"b": b"1"}),
-        schema_digest("schema", {b"a": b"11 b1 2"}),
-        schema_digest("schema", {}),
+        digest_of("schemb", a=b"1", b=b"2"),
+        digest_of("schema", a=b"1"),
+        digest_of("schema", a=b"1", b=b"3"),
+        digest_of("schema", a=b"1", c=b"2"),
+        digest_of("schema", a=b"2", b=b"1"),
+        digest_of("schema", a=b"11 b1 2"),
+        digest_of("schema"),
     ]
+    one, other = {b"a": b"1"}, {b"b": b"2"}
+    for entries in ([one, other], [other, one], [{**one, **other}, {}], [{}, {**one, **other}]):
+        others.append(schema_digest(["schema", "schema"], entries))
     assert len({base, *others}) == len(others) + 1
 
 

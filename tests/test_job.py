@@ -42,7 +42,7 @@ def record_of(recipe=RECIPE, key="id"):
     return Record(
         version="0.1.0",
         job=plain_job(recipe, key=key),
-        sources=(Source(1234, "f" * 64, "c2NoZW1h"),),
+        sources=(Source(1234, "f" * 64, "c2NoZW1h", {"bWFkZQ==": None, "bmV3": ""}),),
         counts=Counts(10, 9, 100, 300, 7, 2, 0, 1),
         figures=Figures(330, 30, 5, 99, 40, sums),
         digests=Digests({"id": "a" * 64, "text_tokens": "b" * 64, "ünicode": "c"}, "d" * 64),
@@ -292,12 +292,18 @@ def test_a_wrong_value_anywhere_gives_a_record_or_a_data_error(path):
         (("quarantined",), MISSING),
         (("key",), 5),
         (("key",), MISSING),
+        (("by_order",), None),
+        (("by_order",), 1),
+        (("by_order",), MISSING),
         (("sources",), None),
         (("sources", 0), None),
         (("sources", 0, "size"), -1),
         (("sources", 0, "size"), 1.0),
         (("sources", 0, "footer"), None),
         (("sources", 0, "schema"), []),
+        (("sources", 0, "entries"), MISSING),
+        (("sources", 0, "entries"), [["bWFkZQ==", None]]),
+        (("sources", 0, "entries"), {"bWFkZQ==": 1}),
         (("counts",), []),
         (("counts", "rows_in"), True),
         (("counts", "rows_out"), None),
@@ -403,6 +409,7 @@ def test_the_most_frequent_reasons_are_kept():
 
 def test_jobs_that_differ_in_the_key_alone_are_equal():
     assert plain_job(RECIPE, key="id") == plain_job(RECIPE, key=None)
+    assert plain_job(RECIPE, by_order=True) == plain_job(RECIPE)
     assert plain_job(RECIPE) != plain_job(RECIPE, weights=False)
     assert plain_job(RECIPE) != plain_job(RECIPE, text="words")
     assert plain_job(RECIPE) != plain_job(RECIPE, labels=True)
