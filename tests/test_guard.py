@@ -160,10 +160,10 @@ def test_signals_stop_within_two_seconds(data, expected, tmp_path, workers, numb
 
 
 FREED = """
-import os, signal, sys
+import signal, sys
 import pyarrow.parquet
 
-pyarrow.parquet.ParquetWriter.__del__ = lambda self: os.kill(os.getpid(), signal.SIGINT)
+pyarrow.parquet.ParquetWriter.__del__ = lambda self: signal.raise_signal(signal.SIGINT)
 import delaytool.cli
 
 sys.argv[0] = "delaytool"
@@ -205,13 +205,14 @@ def test_leftovers_of_others_stay(data, expected, tmp_path):
 # What kills the process that reads
 
 
+# To the thread itself: another one might take what is sent to the process, and this one read on.
 CRASH = """
-import os, sys
+import os, signal
 from delaytool import shards
 whole = shards.footer_fingerprint
 def deadly(path):
     if os.path.basename(path) == "05.parquet":
-        os.kill(os.getpid(), {signal})
+        signal.raise_signal({signal})
     return whole(path)
 shards.footer_fingerprint = deadly
 """

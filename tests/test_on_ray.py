@@ -100,13 +100,13 @@ def test_a_shard_that_kills_its_worker_is_named_and_the_others_finish(data, expe
     site = tmp_path / "site"
     site.mkdir()
     (site / "sitecustomize.py").write_text(
-        "import os, sys\n"
+        "import os, signal, sys\n"
         "if any('default_worker' in part for part in sys.orig_argv):\n"
         "    from delaytool import shards\n"
         "    whole = shards.footer_fingerprint\n"
         "    def deadly(path):\n"
         "        if os.path.basename(path) == '05.parquet':\n"
-        "            os.kill(os.getpid(), 11)\n"
+        "            signal.raise_signal(signal.SIGSEGV)\n"
         "        return whole(path)\n"
         "    shards.footer_fingerprint = deadly\n"
     )
