@@ -66,7 +66,7 @@ def names(tmp_path_factory):
     codes = [delay([[7, 8, 9], [1, 2, 3], [4, 5, 6], [0, 1, 2]], recipe).tolist()]
     write("generated.parquet", pa.table({"codes": codes}))
     write("generated/a.parquet", pa.table({"codes": codes}))
-    (folder / "mine.json").write_text(load_preset("moshi").to_json())
+    (folder / "my-model.json").write_text(load_preset("moshi").to_json())
     config = {
         "n_q": 16,
         "dep_q": 8,
