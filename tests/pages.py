@@ -184,19 +184,19 @@ def run_in_a_bucket(command, here, server):
         assert stream.read() == (here / "made" / "shifted" / "train-00000.parquet").read_bytes()
 
 
-def heading_anchors(text):
+def heading_anchors(page):
     """The anchors that GitHub gives a page's headings."""
     anchors = []
-    for heading in re.findall(r"^#{1,6} (.+)$", FENCED.sub("", text), re.MULTILINE):
+    for heading in re.findall(r"^#{1,6} (.+)$", FENCED.sub("", page.read_text()), re.MULTILINE):
         anchor = re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
         earlier = sum(each == anchor for each in anchors)
         anchors.append(f"{anchor}-{earlier}" if earlier else anchor)
     return anchors
 
 
-def links_of(text):
+def links_of(page):
     """Where a page's links lead, outside of code."""
-    prose = re.sub(r"`[^`\n]*`", "code", FENCED.sub("", text))
+    prose = re.sub(r"`[^`\n]*`", "code", FENCED.sub("", page.read_text()))
     return re.findall(r"\[[^\]]*\]\(([^)\s]+)\)", prose)
 
 
