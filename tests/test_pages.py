@@ -1,5 +1,6 @@
 """What the pages say is true: help texts are the tool's, examples run, links lead somewhere."""
 
+import json
 import re
 
 import numpy as np
@@ -15,13 +16,14 @@ from pages import (
     ROOT,
     all_pages,
     example_with,
+    examples,
     heading_anchors,
     links_of,
     name_of,
     with_help,
 )
 
-from delaytool import load_preset
+from delaytool import Recipe, load_preset
 from delaytool.errors import KINDS
 from delaytool.presets import preset_names
 
@@ -38,7 +40,7 @@ def test_the_library_example_runs():
 
 
 def test_json_lines_become_shards(tmp_path, monkeypatch):
-    """The lines that make Parquet of JSON lines, and apply, which reads what they made."""
+    """The lines that make Parquet of JSON lines, apply on that, and those that read the record."""
     (tmp_path / "rows.jsonl").write_text(
         '{"id": "a", "text_tokens": [3, 0, 5], "audio_codes": [[1, 2], [3, 4], [5, 6]]}\n'
         '{"id": "b", "text_tokens": [7], "audio_codes": [[7, 8]]}\n'
@@ -49,6 +51,14 @@ def test_json_lines_become_shards(tmp_path, monkeypatch):
     delaytool("apply", "data", "shifted", "--n-q", 2, "--delays", 1, cwd=tmp_path)
     rows = pq.read_table(tmp_path / "shifted").to_pylist()
     assert rows[1]["audio_codes"] == [[2048, 2048], [7, 8]]
+    names = {}
+    exec(compile(example_with("record ="), "README.md", "exec"), names)
+    assert Recipe.from_dict(json.loads(names["record"])["recipe"]).n_q == 2
+
+
+def test_the_recipe_in_json_is_one():
+    (example,) = examples("json")
+    assert Recipe.from_json(example).delays == (0, 0, 1)
 
 
 def test_j_moshis_streams_and_labels(tmp_path):
