@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from collections import Counter
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,19 +18,25 @@ from delaytool.digest import BatchDigest, schema_digest
 from delaytool.errors import DataError, Place
 from delaytool.figures import figures_of_nothing
 from delaytool.job import ASIDE, ENTRY, Counts, Digests, Job, Record, Where, make_job, reasons_of
+from delaytool.quarantine import first_of_data, is_intact, is_quarantine
 from delaytool.recipe import Recipe
 from delaytool.report import Summary
 from delaytool.shards import (
+    NameTakenError,
     Opened,
+    Pair,
     Shard,
     ShardWriter,
+    State,
     ahead,
+    file_state,
     open_shard,
     open_source,
     output_kinds,
     read_record,
     reading,
     remove_leftovers,
+    remove_second_names,
     rows_of,
     writing,
 )
@@ -51,28 +56,44 @@ from delaytool.transform import (
 _LOOKED_AT, _LOOKERS = 1000, 8
 """Shards that are looked at before the first one is written, and how many at once where each takes
 its time to answer. Each is looked at again by its own task; a million would take too long."""
+_LOOKED_AT_ROWS = 1000
+"""Rows of which at most half may be bad by their shape, where bad ones are put aside."""
+MISFITS = {
+    "codebooks": "name the layout with --audio-layout, or choose another --n-q or --preset",
+    "codebook-lengths": "name the layout with --audio-layout",
+    "text-length": "name the layout with --audio-layout, choose another --n-q, or say with --align "
+    "what becomes of text of another length",
+    "weight-length": "name another --weight-column",
+}
+"""The kinds of rows that are bad by their shape, and what to do where most are."""
 
 
 @dataclass(frozen=True)
 class Item:
     """A shard, the shard of its codes if they are in one of their own, and where it goes.
 
-    aside: where its bad rows go; None where the first one is an error
+    aside:           where its bad rows go; None where the first one is an error
+    from_quarantine: whether rows are taken that are in quarantine, since no others were given
     """
 
     shard: Shard
     codes: Shard | None
     target: str
     aside: str | None = None
+    from_quarantine: bool = False
 
 
 @dataclass(frozen=True)
 class Applied:
-    """What was done to one shard."""
+    """What was done to one shard.
+
+    left_out: whether that was nothing, since its rows are in quarantine
+    """
 
     name: str
     written: bool
     summary: Summary | None
+    left_out: bool = False
 
 
 def apply_shard(item: Item, job: Job, overwrite: bool) -> Generator[float, None, Applied]:
@@ -80,34 +101,82 @@ def apply_shard(item: Item, job: Job, overwrite: bool) -> Generator[float, None,
 
     yields:  the fraction of the rows that are done
     returns: what was done; an output that is there already, from the same source with the same
-             job, is left alone
+             job, is left alone, also where another run has made it meanwhile
     raises:  DataError for bad data, or an output in the way; nothing is written then
     """
     name = item.shard.name
     with open_source(item.shard, item.codes, job.key) as source:
+        if _is_left_out(item, source):
+            _check_is_quarantine(item, source)
+            yield 1.0
+            return Applied(name, False, None, left_out=True)
         with reading(name):
             schema = check_source(source, job, item.aside is not None)
         existing = existing_record(item, source, job, overwrite)
-        if existing is not None:
+        if existing.record is not None:
+            remove_second_names(item.target, item.aside)
             yield 1.0
-            return Applied(name, False, Summary.of(existing))
+            return Applied(name, False, Summary.of(existing.record))
         work = _Work(source, job, schema, item.aside is not None)
-        done = 0
-        with contextlib.ExitStack() as stack:
-            batches = stack.enter_context(contextlib.closing(ahead(work.batches())))
-            output = stack.enter_context(writing(item.target, schema, output_kinds(job)))
-            aside = stack.enter_context(_Aside(item.aside, source, overwrite))
-            for batch, bad in batches:
-                output.write(batch)
-                if bad is not None:
-                    aside.write(bad)
-                done += batch.num_rows + (0 if bad is None else bad.num_rows)
-                yield done / max(source.rows, 1)
-            record = work.record()
-            output.metadata = work.metadata(record)
-            # The output is the commit point: what it leaves out is in its place before it is.
-            aside.commit(output.metadata)
-        return Applied(name, True, Summary.of(record))
+        aside = _Aside(item.aside, source, existing.aside)
+        try:
+            record = yield from _write(item.target, existing.target, work, aside)
+        except NameTakenError as taken:
+            return Applied(name, False, Summary.of(_record_of_other(item, work, aside, taken)))
+    return Applied(name, True, Summary.of(record))
+
+
+def _write(
+    target: str, replaces: State | None, work: _Work, aside: _Aside
+) -> Generator[float, None, Record]:
+    """Write the shifted rows, and the bad ones aside; their record.
+
+    Raises NameTakenError as `writing` does.
+    """
+    done = 0
+    with contextlib.ExitStack() as stack:
+        batches = stack.enter_context(contextlib.closing(ahead(work.batches())))
+        kinds = output_kinds(work.job)
+        output = stack.enter_context(writing(target, work.schema, kinds, replaces=replaces))
+        stack.enter_context(aside)
+        for batch, bad in batches:
+            output.write(batch)
+            if bad is not None:
+                aside.write(bad)
+            done += batch.num_rows + (0 if bad is None else bad.num_rows)
+            yield done / max(work.source.rows, 1)
+        record = work.record()
+        output.metadata = work.metadata(record)
+        # The output is the commit point: what it leaves out is in its place before it is.
+        aside.commit(output.metadata)
+    return record
+
+
+def _record_of_other(item: Item, work: _Work, aside: _Aside, taken: NameTakenError) -> Record:
+    """The record of the output that another run has made meanwhile.
+
+    Raises DataError when it was not made the same way, and so is in the way.
+    """
+    try:
+        existing = existing_record(item, work.source, work.job, overwrite=False)
+    except DataError as error:
+        aside.undo()
+        texts = {"expected": error.expected, "advice": taken.advice}
+        raise DataError(error.kind, error.found, **texts, place=error.place) from None
+    if existing.record is None:
+        raise taken.at(shard=item.shard.name)
+    return existing.record
+
+
+def _is_left_out(item: Item, source: Opened) -> bool:
+    return source.is_quarantine and not item.from_quarantine
+
+
+def _check_is_quarantine(item: Item, source: Opened) -> None:
+    """Raise DataError where rows go that have been taken for quarantined ones, by their path."""
+    if item.aside is not None and stores.kind_of(item.aside) and _aside_entry(item.aside) is None:
+        advice = "choose another --quarantine"
+        raise _in_the_way(item.aside, "it holds no quarantined rows", source, advice)
 
 
 def abandon_shard(item: Item, job: Job, overwrite: bool) -> None:
@@ -118,12 +187,16 @@ def abandon_shard(item: Item, job: Job, overwrite: bool) -> None:
 
 
 class _Aside:
-    """The shard of quarantined rows, which comes into being with the first one."""
+    """The shard of quarantined rows, which comes into being with the first one.
 
-    def __init__(self, target: str | None, source: Opened, overwrite: bool) -> None:
-        self.target, self.source, self.overwrite = target, source, overwrite
+    replaces: the file that it may take the place of
+    """
+
+    def __init__(self, target: str | None, source: Opened, replaces: State | None) -> None:
+        self.target, self.source, self.replaces = target, source, replaces
         self.stack = contextlib.ExitStack()
         self.shard: ShardWriter | None = None
+        self.made: State | None = None
 
     def __enter__(self) -> _Aside:
         return self
@@ -136,15 +209,35 @@ class _Aside:
         assert self.target is not None, "rows are put aside only where there is a place for them"
         if self.shard is None:
             schema = quarantine_schema(self.source.schema)
-            self.shard = self.stack.enter_context(writing(self.target, schema, {}))
+            new = writing(self.target, schema, {}, replaces=self.replaces)
+            self.shard = self.stack.enter_context(new)
         self.shard.write(batch)
 
     def commit(self, metadata: dict[bytes, bytes]) -> None:
-        """Give the shard its name; without a bad row, remove what an earlier run put there."""
-        if self.shard is not None:
-            self.shard.metadata = _aside_metadata(metadata)
+        """Give the shard its name; without a bad row, remove what an earlier run put there.
+
+        Raises DataError when another run has put other rows there meanwhile.
+        """
+        if self.target is None:
+            return
+        if self.shard is None:
+            if self.replaces is not None and file_state(self.target) == self.replaces:
+                stores.remove(self.target)
+            return
+        self.shard.metadata = _aside_metadata(metadata)
+        try:
             self.stack.close()
-        elif self.target is not None and self.overwrite and _aside_entry(self.target) is not None:
+        except NameTakenError as taken:
+            if _aside_entry(self.target) != metadata[ENTRY.encode()]:
+                texts = {"expected": taken.expected, "advice": taken.advice}
+                place = Place(shard=self.source.shard.name)
+                raise DataError(taken.kind, taken.found, **texts, place=place) from None
+        else:
+            self.made = file_state(self.target) if self.replaces is None else None
+
+    def undo(self) -> None:
+        """Remove the shard where nothing was before, since its output has not come into being."""
+        if self.made is not None and self.target and file_state(self.target) == self.made:
             stores.remove(self.target)
 
 
@@ -178,24 +271,43 @@ def check_source(source: Opened, job: Job, aside: bool) -> pa.Schema:
     return shifted_schema(source.schema, job)
 
 
-def existing_record(item: Item, source: Opened, job: Job, overwrite: bool) -> Record | None:
-    """The record of an output that can be left as it is; None where one has to be written.
+@dataclass(frozen=True)
+class Existing:
+    """What there is already where a shard goes.
+
+    record:        that of an output that can be left as it is; None where one has to be written
+    target, aside: the files in whose place the new ones may come
+    """
+
+    record: Record | None
+    target: State | None = None
+    aside: State | None = None
+
+
+def existing_record(item: Item, source: Opened, job: Job, overwrite: bool) -> Existing:
+    """What there is already of an output and its quarantined rows.
 
     Raises DataError when something else is in the way.
     """
+    # What has come by the time that it is read is not what may be replaced.
+    states = [None if path is None else file_state(path) for path in (item.target, item.aside)]
     record, why = _record_at(item.target, ENTRY, source, job)
     if item.aside is not None:
         aside, why_not = _record_at(item.aside, ASIDE, source, job)
-        if why_not and not (overwrite and stores.kind_of(item.aside) == "file"):
-            raise _in_the_way(item.aside, why_not, source)
         if record is not None and record.counts.quarantined and record != aside:
             record = None
+        if aside is not None and record is None and not is_intact(item.aside, aside):
+            why_not = "its rows are not those that were put there"
+        # What is no shard of quarantined rows is not in the quarantine to be replaced.
+        if why_not and not (overwrite and _aside_entry(item.aside) is not None):
+            advice = "" if _aside_entry(item.aside) is None else ", or replace it with --overwrite"
+            raise _in_the_way(item.aside, why_not, source, f"choose another --quarantine{advice}")
     elif record is not None and record.counts.quarantined:
         why = f"{record.counts.quarantined} rows of it are in quarantine"
         record = None
     if why and not (overwrite and stores.kind_of(item.target) == "file"):
         raise _in_the_way(item.target, why, source)
-    return record
+    return Existing(record, *states)
 
 
 def _record_at(path: str, entry: str, source: Opened, job: Job) -> tuple[Record | None, str]:
@@ -204,7 +316,7 @@ def _record_at(path: str, entry: str, source: Opened, job: Job) -> tuple[Record 
         return None, ""
     try:
         with open_shard(Shard(path, path)) as output:
-            record = read_record(output, entry)
+            record, rows = read_record(output, entry), output.rows
     except DataError as error:
         return None, error.reason
     if record is None:
@@ -213,15 +325,22 @@ def _record_at(path: str, entry: str, source: Opened, job: Job) -> tuple[Record 
         return None, "it was made with other options"
     if record.sources != source.sources:
         return None, "it was made from another source"
+    if entry == ASIDE and rows != record.counts.quarantined:
+        return None, f"it holds {rows} rows of the {record.counts.quarantined} that were put there"
     return record, ""
 
 
-def _in_the_way(path: str, why: str, source: Opened) -> DataError:
+def _in_the_way(
+    path: str,
+    why: str,
+    source: Opened,
+    advice: str = "choose another output, or replace it with --overwrite",
+) -> DataError:
     return DataError(
         "output-in-the-way",
         f"the output {stores.shown(path)} is in the way: {why}",
         expected="no file, or one made from this source with these options",
-        advice="choose another output, or replace it with --overwrite",
+        advice=advice,
         place=Place(shard=source.shard.name),
     )
 
@@ -236,6 +355,7 @@ class _Work:
         self.reasons: Counter[tuple[str, str | None]] = Counter()
         self.padded: list[tuple[int, int]] = []
         self.quarantined: list[tuple[int, int]] = []
+        self.bad_digest: BatchDigest | None = None
 
     def batches(self) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch | None]]:
         """Each batch of the source shifted, and its bad rows; counts and digests on the way."""
@@ -279,7 +399,11 @@ class _Work:
         good, bad = split_rows(batch, numbers)
         schema = quarantine_schema(batch.schema)
         reason = pa.array(reasons, pa.string())
-        return good, pa.RecordBatch.from_arrays([*bad.columns, reason], schema=schema)
+        bad = pa.RecordBatch.from_arrays([*bad.columns, reason], schema=schema)
+        if self.bad_digest is None:
+            self.bad_digest = BatchDigest(schema.names)
+        self.bad_digest.update(bad)
+        return good, bad
 
     def record(self) -> Record:
         """What the output is to say of itself, once every batch has been through."""
@@ -294,6 +418,7 @@ class _Work:
             digests=Digests(
                 self.digest.hexdigests(),
                 schema_digest([source.schema for source in sources], extra),
+                {} if self.bad_digest is None else self.bad_digest.hexdigests(),
             ),
             padded=tuple(self.padded),
             quarantined=tuple(self.quarantined),
@@ -315,43 +440,56 @@ class Plan:
     job: Job
     columns: list[str]
     notes: list[str]
+    items: list[Item]
 
 
 def plan(items: list[Item], recipe: Recipe, where: Where, overwrite: bool) -> Plan:
     """Settle where the tokens are, and look at the shards before the first one is written.
 
-    raises: DataError for a shard that cannot be read or does not fit, or an output in the way;
-            RecipeError when recipe and columns do not go together
+    raises: DataError for a shard that cannot be read or does not fit, an output in the way, or rows
+            of which most do not fit; RecipeError when recipe and columns do not go together
     """
     notes: list[str] = []
     # Those that cannot even be opened are told by their own tasks, once the others are done.
-    items = [item for item in items if not _is_deadly(item)] or items
-    with open_shard(items[0].shard) as first, reading(items[0].shard.name):
-        if where.key is None and "id" in first.schema.names:
-            where = dataclasses.replace(where, key="id")
-    with open_source(items[0].shard, items[0].codes, where.key) as source:
+    good = [item for item in items if not _is_deadly(item)] or items
+    data = first_of_data([item.shard for item in good])
+    if data is None:
+        items, good = ([replace(item, from_quarantine=True) for item in x] for x in (items, good))
+    first = next(item for item in good if data in (None, item.shard))
+    with open_shard(first.shard) as text, reading(first.shard.name):
+        if where.key is None and "id" in text.schema.names:
+            where = replace(where, key="id")
+    with open_source(first.shard, first.codes, where.key) as source:
         with reading(source.shard.name):
             if source.entry is not None:
                 raise already_shifted()
             schema = source.schema
-            rows = rows_of(((item.shard, item.codes) for item in items), where.key)
-            columns = find_columns(where, schema, recipe, rows)
+            columns = find_columns(where, schema, recipe, rows_of(_pairs_of_data(good), where.key))
         job = make_job(recipe, where, columns)
         described = describe_columns(columns, schema)
         notes += _unshifted_columns(source, job)
-    if items[0].codes is not None and where.key is None:
+    if first.codes is not None and where.key is None:
         notes.append("no key: rows of text and codes go together by their order alone")
     # One after the other here: whoever is killed by one has to know which it was.
-    with ThreadPoolExecutor(_LOOKERS if stores.is_remote(items[0].shard.path) else 1) as pool:
+    with ThreadPoolExecutor(_LOOKERS if stores.is_remote(first.shard.path) else 1) as pool:
         looks = [
-            pool.submit(_look_at, item, job, where.key, overwrite) for item in items[:_LOOKED_AT]
+            pool.submit(_look_at, item, job, where.key, overwrite) for item in good[:_LOOKED_AT]
         ]
         try:
             for look in looks:
                 look.result()
         finally:
             pool.shutdown(cancel_futures=True)
-    return Plan(job, described, notes)
+    if first.aside is not None:
+        _check_most_fit(good[:_LOOKED_AT], job)
+    return Plan(job, described, notes, items)
+
+
+def _pairs_of_data(items: Sequence[Item]) -> Iterator[Pair]:
+    """The shards whose rows are to be taken, as far as somebody asks for them."""
+    for item in items:
+        if item.from_quarantine or not is_quarantine(item.shard):
+            yield item.shard, item.codes
 
 
 def _look_at(item: Item, job: Job, key: str | None, overwrite: bool) -> None:
@@ -360,10 +498,54 @@ def _look_at(item: Item, job: Job, key: str | None, overwrite: bool) -> None:
         open_source(item.shard, item.codes, key) as source,
         reading(item.shard.name),
     ):
+        if _is_left_out(item, source):
+            return
         if key is not None:
             check_there(source.schema, key, "--key")
         check_source(source, job, item.aside is not None)
         existing_record(item, source, job, overwrite)
+
+
+def _check_most_fit(items: Sequence[Item], job: Job) -> None:
+    """Raise DataError when most of the first rows are bad by their shape, since the job is then."""
+    rows, misfits = 0, Counter[str]()
+    first: DataError | None = None
+    for name, before, batch in _first_rows(items, job):
+        rows += batch.num_rows
+        for error in bad_rows(batch, job).values():
+            if error.kind in MISFITS:
+                misfits[error.kind] += 1
+                first = first or placed(error, name, before, batch, job)
+    if first is not None and 2 * misfits.total() > rows:
+        (kind, _), *_ = misfits.most_common()
+        raise DataError(
+            "layout-misfits",
+            f"{misfits.total():,} of the first {rows:,} rows do not fit, this one first: "
+            f"{first.found}",
+            expected=first.expected,
+            advice=MISFITS[kind],
+            place=first.place,
+        )
+
+
+def _first_rows(items: Sequence[Item], job: Job) -> Iterator[tuple[str, int, pa.RecordBatch]]:
+    """The first rows of all shards: the shard's name, how many of its rows come before, a batch."""
+    left = _LOOKED_AT_ROWS
+    for shard, codes in _pairs_of_data(items):
+        with open_source(shard, codes, job.key) as source, reading(shard.name):
+            before = 0
+            for batch in source.small_batches(_names_that_tell(source, job)):
+                yield shard.name, before, batch.slice(0, left)
+                before += batch.num_rows
+                left -= min(left, batch.num_rows)
+                if not left:
+                    return
+
+
+def _names_that_tell(source: Opened, job: Job) -> list[str]:
+    """The columns of which rows may be bad, and the key."""
+    names = {*(column.name for column in job.columns), job.factors, job.key}
+    return [name for name in source.schema.names if name in names]
 
 
 def _is_deadly(item: Item) -> bool:

@@ -163,7 +163,8 @@ def apply(input: str, output: str, **options: Any) -> None:
         from delaytool.report import Report
 
         where = _where(options)
-        items, notes = _items(input, output, options["audio_input"], options["quarantine"])
+        audio_input, quarantine = options["audio_input"], options["quarantine"]
+        items, notes, left_out = _items(input, output, audio_input, quarantine)
         _say_notes(notes, options)
         with _usage():
             planned = plan(items, recipe, where, options["overwrite"])
@@ -181,11 +182,11 @@ def apply(input: str, output: str, **options: Any) -> None:
                 abandon_shard,
                 _local(item.shard.path, item.target),
             )
-            for item in items
+            for item in planned.items
         ]
         began = time.monotonic()
         report = Report(options["frame_rate"])
-        results = _run(tasks, "shifting", options, report)
+        results = _without_left_out(_run(tasks, "shifting", options, report), left_out)
     written = sum(result.written for result in results)
     counts, seconds = report.counts, round(time.monotonic() - began, 3)
     if options["as_json"]:
@@ -382,10 +383,11 @@ def _items(
     audio_input: str | None = None,
     quarantine: str | None = None,
     names: tuple[str, str] = ("INPUT", "OUTPUT"),
-) -> tuple[list[Item], list[str]]:
+) -> tuple[list[Item], list[str], int]:
     """Each shard of the input, that of its codes, and the files it goes to; and notes.
 
-    names: what the command calls the two
+    names:   what the command calls the two
+    returns: how many shards of quarantined rows have been left out, too
     """
     from delaytool import stores, tables
     from delaytool.apply import Item
@@ -406,17 +408,18 @@ def _items(
         path = folders[name]
         if path is not None and stores.same(path, output):
             raise click.UsageError(f"{name} and {names[1]} are the same: {stores.shown(path)}")
-    outside = [output]
     if quarantine is not None:
         _check_quarantine(quarantine, folders)
-        outside.append(quarantine)
-    for folder in outside:
+    for folder in (output, *([] if quarantine is None else [quarantine])):
         tables.check_output(folder)
-    shards, notes = _find(input, names[0], outside)
+    found, notes = _find(input, names[0], [output])
+    shards = _without_quarantine(found, quarantine)
+    left_out = len(found) - len(shards)
     codes: dict[str, Shard] = {}
     if audio_input is not None:
-        others, more = _find(audio_input, "--audio-input", outside)
-        codes, notes = _partners(shards, others), notes + more
+        others, more = _find(audio_input, "--audio-input", [output])
+        shards, codes, strays = _paired(shards, _without_quarantine(others, quarantine))
+        notes, left_out = notes + more, left_out + strays
     items = []
     for shard in shards:
         target = output if one_file else stores.join(output, shard.name)
@@ -429,32 +432,47 @@ def _items(
                     f"{names[0]} and {names[1]} are the same file: {stores.shown(item.target)}"
                 )
     _check_places(items, os.path.dirname(output) if one_file else output, quarantine)
-    return items, notes
+    return items, notes, left_out
 
 
 def _check_places(items: Sequence[Item], output: str, quarantine: str | None) -> None:
-    """Raise DataError where links in OUTPUT lead elsewhere, or bring two shards together."""
+    """Raise DataError where links in OUTPUT lead elsewhere, or two files would be one."""
+    import functools
+
     from delaytool import stores
 
+    real_folder = functools.cache(os.path.realpath)
+
+    def place_of(path: str) -> str:
+        """Where a file is written: a link in its place is replaced, not followed."""
+        if stores.is_remote(path):
+            return stores.resolved(path)
+        return os.path.join(real_folder(os.path.dirname(path)), os.path.basename(path))
+
+    sources = [source.path for item in items for source in (item.shard, item.codes) if source]
+    read = {*map(place_of, sources), *(os.path.realpath(p) for p in sources if os.path.islink(p))}
     taken: dict[str, str] = {}
     for item in items:
         for path, root in ((item.target, output), (item.aside, quarantine)):
-            if path is None or root is None or stores.is_remote(path):
+            if path is None or root is None:
                 continue
-            folder, top = os.path.realpath(os.path.dirname(path)), os.path.realpath(root)
-            if os.path.commonpath([folder, top]) != top:
-                raise DataError(
-                    "outside-output",
-                    f"a link leads its output {path} out of {root}",
-                    expected="a folder within it",
-                    advice="remove the link, or choose another output",
-                    place=Place(shard=item.shard.name),
-                )
-            place = os.path.join(folder, os.path.basename(path))
-            if place in taken:
+            place = place_of(path)
+            if not stores.is_remote(path):
+                top = real_folder(root)
+                if os.path.commonpath([os.path.dirname(place), top]) != top:
+                    raise DataError(
+                        "outside-output",
+                        f"a link leads its output {path} out of {root}",
+                        expected="a folder within it",
+                        advice="remove the link, or choose another output",
+                        place=Place(shard=item.shard.name),
+                    )
+            if place in taken or place in read:
+                other = taken.get(place)
+                what = f"that of {other}" if other else "a shard that is read"
                 raise DataError(
                     "output-twice",
-                    f"its output is that of {taken[place]} too: {place}",
+                    f"its output is {what} too: {stores.shown(place)}",
                     expected="an output for each shard",
                     advice="remove the link, or choose another output",
                     place=Place(shard=item.shard.name),
@@ -474,11 +492,54 @@ def _check_quarantine(quarantine: str, folders: dict[str, str | None]) -> None:
             continue
         if stores.same(path, quarantine):
             raise click.UsageError(f"{name} and --quarantine are the same: {name_of}")
-        within = stores.is_within(quarantine, path) or stores.is_within(path, quarantine)
-        if name == "OUTPUT" and within:
+        if name == "OUTPUT" and stores.is_within(path, quarantine):
             raise click.UsageError(
-                f"--quarantine {name_of} and OUTPUT {stores.shown(path)} lie within one another"
+                f"OUTPUT {stores.shown(path)} lies within --quarantine {name_of}"
             )
+
+
+def _without_quarantine(shards: list[Shard], quarantine: str | None) -> list[Shard]:
+    """The shards without those that are where the others' bad rows go."""
+    from delaytool.quarantine import without_quarantine_in
+
+    return shards if quarantine is None else without_quarantine_in(quarantine, shards)
+
+
+def _without_left_out(results: list[Any], left_out: int = 0) -> list[Any]:
+    """The results without those of shards of quarantined rows, whose number is told.
+
+    left_out: how many had no task
+    Raises DataError when all that had one are such.
+    """
+    kept = [result for result in results if not result.left_out]
+    left_out += len(results) - len(kept)
+    if left_out:
+        were = "was" if left_out == 1 else "were"
+        _say(f"Note: {_count(left_out, 'shard')} of quarantined rows {were} left out")
+    if results and not kept:
+        raise DataError(
+            "no-shards",
+            "there are only shards of quarantined rows",
+            expected="at least one other",
+            advice="name the folder of the outputs",
+        )
+    return kept
+
+
+def _paired(shards: list[Shard], codes: list[Shard]) -> tuple[list[Shard], dict[str, Shard], int]:
+    """The shards of text, and the shard of codes of each by the former's name.
+
+    returns: how many shards of quarantined rows without a counterpart have been left out, too
+    """
+    from delaytool.quarantine import without_quarantine
+
+    if len(shards) == len(codes) == 1:
+        return shards, _partners(shards, codes), 0
+    # One of each may be a pair of different names; more are an error.
+    texts = without_quarantine(shards, codes, enough=2) or shards
+    others = without_quarantine(codes, shards, enough=2)
+    partners = _partners(texts, others)
+    return texts, partners, len(shards) - len(texts) + len(codes) - len(others)
 
 
 def _partners(shards: list[Shard], codes: list[Shard]) -> dict[str, Shard]:
@@ -506,8 +567,8 @@ def _partners(shards: list[Shard], codes: list[Shard]) -> dict[str, Shard]:
     cls=Command,
     examples=[
         "delaytool verify shifted/ --source data/",
-        "delaytool verify shifted/ --preset moshi",
-        "delaytool verify shifted/ --json",
+        "delaytool verify shifted/ --preset moshi --json",
+        "delaytool verify shifted/ --source data/ --quarantine bad/",
     ],
 )
 @path_argument("output")
@@ -522,6 +583,13 @@ def _partners(shards: list[Shard], codes: list[Shard]) -> dict[str, Shard]:
 @recipe_options(
     "Demand that the shards were made with this recipe.",
     "Demand that they were made with this recipe, as JSON.",
+)
+@option(
+    "--quarantine",
+    shell_complete=complete_paths,
+    metavar="DIR",
+    heading=WHAT,
+    help="Check the shards of quarantined rows there too.",
 )
 @worker_options
 @frame_rate_option()
@@ -541,27 +609,35 @@ def verify(output: str, **options: Any) -> None:
         from delaytool import stores
 
         output = _plain_path(output, options)
-        _plain_paths(options, "source", "audio_input")
+        _plain_paths(options, "source", "audio_input", "quarantine")
         from delaytool.engine import Task
         from delaytool.report import Report
         from delaytool.verify import compare_with_first, verify_shard
 
         recipe = _demanded_recipe(options)
-        pairs, verdicts, notes = _sources(output, options["source"], options["audio_input"])
-        _say_notes(notes, options)
+        sources = options["source"], options["audio_input"]
+        found, notes = _find(output, "OUTPUT")
+        shards = _without_quarantine(found, options["quarantine"])
+        pairs, verdicts, more, left_out = _sources(shards, output, *sources)
+        bad: dict[str, str] = {}
+        if options["quarantine"] is not None:
+            bad, strays = _quarantines(shards, output, options["quarantine"], *sources)
+            verdicts += strays
+        _say_notes(notes + more, options)
         tasks = [
             Task(
                 shard.name,
                 _size_of(shard),
                 verify_shard,
-                (shard, source, codes, recipe),
+                (shard, source, codes, recipe, bad.get(shard.name)),
                 paths=_local(shard.path),
             )
             for shard, source, codes in pairs
         ]
         report = Report(options["frame_rate"])
-        results = _run(tasks, "verifying", options, report)
-        mixed = compare_with_first([shard for shard, _, _ in pairs], results)
+        everything = _run(tasks, "verifying", options, report)
+        mixed = compare_with_first([shard for shard, _, _ in pairs], everything)
+        results = _without_left_out(everything, left_out)
     mismatches: list[Mismatch] = [*verdicts, *mixed.mismatches]
     for result in results:
         mismatches += result.mismatches
@@ -645,28 +721,40 @@ def _demanded_recipe(options: dict[str, Any]) -> Recipe | None:
 
 
 def _sources(
-    output: str, source: str | None, audio_input: str | None
-) -> tuple[list[tuple[Shard, Shard | None, Shard | None]], list[Any], list[str]]:
-    """Each shard of the output with its originals, what is missing or too many, and notes."""
+    shards: list[Shard], output: str, source: str | None, audio_input: str | None
+) -> tuple[list[tuple[Shard, Shard | None, Shard | None]], list[Any], list[str], int]:
+    """Each shard of the output with its originals, what is missing or too many, and notes.
+
+    returns: how many shards of quarantined rows among the originals have been left out, too
+    """
     from delaytool import stores
+    from delaytool.quarantine import first_of_data, without_quarantine
     from delaytool.verify import Mismatch
 
-    shards, notes = _find(output, "OUTPUT")
     if source is None:
         if audio_input is not None:
             raise click.UsageError("--audio-input goes with --source")
-        return [(shard, None, None) for shard in shards], [], notes
+        return [(shard, None, None) for shard in shards], [], [], 0
     if stores.same(source, output):
         raise click.UsageError(f"OUTPUT and --source are the same: {stores.shown(output)}")
-    originals, more = _find(source, "--source", [output])
-    notes += more
+    originals, notes = _find(source, "--source", [output])
+    left_out = 0
     codes: dict[str, Shard] = {}
     if audio_input is not None:
         others, more = _find(audio_input, "--audio-input", [output])
-        codes, notes = _partners(originals, others), notes + more
-    if stores.kind_of(output) == "file" and len(originals) == 1:
+        notes += more
+        originals, codes, left_out = _paired(originals, others)
+    one_file = stores.kind_of(output) == "file"
+    # A shard that has a counterpart is compared with it, whatever it holds.
+    found = len(originals) + len(shards)
+    outputs = shards if one_file else without_quarantine(shards, originals)
+    if first_of_data(originals) is not None:
+        originals = without_quarantine(originals, [] if one_file else shards)
+    shards = outputs
+    left_out += found - len(originals) - len(shards)
+    if one_file and len(originals) == 1:
         only = originals[0]
-        return [(shards[0], only, codes.get(only.name))], [], notes
+        return [(shards[0], only, codes.get(only.name))], [], notes, left_out
     by_name = {shard.name: shard for shard in originals}
     ours = {shard.name for shard in shards}
     verdicts = [
@@ -679,8 +767,40 @@ def _sources(
         for name in sorted(ours)
         if name not in by_name
     ]
-    there = [shard for shard in shards if shard.name in by_name]
-    return [(s, by_name[s.name], codes.get(s.name)) for s in there], verdicts, notes
+    pairs: list[tuple[Shard, Shard | None, Shard | None]] = [
+        (shard, by_name[shard.name], codes.get(shard.name))
+        for shard in shards
+        if shard.name in by_name
+    ]
+    return pairs, verdicts, notes, left_out
+
+
+def _quarantines(
+    shards: list[Shard], output: str, quarantine: str, source: str | None, audio_input: str | None
+) -> tuple[dict[str, str], list[Any]]:
+    """Where the quarantined rows of each shard of the output are, and what is too much there."""
+    from delaytool import stores
+    from delaytool.quarantine import counterpart, strays_among
+    from delaytool.verify import Mismatch
+
+    folders = {"OUTPUT": output, "--source": source, "--audio-input": audio_input}
+    _check_quarantine(quarantine, folders)
+    found: list[Shard] = []
+    if stores.kind_of(quarantine) is not None:
+        with contextlib.suppress(DataError):
+            found, _ = _find(quarantine, "--quarantine")
+    if stores.kind_of(output) == "file":
+        # Its quarantined rows have the name of its source, which may be another one.
+        there = counterpart(shards[0], found)
+        path = there.path if there else stores.join(quarantine, shards[0].name)
+        return {shards[0].name: path}, []
+    places = {shard.name: stores.join(quarantine, shard.name) for shard in shards}
+    strays = strays_among(shard for shard in found if shard.name not in places)
+    verdicts = [
+        Mismatch(Place(shard=shard.name), "quarantine", "an output of this name", "none")
+        for shard in strays
+    ]
+    return places, verdicts
 
 
 # revert
@@ -737,12 +857,12 @@ def revert(output: str, restored: str, **options: Any) -> None:
         from delaytool.revert import abandon_revert, look_at, revert_shard
 
         recipe = _demanded_recipe(options)
-        items, notes = _items(output, restored, names=("OUTPUT", "RESTORED"))
+        items, notes, _ = _items(output, restored, names=("OUTPUT", "RESTORED"))
         _say_notes(notes, options)
         job = None
         if recipe is not None:
             job = _generated_job(items, recipe, options)
-        look_at([item.shard for item in items], options["allow_lossy"])
+        look_at([item.shard for item in items], job, options["allow_lossy"])
         audio = options["audio_output"]
         if audio is not None:
             tables.check_output(audio)
@@ -765,17 +885,21 @@ def revert(output: str, restored: str, **options: Any) -> None:
             for item in items
         ]
         began = time.monotonic()
-        results = _run(tasks, "reverting", options)
+        results = _without_left_out(_run(tasks, "reverting", options))
     rows = sum(result.rows for result in results)
     counts = sum((result.counts for result in results[1:]), results[0].counts)
     seconds = round(time.monotonic() - began, 3)
+    written = sum(result.written for result in results)
+    unchanged = len(results) - written
     if options["as_json"]:
-        summary = {"shards": len(results), "rows": rows, "seconds": seconds}
+        summary = {"shards": len(results), "written": written, "unchanged": unchanged}
+        summary |= {"rows": rows, "seconds": seconds}
         summary |= {"missing": counts.lost + counts.trimmed, "quarantined": counts.quarantined}
         _print_json(summary)
         return
     click.echo(
-        f"{stores.shown(restored)}: {_count(len(results), 'shard')}, {_count(rows, 'row')} "
+        f"{stores.shown(restored)}: {_count(len(results), 'shard')} "
+        f"({written:,} written, {unchanged:,} unchanged), {_count(rows, 'row')} "
         f"as they were in {seconds:.1f} s"
     )
     if counts.lost + counts.trimmed:
@@ -797,10 +921,12 @@ def _generated_job(items: list[Item], recipe: Recipe, options: dict[str, Any]) -
     """The job of grids without an entry."""
     from delaytool.detect import find_columns
     from delaytool.job import Job, Output
+    from delaytool.quarantine import first_of_data
     from delaytool.shards import open_shard, reading
 
     where = _where({**options, "no_weights": True})
-    with _usage(), open_shard(items[0].shard) as first, reading(items[0].shard.name):
+    shard = first_of_data([item.shard for item in items]) or items[0].shard
+    with _usage(), open_shard(shard) as first, reading(shard.name):
         columns = find_columns(where, first.schema, recipe, first.small_batches())
         outputs = tuple(Output(c.name, c.first, c.count, c.layout) for c in columns)
         return Job(recipe, columns, outputs)
@@ -1177,24 +1303,29 @@ def stats(input: str, **options: Any) -> None:
         looks = _run(
             [task(footer_of, shard) for shard in shards], "footers", {**options, **here}, report
         )
-        originals = [shard for shard, look in zip(shards, looks, strict=True) if not look.shifted]
-        audio, partners = options["audio_input"], {}
+        if not all(look.left_out for look in looks):
+            looks = _without_left_out(looks)
+        shifted = sum(look.shifted for look in looks)
+        named = {look.name for look in looks if not look.shifted}
+        originals = [shard for shard in shards if shard.name in named]
+        audio = options["audio_input"]
+        partners: dict[str, Shard] = {}
         if audio is not None:
             if not originals:
                 raise click.UsageError("--audio-input is for original shards; there are none")
             codes, notes = _find(audio, "--audio-input")
             _say_notes(notes, options)
-            partners = _partners(originals, codes)
+            originals, partners, _ = _paired(originals, codes)
         if originals:
             pairs = [(shard, partners.get(shard.name)) for shard in originals]
             with _usage():
                 planned = plan_stats(pairs, how)
             read = [task(stats_shard, *pair, how, planned) for pair in pairs]
             _run(read, "reading", options, report)
-    counts, shifted = report.counts, len(shards) - len(originals)
+    counts = report.counts
     if options["as_json"]:
         summary = {
-            "shards": len(shards),
+            "shards": shifted + len(originals),
             "shifted": shifted,
             "original": len(originals),
             "rows": counts.rows_out,

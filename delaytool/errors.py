@@ -25,6 +25,7 @@ KINDS = {
     "files-not-shared": "files that not every node sees",
     "killed": "a file that killed who read it",
     "keys-differ": "keys that differ",
+    "layout-misfits": "a layout that most rows do not fit",
     "list-size": "a list of a wrong size",
     "lossy": "something lost that cannot come back",
     "missing-column": "a missing column",

@@ -370,10 +370,15 @@ def reasons_of(rows: Mapping[tuple[str, str | None], int]) -> tuple[Reason, ...]
 
 @dataclass(frozen=True)
 class Digests:
-    """What reverting the shard must give: a digest of each column, and of the schema."""
+    """What reverting the shard must give: a digest of each column, and of the schema.
+
+    quarantined: what its shard of quarantined rows must hold: a digest of each column, the reasons'
+                 too; none where there are no such rows
+    """
 
     columns: Mapping[str, str]
     schema: str
+    quarantined: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -462,8 +467,9 @@ class Record:
             sources=sources,
             counts=_plain(Counts, fields["counts"]),
             digests=Digests(
-                {_text(name): _text(digest) for name, digest in digests["columns"].items()},
+                _texts(digests["columns"]),
                 _text(digests["schema"]),
+                _texts(digests["quarantined"]),
             ),
             figures=figures,
             padded=_pairs(fields["padded"]),
@@ -526,6 +532,12 @@ def _text(value: object) -> str:
     return value
 
 
+def _texts(value: object) -> dict[str, str]:
+    if not isinstance(value, dict):
+        raise TypeError(f"{_shown(value)} is no digests")
+    return {_text(name): _text(digest) for name, digest in value.items()}
+
+
 def _name(value: object) -> str | None:
     return None if value is None else _text(value)
 
@@ -548,6 +560,8 @@ def _reasons(value: object) -> tuple[Reason, ...]:
     reasons = tuple(_plain(Reason, reason) for reason in _list(value))
     if len({(reason.kind, reason.column) for reason in reasons}) != len(reasons):
         raise ValueError("a reason is there twice")
+    if not all(reason.rows for reason in reasons):
+        raise ValueError("a reason of no row")
     return reasons
 
 

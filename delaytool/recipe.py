@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -30,8 +31,8 @@ MAX_DELAY = 2**20
 MAX_STREAMS = 4096
 MIN_FILL, MAX_FILL = -2, 2**31
 MAX_CARDINALITY = 2**31
-MAX_WEIGHT = 3.4e38
-"""Weights are float32."""
+MAX_WEIGHT = (2 - 2**-23) * 2.0**127
+"""The largest float32, which weights are."""
 
 
 def _integer(field: str, value: object, low: int, high: int) -> int:
@@ -40,10 +41,10 @@ def _integer(field: str, value: object, low: int, high: int) -> int:
     return value
 
 
-def _weight(field: str, value: object) -> float:
+def _weight(field: str, value: object, most: float = MAX_WEIGHT) -> float:
     # Comparing comes first: a huge integer cannot be made a float. NaN compares with nothing.
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not is_number or not 0 <= value <= MAX_WEIGHT:  # type: ignore[operator]
+    if not is_number or not 0 <= value <= most:  # type: ignore[operator]
         raise RecipeError(f"{field} is {_show(value)}, expected a finite number from 0 up")
     return float(value)  # type: ignore[arg-type]
 
@@ -87,7 +88,8 @@ class Stream:
     final:          token of the first cell behind it; `padding` when not given
     cardinality:    vocabulary size; valid tokens are 0 to cardinality - 1, and -1 (zero token)
     weight:         loss weight of its tokens
-    token_weights:  factors on `weight` for some tokens, as {token: factor}
+    token_weights:  factors on `weight` for some tokens, as {token: factor}; only the product has to
+                    be a float32
     final_weight:   loss weight of the first cell behind the stream
     padding_weight: loss weight of the other cells behind it
 
@@ -123,7 +125,7 @@ class Stream:
             raise RecipeError(f"token_weights is {given}, expected an object {{token: factor}}")
         weights = {
             _integer("token_weights: the token", token, 0, self.cardinality - 1): _weight(
-                f"token_weights of token {token}", factor
+                f"token_weights of token {token}", factor, sys.float_info.max
             )
             for token, factor in self.token_weights.items()
         }
@@ -242,10 +244,13 @@ class Recipe:
 
     @property
     def heaviest(self) -> float:
-        """The largest loss weight that a token may have."""
-        return max(
-            stream.weight * max((1.0, *stream.token_weights.values())) for stream in self.streams
+        """The largest loss weight that a token may have; 0 where none is trained."""
+        weights = (
+            stream.weight * max((1.0, *stream.token_weights.values()))
+            for number, stream in enumerate(self.streams)
+            if self.carries_loss(number)
         )
+        return max(weights, default=0.0)
 
     def carries_loss(self, number: int) -> bool:
         """Whether stream `number` is predicted: text is, and the first dep_q audio streams."""

@@ -8,7 +8,7 @@ as a model generated, needs a job from elsewhere; its fill cells may hold anythi
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -18,28 +18,47 @@ from delaytool.digest import BatchDigest
 from delaytool.errors import DataError, Place
 from delaytool.job import Counts, Job, Record
 from delaytool.shards import (
+    NameTakenError,
     OpenShard,
     Shard,
+    State,
     ahead,
     decode_schema,
+    file_state,
+    is_stored_as,
     open_shard,
     read_record,
     reading,
     remove_leftovers,
+    remove_second_names,
     source_schema,
     writing,
 )
-from delaytool.tokens import depth_of, lists_around
-from delaytool.transform import Padded, placed, shifted_schema, unshift
+from delaytool.tokens import check_column_type, depth_of, is_list, lists_around
+from delaytool.transform import (
+    Padded,
+    check_there,
+    count,
+    placed,
+    read_shifted,
+    shifted_schema,
+    unshift,
+)
 
 
 @dataclass(frozen=True)
 class Reverted:
-    """What was done to one shard."""
+    """What was done to one shard.
+
+    written:  whether any file was; False where all were there as they must be
+    left_out: whether nothing was done, since the shard holds quarantined rows
+    """
 
     name: str
     rows: int
     counts: Counts
+    written: bool = True
+    left_out: bool = False
 
 
 def revert_shard(
@@ -55,11 +74,14 @@ def revert_shard(
     codes_target: where the codes go that came in a shard of their own; None for one shard of both
     job:          what a grid without a record was made with
     yields:       the fraction of the rows that are done
-    returns:      what was done
+    returns:      what was done; a file that is there already, and is what it must be, is left alone
     raises:       DataError when tokens are missing that cannot come back and `allow_lossy` is off,
                   when the rows are not what the record says, or when a target is in the way
     """
     with open_shard(shard) as output, reading(shard.name):
+        if output.is_quarantine:
+            yield 1.0
+            return Reverted(shard.name, 0, Counts(), written=False, left_out=True)
         record = read_record(output)
         if record is None and job is None:
             raise DataError(
@@ -68,35 +90,131 @@ def revert_shard(
                 expected="a shard that delaytool made, or --recipe or --preset",
                 advice="say with --recipe or --preset how the grid was delayed",
             )
-        if record is not None and not allow_lossy:
-            _check_lossless(record.counts)
-        work = _Work(output, record, job)
+        counts = _counts_of(output, record, job)
+        if not allow_lossy:
+            _check_lossless(counts)
+        work = _Work(output, record, job, counts)
         parts = _parts(work, record, target, codes_target)
-        for path, _, _ in parts:
-            _check_free(path, overwrite)
-        for number, (path, schema, extra) in enumerate(parts):
-            kinds = {column.name: "tokens" for column in work.job.columns}
-            rows = 0
-            with contextlib.ExitStack() as stack:
-                batches = stack.enter_context(contextlib.closing(ahead(work.batches(schema))))
-                target_file = stack.enter_context(writing(path, schema, kinds))
-                for batch in batches:
-                    target_file.write(batch)
-                    rows += batch.num_rows
-                    yield (number + rows / max(output.rows, 1)) / len(parts)
-                work.check()
-                target_file.metadata = extra
-        counts = Counts() if record is None else record.counts
-        return Reverted(shard.name, output.rows, counts)
+        looks = [(part, *_look_for(part, work, overwrite)) for part in parts]
+        missing = [(part, state) for part, is_there, state in looks if not is_there]
+        written = False
+        for number, (part, state) in enumerate(missing):
+            written |= yield from _write(part, work, state, (number, len(missing)))
+        yield 1.0
+        return Reverted(shard.name, output.rows, counts, written)
 
 
-def look_at(shards: Sequence[Shard], allow_lossy: bool) -> None:
-    """Raise DataError for the first shard that lost something, before one is written."""
+def _write(
+    part: _Part, work: _Work, replaces: State | None, turn: tuple[int, int]
+) -> Generator[float, None, bool]:
+    """Write one of the files; False where another run has written the same meanwhile.
+
+    turn: which of how many files it is
+    """
+    path, schema, extra = part
+    kinds = {column.name: "tokens" for column in work.job.columns}
+    rows = 0
+    try:
+        with contextlib.ExitStack() as stack:
+            batches = stack.enter_context(contextlib.closing(ahead(work.batches(schema))))
+            new = stack.enter_context(writing(path, schema, kinds, replaces=replaces))
+            for batch in batches:
+                new.write(batch)
+                rows += batch.num_rows
+                yield (turn[0] + rows / max(work.output.rows, 1)) / turn[1]
+            work.check()
+            new.metadata = extra
+    except NameTakenError:
+        is_there, _ = _look_for(part, work, overwrite=False)
+        if not is_there:
+            raise
+        return False
+    return True
+
+
+def _look_for(part: _Part, work: _Work, overwrite: bool) -> tuple[bool, State | None]:
+    """Whether a file is there as it must be; and the one in whose place it may come.
+
+    Raises DataError when another one is in the way.
+    """
+    path = part[0]
+    state, kind = file_state(path), stores.kind_of(path)
+    if kind is None:
+        return False, None
+    if kind == "file" and _is_restored(part, work):
+        remove_second_names(path)
+        return True, None
+    if kind == "file" and overwrite:
+        return False, state
+    raise DataError(
+        "output-in-the-way",
+        f"the output {stores.shown(path)} is in the way",
+        expected="no file, or the one that reverting gives",
+        advice="choose another output, or replace it with --overwrite",
+    )
+
+
+def _is_restored(part: _Part, work: _Work) -> bool:
+    """Whether a file has the schema, the entries and the rows that it must have."""
+    path, schema, extra = part
+    try:
+        with open_shard(Shard(path, path), whole=True) as found:
+            if not _is_schema(found.schema, schema):
+                return False
+            if not _has_entries(found, {**(schema.metadata or {}), **extra}):
+                return False
+            digests = found.digests()
+    except DataError:
+        return False
+    expected = work.expected_digests()
+    return digests == {name: expected.get(name) for name in schema.names}
+
+
+def _is_schema(found: pa.Schema, wanted: pa.Schema) -> bool:
+    """Whether a schema that was read is this one."""
+    return (
+        found.names == wanted.names
+        and all(map(is_stored_as, found, wanted))
+        and (found.metadata or {}) == (wanted.metadata or {})
+    )
+
+
+def _has_entries(found: OpenShard, wanted: Mapping[bytes, bytes]) -> bool:
+    """Whether a footer has just these key-value entries, besides Arrow's own."""
+    entries = (found.file.metadata.metadata or {}).items()
+    return {key: value for key, value in entries if key != b"ARROW:schema"} == wanted
+
+
+def look_at(shards: Sequence[Shard], job: Job | None, allow_lossy: bool) -> None:
+    """Raise DataError for the first shard that lost something, before one is written.
+
+    job: what grids without a record were made with
+    """
     for shard in [] if allow_lossy else shards:
         with open_shard(shard) as output, reading(shard.name):
-            record = read_record(output)
-            if record is not None:
-                _check_lossless(record.counts)
+            if not output.is_quarantine:
+                _check_lossless(_counts_of(output, read_record(output), job))
+
+
+def _counts_of(output: OpenShard, record: Record | None, job: Job | None) -> Counts:
+    """What a shard's record says; of one without, what truncation cut off, by its rows' lengths."""
+    if record is not None:
+        return record.counts
+    counts = Counts()
+    if job is None:
+        return counts
+    for column in job.columns:
+        check_there(output.schema, column.name, "--grid-column")
+        check_column_type(output.schema.field(column.name), column.layout)
+    if job.recipe.length == "extend" or not job.recipe.max_delay:
+        return counts
+    for batch in output.small_batches([held.name for held in job.outputs]):
+        try:
+            lengths = read_shifted(batch, job).lengths
+        except DataError as error:
+            raise placed(error, output.shard.name, counts.rows_in, batch, job) from None
+        counts += count(lengths, lengths, job.recipe)
+    return counts
 
 
 def abandon_revert(shard: Shard, target: str, codes_target: str | None, *_: object) -> None:
@@ -122,17 +240,6 @@ def _check_lossless(counts: Counts) -> None:
         )
 
 
-def _check_free(path: str, overwrite: bool) -> None:
-    kind = stores.kind_of(path)
-    if kind is not None and not (overwrite and kind == "file"):
-        raise DataError(
-            "output-in-the-way",
-            f"the output {stores.shown(path)} is in the way",
-            expected="no file",
-            advice="choose another output, or replace it with --overwrite",
-        )
-
-
 def _check_columns(output: OpenShard, expected: pa.Schema) -> None:
     """Raise DataError unless a shard has the columns that its record tells of."""
     if expected.names != output.schema.names:
@@ -153,11 +260,17 @@ def _check_columns(output: OpenShard, expected: pa.Schema) -> None:
             )
 
 
+_Part = tuple[str, pa.Schema, dict[bytes, bytes]]
+"""A file to write: its path, its schema, and its footer's entries that the schema does not hold."""
+
+
 class _Work:
     """The reverted batches of a shard."""
 
-    def __init__(self, output: OpenShard, record: Record | None, job: Job | None) -> None:
-        self.output, self.record = output, record
+    def __init__(
+        self, output: OpenShard, record: Record | None, job: Job | None, counts: Counts
+    ) -> None:
+        self.output, self.record, self.counts = output, record, counts
         self.padded = None if record is None else Padded(record)
         if record is not None:
             self.job, self.schema = record.job, source_schema(record)
@@ -165,12 +278,12 @@ class _Work:
         else:
             assert job is not None, "checked by the caller"
             self.job, self.schema = job, output.schema
-        self.digest = BatchDigest(self.schema.names)
+        self.digest, self.lost = BatchDigest(self.schema.names), 0
 
     def batches(self, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         """The rows with the columns of this schema."""
         self.digest = BatchDigest(self.schema.names)
-        rows = 0
+        self.lost = rows = 0
         for batch in self.output.batches(self.job):
             padded = None if self.padded is None else self.padded.of_rows(rows, batch.num_rows)
             try:
@@ -178,6 +291,7 @@ class _Work:
             except DataError as error:
                 raise placed(error, self.output.shard.name, rows, batch, self.job) from None
             self.digest.update(restored)
+            self.lost += sum(_nulls_in(restored.column(held.name)) for held in self.job.columns)
             rows += batch.num_rows
             arrays = [restored.column(name) for name in schema.names]
             yield pa.RecordBatch.from_arrays(
@@ -188,8 +302,24 @@ class _Work:
                 schema=schema,
             )
 
+    def expected_digests(self) -> Mapping[str, str]:
+        """The digests of the columns that reverting gives; without a record, they are reverted."""
+        if self.record is not None:
+            return self.record.digests.columns
+        for _ in self.batches(self.schema):
+            pass
+        return self.digest.hexdigests()
+
     def check(self) -> None:
         """Raise DataError unless the rows are those that the record tells of."""
+        # Not as many where padding that alignment added was cut off, which nobody misses.
+        if self.lost > self.counts.lost:
+            raise DataError(
+                "record",
+                f"truncation cut off {self.lost} tokens of it",
+                expected=f"at most {self.counts.lost}, as its record says",
+                advice="delaytool verify says more",
+            )
         if self.record is None:
             return
         expected = self.record.digests.columns
@@ -206,10 +336,10 @@ class _Work:
 
 def _parts(
     work: _Work, record: Record | None, target: str, codes_target: str | None
-) -> list[tuple[str, pa.Schema, dict[bytes, bytes]]]:
-    """The files to write: path, schema, and entries of the footer."""
+) -> list[_Part]:
+    """The files to write."""
     extra = work.output.extra_metadata
-    lossy = record is not None and bool(record.counts.lost)
+    lossy = bool(work.counts.lost)
     if codes_target is None:
         return [(target, _nullable(work.schema, work.job) if lossy else work.schema, extra)]
     if record is None or len(record.sources) != 2:
@@ -224,6 +354,14 @@ def _parts(
         schema = decode_schema(source.schema)
         parts.append((path, _nullable(schema, work.job) if lossy else schema, extra))
     return parts
+
+
+def _nulls_in(tokens: pa.Array) -> int:
+    """How many tokens of a column, whose lists are never null, are null."""
+    values = tokens.storage if isinstance(tokens, pa.ExtensionArray) else tokens
+    while is_list(values.type):
+        values = values.flatten()
+    return int(values.null_count)
 
 
 def _nullable(schema: pa.Schema, job: Job) -> pa.Schema:

@@ -38,8 +38,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from delaytool import guard, search, stores, tables
+from delaytool.digest import BatchDigest
 from delaytool.errors import DataError, Place, ReaderDiedError, RecipeError
-from delaytool.job import ENTRY, Job, Record, Source
+from delaytool.job import ASIDE, ENTRY, REASON, Job, Record, Source
+from delaytool.transform import without_reason
 
 READ_ROWS, READ_BYTES = 4096, 4 << 20
 """Rows and bytes decoded at a time; reading is as fast as with more, and a batch of long rows stays
@@ -192,7 +194,11 @@ def _fixed_part(pattern: str) -> str:
 
 @dataclass(frozen=True)
 class OpenShard:
-    """A shard that is open for reading."""
+    """A shard that is open for reading.
+
+    Of one of quarantined rows only the columns are seen that its rows came with, unless it was
+    opened whole.
+    """
 
     shard: Shard
     file: pq.ParquetFile
@@ -216,9 +222,15 @@ class OpenShard:
         return entry if isinstance(entry, bytes) else None
 
     @property
+    def is_quarantine(self) -> bool:
+        """Whether its rows are those of another shard that are in quarantine."""
+        return _is_quarantine(self.file)
+
+    @property
     def extra_metadata(self) -> dict[bytes, bytes]:
         """Key-value entries of the footer that the Arrow schema does not hold."""
         known = {ENTRY.encode(), b"ARROW:schema", *(self.schema.metadata or {})}
+        known |= {ASIDE.encode()} if self.is_quarantine else set()
         return {k: v for k, v in (self.file.metadata.metadata or {}).items() if k not in known}
 
     @property
@@ -240,6 +252,14 @@ class OpenShard:
                 place=Place(shard=self.shard.name),
             )
 
+    def digests(self) -> dict[str, str]:
+        """The digest of each of its columns; raises DataError when the file cannot be read."""
+        digest = BatchDigest(self.schema.names)
+        with reading(self.shard.name):
+            for batch in self.small_batches():
+                digest.update(batch)
+        return digest.hexdigests()
+
     def batches(self, job: Job, added: int = 0) -> Iterator[pa.RecordBatch]:
         """Its rows in batches whose borders follow from the rows alone.
 
@@ -252,7 +272,16 @@ class OpenShard:
     def small_batches(self, names: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """Its rows a few at a time; with these columns only, if they are given."""
         rows = self._read_rows(names)
-        yield from self.file.iter_batches(batch_size=rows, columns=names, use_threads=False)
+        for batch in self.file.iter_batches(batch_size=rows, columns=names, use_threads=False):
+            yield self._as_seen(batch) if names is None else batch
+
+    def _as_seen(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """A batch of all the file's columns without the one that is not seen."""
+        if batch.num_columns == len(self.schema):
+            return batch
+        pairs = zip(batch.schema.names, batch.columns, strict=True)
+        seen = [array for name, array in pairs if name != REASON]
+        return pa.RecordBatch.from_arrays(seen, schema=self.schema)
 
     def batches_in_lanes(self, lanes: int) -> Generator[pa.RecordBatch, None, None]:
         """Its rows in batches of any size, decoded in threads where its row groups are small.
@@ -275,7 +304,7 @@ class OpenShard:
             try:
                 rows = file.metadata.row_group(number).num_rows
                 batches = file.iter_batches(rows, row_groups=[number], use_threads=False)
-                return _joined(list(batches), self.schema)
+                return _joined(list(map(self._as_seen, batches)), self.schema)
             finally:
                 handles.put(file)
 
@@ -358,6 +387,11 @@ class PairedShard:
     def entry(self) -> bytes | None:
         """A delaytool entry of either footer."""
         return self.text.entry or self.codes.entry
+
+    @property
+    def is_quarantine(self) -> bool:
+        """Whether its rows are those of other shards that are in quarantine."""
+        return self.text.is_quarantine
 
     @property
     def extra_metadata(self) -> dict[bytes, bytes]:
@@ -578,6 +612,14 @@ def open_source(shard: Shard, codes: Shard | None, key: str | None) -> Iterator[
             yield text
             return
         with open_shard(codes, "the codes of ") as other:
+            if other.is_quarantine and not text.is_quarantine:
+                raise DataError(
+                    "unpaired-shard",
+                    "the shard of its codes holds rows that are in quarantine",
+                    expected="one of good rows",
+                    advice="keep the quarantine out of the folder of codes",
+                    place=Place(shard=shard.name),
+                )
             yield PairedShard(text, other, key)
 
 
@@ -597,8 +639,11 @@ def rows_of(
 
 
 @contextlib.contextmanager
-def open_shard(shard: Shard, what: str = "") -> Iterator[OpenShard]:
-    """Open a shard for reading; raises DataError when it is no Parquet file."""
+def open_shard(shard: Shard, what: str = "", *, whole: bool = False) -> Iterator[OpenShard]:
+    """Open a shard for reading; raises DataError when it is no Parquet file.
+
+    whole: whether the reasons of quarantined rows are seen too
+    """
     if guard.is_deadly(shard.path):
         raise ReaderDiedError.of(what + shard.name)
     guard.note(shard.path)
@@ -606,8 +651,16 @@ def open_shard(shard: Shard, what: str = "") -> Iterator[OpenShard]:
         fingerprint = footer_fingerprint(shard.path)
         file = _open_file(shard.path)
         schema = file.schema_arrow
+        if not whole and _is_quarantine(file):
+            schema = without_reason(schema)
     with file:
         yield OpenShard(shard, file, schema, fingerprint)
+
+
+def _is_quarantine(file: pq.ParquetFile) -> bool:
+    """Whether a file says that it holds quarantined rows, and not that it is an output."""
+    entries = file.metadata.metadata or {}
+    return ASIDE.encode() in entries and ENTRY.encode() not in entries
 
 
 def _open_file(path: str, metadata: Any = None) -> pq.ParquetFile:
@@ -850,13 +903,21 @@ class ShardWriter:
 
 
 @contextlib.contextmanager
-def writing(target: str, schema: pa.Schema, kinds: Mapping[str, str]) -> Iterator[ShardWriter]:
+def writing(
+    target: str,
+    schema: pa.Schema,
+    kinds: Mapping[str, str],
+    *,
+    replaces: State | None = None,
+) -> Iterator[ShardWriter]:
     """Write a shard that appears under its name when the block ends well, and else not at all.
 
-    kinds:  the columns that hold "tokens" or weights that come in "runs"; `_writer` says what for
-    raises: DataError when it cannot be written; nothing is left behind then
+    kinds:    the columns that hold "tokens" or weights that come in "runs"; `_writer` says what for
+    replaces: the only file whose place it may take, as `file_state` told it
+    raises:   NameTakenError when there is another file, DataError when it cannot be written;
+              nothing is left behind then
     """
-    with _committed(target) as part:
+    with _committed(target, replaces) as part:
         writer = ShardWriter(part, schema, kinds)
         try:
             yield writer
@@ -936,11 +997,39 @@ def _leaf_paths(field: pa.Field, before: str = "") -> list[str]:
     return [path]
 
 
+State = tuple[Any, ...]
+"""What tells a file from one that takes its place."""
+
+
+class NameTakenError(DataError):
+    """The name that a finished file was to get has been given to another one meanwhile."""
+
+    @classmethod
+    def of(cls, target: str) -> NameTakenError:
+        """The error for a file that was to get this path."""
+        return cls(
+            "output-in-the-way",
+            f"the output {stores.shown(target)} is in the way: it was not there a moment ago",
+            expected="the file that this run found, or none",
+            advice="let one run at a time write there, then run again",
+        )
+
+
+def file_state(path: str) -> State | None:
+    """What tells the file of this path from one that takes its place; None where there is none."""
+    state = stores.state_of(path)
+    if state is not None and state[-1] is None:
+        # A store that tells no time leaves only what is in the file.
+        with contextlib.suppress(OSError, pa.ArrowException):
+            state = footer_fingerprint(path)
+    return state
+
+
 @contextlib.contextmanager
-def _committed(target: str) -> Iterator[str]:
+def _committed(target: str, replaces: State | None) -> Iterator[str]:
     """A temporary name to write to, which becomes the target when the block ends well."""
     if stores.is_remote(target):
-        with _uploaded(target) as part:
+        with _uploaded(target, replaces) as part:
             yield part
         return
     folder, name = os.path.split(target)
@@ -953,7 +1042,7 @@ def _committed(target: str) -> Iterator[str]:
         remove_leftovers(target)
         yield part
         os.fsync(lock)
-        os.replace(part, target)
+        _take_name(part, target, replaces)
         _sync_folder(folder)
     except BaseException as error:
         if part:
@@ -970,14 +1059,59 @@ def _committed(target: str) -> Iterator[str]:
             os.close(lock)
 
 
+def _take_name(part: str, target: str, replaces: State | None) -> None:
+    """Give a finished file its name, which another run may be about to give to its own."""
+    with _alone(os.path.dirname(target) or "."):
+        if replaces is not None and file_state(target) == replaces:
+            os.replace(part, target)
+            return
+        try:
+            # Unlike a rename, a link replaces nothing.
+            os.link(part, target)
+        except FileExistsError:
+            if not _is_link_of(part, target):
+                raise NameTakenError.of(target) from None
+        except OSError:
+            # Not every file system has links; what else is wrong, the rename says too.
+            if os.path.lexists(target):
+                raise NameTakenError.of(target) from None
+            os.rename(part, target)
+            return
+        os.unlink(part)
+
+
+def _is_link_of(part: str, target: str) -> bool:
+    """Whether the link has been made, and only the answer got lost, as may be over a network."""
+    with contextlib.suppress(OSError):
+        return os.path.samestat(os.lstat(part), os.lstat(target))
+    return False
+
+
 @contextlib.contextmanager
-def _uploaded(target: str) -> Iterator[str]:
+def _alone(folder: str) -> Iterator[None]:
+    """Keep other runs from giving names in a folder, where its file system can."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _uploaded(target: str, replaces: State | None) -> Iterator[str]:
     """A temporary file of this machine's, which is uploaded when the block ends well."""
+
+    def check() -> None:
+        if (state := file_state(target)) is not None and state != replaces:
+            raise NameTakenError.of(target)
+
     with tempfile.TemporaryDirectory(prefix="delaytool-") as folder:
         part = os.path.join(folder, "shard.parquet")
         try:
             yield part
-            stores.upload(part, target)
+            stores.upload(part, target, check)
         except (OSError, pa.ArrowException) as error:
             raise _unwritable(target, error) from error
 
@@ -1037,8 +1171,18 @@ def remove_leftovers(target: str) -> None:
                 os.close(lock)
 
 
+def remove_second_names(*targets: str | None) -> None:
+    """Remove temporary names of files whose run was killed while it gave them their final ones."""
+    for target in targets:
+        if target is None or stores.is_remote(target):
+            continue
+        with contextlib.suppress(OSError):
+            if os.stat(target).st_nlink > 1:
+                remove_leftovers(target)
+
+
 def _sync_folder(folder: str) -> None:
-    """Make a rename durable."""
+    """Make a new name durable."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

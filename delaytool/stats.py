@@ -34,19 +34,24 @@ from delaytool.transform import already_shifted, check_there, placed
 
 @dataclass(frozen=True)
 class Stats:
-    """One shard in numbers, and whether it is shifted; no numbers where it has yet to be read."""
+    """One shard in numbers, and whether it is shifted; no numbers where it has yet to be read.
+
+    left_out: whether its rows are in quarantine, and so left out where there are others
+    """
 
     name: str
     shifted: bool
     summary: Summary | None
+    left_out: bool = False
 
 
 def footer_of(shard: Shard) -> Generator[float, None, Stats]:
     """Tell what a shifted shard says of itself, and of another one that it is not shifted."""
     with open_shard(shard) as opened:
-        record = read_record(opened)
+        record, left_out = read_record(opened), opened.is_quarantine
     yield 1.0
-    return Stats(shard.name, record is not None, None if record is None else Summary.of(record))
+    summary = None if record is None else Summary.of(record)
+    return Stats(shard.name, record is not None, summary, left_out)
 
 
 @dataclass(frozen=True)

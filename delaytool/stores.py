@@ -17,7 +17,7 @@ import functools
 import os
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, Literal
 from urllib.parse import urlsplit, urlunsplit
@@ -89,15 +89,16 @@ def _split(uri: str) -> tuple[str, str]:
 
 def same(one: str, other: str) -> bool:
     """Whether two paths are of the same file or folder."""
-    return _place(one) == _place(other)
+    return resolved(one) == resolved(other)
 
 
 def is_within(path: str, folder: str) -> bool:
     """Whether a path is of something in a folder."""
-    return _place(path).startswith(_place(folder).rstrip("/") + "/")
+    return resolved(path).startswith(resolved(folder).rstrip("/") + "/")
 
 
-def _place(path: str) -> str:
+def resolved(path: str) -> str:
+    """The one path of a file or folder that may have several: without links, keys and tokens."""
     return shown(path).rstrip("/") if is_remote(path) else os.path.realpath(path)
 
 
@@ -113,6 +114,25 @@ def kind_of(path: str) -> Literal["file", "folder", "other"] | None:
     with _failing(path):
         kind = filesystem.get_file_info(inner).type
     return {FileType.File: "file", FileType.Directory: "folder"}.get(kind)  # type: ignore[return-value]
+
+
+def state_of(path: str) -> tuple[Any, ...] | None:
+    """What becomes another when a file changes or gives way to another; None where there is none.
+
+    Of a link it is the link's own.
+    """
+    if not is_remote(path):
+        try:
+            found = os.lstat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+    from pyarrow.fs import FileType
+
+    filesystem, inner = _connect(path)
+    with _failing(path):
+        info = filesystem.get_file_info(inner)
+    return None if info.type == FileType.NotFound else (info.size, info.mtime_ns)
 
 
 def size_of(path: str) -> int:
@@ -157,8 +177,11 @@ def files_below(folder: str) -> Iterator[tuple[str, str, int]]:
             yield name, join(folder, name), int(info.size or 0)
 
 
-def upload(local: str, target: str) -> None:
-    """Bring a local file to a store, where it is complete under its name, or not at all."""
+def upload(local: str, target: str, check: Callable[[], None] | None = None) -> None:
+    """Bring a local file to a store, where it is complete under its name, or not at all.
+
+    check: called when only the name is left to give; what it raises leaves nothing behind
+    """
     filesystem, inner = _connect(target)
     folder, _, name = inner.rpartition("/")
     part = f"{folder}/.{name}.{secrets.token_hex(4)}{PART}"
@@ -168,6 +191,8 @@ def upload(local: str, target: str) -> None:
             with filesystem.open_output_stream(part) as sink:
                 while chunk := source.read(_CHUNK):
                     sink.write(chunk)
+            if check is not None:
+                check()
             filesystem.move(part, inner)
     except BaseException:
         with contextlib.suppress(Exception):

@@ -211,6 +211,14 @@ def quarantine_schema(schema: pa.Schema) -> pa.Schema:
     return pa.schema(fields, metadata=_mended(schema, fields, [reason]))
 
 
+def without_reason(schema: pa.Schema) -> pa.Schema:
+    """The schema of bad rows as it was before they got a reason."""
+    if REASON not in schema.names:
+        return schema
+    fields = [field for field in schema if field.name != REASON]
+    return pa.schema(fields, metadata=_mended(schema, fields, []))
+
+
 def _overlap(column: Column, output: Output) -> bool:
     return column.first < output.first + output.count and output.first < column.first + column.count
 
@@ -252,7 +260,7 @@ def shift_batch(batch: pa.RecordBatch, job: Job, schema: pa.Schema) -> Shifted:
     text = depth_of(schema.field(job.outputs[0].name).type)[1]
     tokens, texts = read_aligned(batch, job, np.dtype(str(text)))
     arrays = {name: batch.column(name) for name in batch.schema.names if name in schema.names}
-    factors = read_factors(batch, job, tokens.lengths) if job.factors else None
+    factors = read_factors(batch, job, tokens, job.columns) if job.factors else None
     for column in job.columns:
         if not column.is_whole:
             rest = read_rest(batch, column, job, tokens.lengths)
@@ -293,7 +301,8 @@ def bad_rows(batch: pa.RecordBatch, job: Job) -> Problems:
     rows = np.delete(np.arange(batch.num_rows), list(problems))
     part, _ = split_rows(batch, list(problems))
     while True:
-        _, found = scan_factors(part, job, read_tokens(part, job).lengths)
+        tokens, _ = read_aligned(part, job, np.dtype(np.int64))
+        _, found = scan_factors(part, job, tokens, job.columns)
         if not found:
             return dict(sorted(problems.items()))
         for row, error in found.items():
@@ -472,8 +481,11 @@ class Padded:
     def __init__(self, record: Record) -> None:
         pairs = np.array(record.padded, dtype=np.int64).reshape(-1, 2)
         self._rows, self._tokens = pairs[:, 0], pairs[:, 1]
-        if np.any(np.diff(self._rows) <= 0):
+        if np.any(np.diff(self._rows) <= 0) or np.any(self._tokens < 1):
             raise DataError("record", "the rows that its record calls padded are not in order")
+        rows_out = record.counts.rows_out
+        if len(pairs) and self._rows[-1] >= rows_out:
+            raise DataError("record", f"its record calls row {self._rows[-1]} of {rows_out} padded")
 
     def of_rows(self, first: int, count: int) -> Index:
         """The tokens added to each of the rows first ... first + count - 1."""
@@ -506,6 +518,14 @@ class Quarantined:
         for one, end in zip(self._firsts[start:stop], self._ends[start:stop], strict=True):
             rows += range(max(int(one), first) - first, min(int(end), first + count) - first)
         return rows
+
+    def row_of(self, number: int) -> int | None:
+        """Which row of the source is this one of those in quarantine, from 0; None beyond them."""
+        if number >= self.count:
+            return None
+        starts = np.cumsum(self._ends - self._firsts) - (self._ends - self._firsts)
+        run = int(np.searchsorted(starts, number, side="right")) - 1
+        return int(self._firsts[run]) + number - int(starts[run])
 
     def source_row(self, row: int) -> int:
         """Which row of the source became this row of the shard.

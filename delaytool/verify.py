@@ -20,11 +20,23 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from delaytool import stores
 from delaytool.digest import BatchDigest, first_difference, schema_digest
 from delaytool.errors import DataError, Place
 from delaytool.figures import figures_of, figures_of_nothing
-from delaytool.job import Column, Counts, Job, Output, Reason, Record, reasons_of
+from delaytool.job import (
+    ASIDE,
+    REASON,
+    Column,
+    Counts,
+    Job,
+    Output,
+    Reason,
+    Record,
+    reasons_of,
+)
 from delaytool.pattern import Array, Index, Segments, undelay_flat, wrong_tokens
+from delaytool.quarantine import is_quarantine
 from delaytool.recipe import Recipe
 from delaytool.report import Summary
 from delaytool.shards import (
@@ -48,6 +60,7 @@ from delaytool.tokens import (
     segments_of_column,
     split_rows,
     streams_first,
+    text_lengths,
 )
 from delaytool.transform import (
     Padded,
@@ -59,6 +72,7 @@ from delaytool.transform import (
     kind_of_problem,
     originals,
     placed,
+    quarantine_schema,
     read_shifted,
     segments_of_outputs,
     shifted_schema,
@@ -105,6 +119,7 @@ class Verified:
     """What verifying one shard found.
 
     way: a digest of how it was made, of recipe and output columns; empty where that is not known
+    left_out: whether nothing was looked for, since the shard holds quarantined rows
     """
 
     name: str
@@ -113,6 +128,7 @@ class Verified:
     tokens: int = 0
     lost: int = 0
     summary: Summary | None = None
+    left_out: bool = False
     count: int = 0
     mismatches: list[Mismatch] = field(default_factory=list)
 
@@ -134,22 +150,32 @@ def _plain(value: Any) -> Any:
 
 
 def verify_shard(
-    shard: Shard, source: Shard | None, codes: Shard | None, recipe: Recipe | None
+    shard: Shard,
+    source: Shard | None,
+    codes: Shard | None,
+    recipe: Recipe | None,
+    quarantine: str | None = None,
 ) -> Generator[float, None, Verified]:
     """Verify a shard.
 
-    source:  the original shard, if it is at hand
-    codes:   the original shard of codes, where they were in one of their own
-    recipe:  what the shard must have been made with, if that is demanded
-    yields:  the fraction of the rows that are done
-    returns: what was found; a shard that cannot be read is a mismatch too, so nothing is raised
-             for it
+    source:     the original shard, if it is at hand
+    codes:      the original shard of codes, where they were in one of their own
+    recipe:     what the shard must have been made with, if that is demanded
+    quarantine: where its quarantined rows are, if they are to be checked too
+    yields:     the fraction of the rows that are done
+    returns:    what was found; a shard that cannot be read is a mismatch too, so nothing is raised
+                for it
     """
     verified = Verified(shard.name)
     try:
         with contextlib.ExitStack() as stack:
             stack.enter_context(reading(shard.name))
             output = stack.enter_context(open_shard(shard))
+            if output.is_quarantine:
+                verified.left_out = source is None or is_quarantine(source)
+                if not verified.left_out:
+                    verified.add("shard", "a shard made from this source", "quarantined rows")
+                return verified
             record = read_record(output)
             if record is None:
                 verified.add("record", "a delaytool entry in the footer", "none")
@@ -161,7 +187,12 @@ def verify_shard(
                 if len(original.sources) != len(record.sources):
                     verified.add("sources", len(record.sources), len(original.sources))
                     return verified
-            yield from _Check(output, original, record, verified).run(recipe)
+            check = _Check(output, original, record, verified)
+            if quarantine is not None:
+                check.quarantine = _QuarantineCheck(output, record, verified)
+                stack.enter_context(check.quarantine)
+                check.quarantine.open(quarantine)
+            yield from check.run(recipe)
     except DataError as error:
         verified.add("reading", error.expected or "a good shard", error.found, error.place)
     return verified
@@ -183,7 +214,10 @@ class _Check:
         self.padded = Padded(record)
         self.aside = Quarantined(record)
         self.counts, self.figures = Counts(), figures_of_nothing(record.job)
+        # What only the source can tell is counted there, if it is at hand.
+        self.source_rows = self.trimmed = 0
         self.reasons: Counter[tuple[str, str | None]] = Counter()
+        self.quarantine: _QuarantineCheck | None = None
 
     def run(self, recipe: Recipe | None) -> Generator[float, None, None]:
         """Everything, from the footer to the last row."""
@@ -205,7 +239,9 @@ class _Check:
                 self.verified.rows = rows
                 self.verified.tokens = self.counts.tokens
                 yield rows / max(self.output.rows, 1)
-        self.verified.lost = self.counts.lost + self.record.counts.trimmed
+        if self.original is None:
+            self.trimmed = self.record.counts.trimmed
+        self.verified.lost = self.counts.lost + self.trimmed
         recipe, reasons = self.job.recipe, self.record.reasons
         self.verified.summary = Summary(recipe, self.counts, self.figures, reasons)
         self._check_counts(rows)
@@ -240,6 +276,11 @@ class _Check:
         if set(record.digests.columns) != set(self.schema.names):
             names = ", ".join(record.digests.columns)
             verified.add("digests", ", ".join(self.schema.names), names)
+        if list(record.digests.quarantined) != (
+            [*self.schema.names, REASON] if self.aside.count else []
+        ):
+            names = ", ".join(record.digests.quarantined)
+            verified.add("digests of quarantined rows", self.aside.count, names)
         if self.original is not None:
             schemas = [source.schema for source in self.original.sources]
             if schema_digest(schemas, self.original.extra_metadata) != record.digests.schema:
@@ -280,10 +321,14 @@ class _Check:
                     place = Place(row=rows + row, key=key_of(batch, row, self.job))
                     pair = ("a good row", "in quarantine")
                     self.verified.add("quarantine", *(pair if row in aside else pair[::-1]), place)
-                yield split_rows(batch, aside)[0]
+                good, put_aside = split_rows(batch, aside)
+                if self.quarantine is not None:
+                    self.quarantine.compare(put_aside)
+                yield good
             else:
                 yield batch
             rows += batch.num_rows
+            self.source_rows = rows
 
     def _check_batch(
         self,
@@ -295,9 +340,10 @@ class _Check:
         codes = read_shifted(batch, self.job)
         padded = self.padded.of_rows(rows, batch.num_rows)
         self.counts += count(codes.lengths, codes.lengths - padded, self.job.recipe)
-        factors = read_factors(batch, self.job, codes.lengths) if self.job.factors else None
         all_segments = segments_of_outputs(codes.lengths, self.job)
         tokens = undelayed(codes, all_segments)
+        outputs = self.job.outputs
+        factors = read_factors(batch, self.job, tokens, outputs) if self.job.factors else None
         columns = zip(self.job.outputs, codes.columns, tokens.columns, all_segments, strict=True)
         all_weights: list[Weights | None] = []
         for output, flat, kept, segments in columns:
@@ -317,6 +363,9 @@ class _Check:
         digest.update(restored)
         if self.original is not None:
             self._compare(restored, original, rows)
+        if original is not None and self.job.align == "trim":
+            texts = text_lengths(original, self.job)
+            self.trimmed += int(np.maximum(texts - codes.lengths[: len(texts)], 0).sum())
 
     def _check_cells(self, flat: Array, kept: Array, segments: Segments, at: _Places) -> None:
         """Every filled cell holds its fill token, every other one a token of the vocabulary.
@@ -436,11 +485,9 @@ class _Check:
     def _check_counts(self, rows: int) -> None:
         counts = self.record.counts
         aside = self.aside.count
+        rows_in = self.counts.rows_out + aside if self.original is None else self.source_rows
         found = dataclasses.replace(
-            self.counts,
-            trimmed=counts.trimmed,
-            rows_in=self.counts.rows_out + aside,
-            quarantined=aside,
+            self.counts, trimmed=self.trimmed, rows_in=rows_in, quarantined=aside
         )
         if self.output.rows != rows:
             self.verified.add("rows", self.output.rows, rows)
@@ -458,8 +505,9 @@ class _Check:
             self.verified.add("rows with a reason", told, aside)
         elif self.original is not None and reasons != (seen := reasons_of(self.reasons)):
             self.verified.add("reasons", _told(reasons), _told(seen))
-        if counts.trimmed and self.job.align != "trim":
-            self.verified.add("count of trimmed", 0, counts.trimmed)
+        for name, align in (("trimmed", "trim"), ("padded", "pad")):
+            if getattr(counts, name) and self.job.align != align:
+                self.verified.add(f"count of {name}", 0, getattr(counts, name))
 
 
 # Shards of one folder
@@ -551,6 +599,96 @@ def _differences(expected: Recipe, found: Recipe) -> Iterator[Difference]:
                 yield f"recipe, {name}", mine[name], its[name], Place(stream=mine["name"])
 
 
+class _QuarantineCheck(contextlib.ExitStack):
+    """The comparison of a shard of quarantined rows with their output's record, and their source.
+
+    Rows of its mismatches are those of the source.
+    """
+
+    def __init__(self, output: OpenShard, record: Record, verified: Verified) -> None:
+        super().__init__()
+        self.output, self.record, self.job, self.verified = output, record, record.job, verified
+        self.aside = Quarantined(record)
+        self.rows: Rows | None = None
+        self.compared = 0
+
+    def open(self, path: str) -> None:
+        """Check the shard at a path, and make ready to compare its rows."""
+        if stores.kind_of(path) is None:
+            if self.aside.count:
+                self._add("", f"a shard of {self.aside.count} rows", "none")
+            return
+        try:
+            opened = self.enter_context(open_shard(Shard(path, path), whole=True))
+            if not self.aside.count:
+                self._add("", "none", f"a shard of {opened.rows} rows")
+            elif self._check_footer(opened):
+                self._check_rows(opened)
+                self.rows = Rows(opened.small_batches())
+        except DataError as error:
+            self._add("reading", error.expected or "a good shard", error.found, error.place)
+
+    def _add(self, what: str, expected: Any, found: Any, place: Place | None = None) -> None:
+        self.verified.add(f"quarantine, {what}" if what else "quarantine", expected, found, place)
+
+    def _check_footer(self, opened: OpenShard) -> bool:
+        """Check the record, the columns and the number of rows; False where rows cannot be read."""
+        if opened.entry_called(ASIDE) != self.output.entry:
+            self._add("record", "that of the output", "another, or none")
+        if opened.extra_metadata != self.output.extra_metadata:
+            self._add("metadata", _named(self.output), _named(opened))
+        expected, found = quarantine_schema(source_schema(self.record)), opened.schema
+        if (expected.metadata or {}) != (found.metadata or {}):
+            self._add("schema metadata", _keys(expected), _keys(found))
+        if opened.rows != self.aside.count:
+            self._add("rows", self.aside.count, opened.rows)
+        if expected.names != found.names or not all(map(is_stored_as, found, expected)):
+            self._add("columns", _types(expected), _types(found))
+            return False
+        return True
+
+    def _check_rows(self, opened: OpenShard) -> None:
+        """Check that the rows are those that were put there, and bad as the record says."""
+        digest, reasons = BatchDigest(opened.schema.names), Counter[tuple[str, str | None]]()
+        rows = 0
+        with reading(opened.shard.name):
+            for batch in opened.small_batches():
+                digest.update(batch)
+                bad = bad_rows(batch, self.job)
+                reasons.update(map(kind_of_problem, bad.values()))
+                for row in sorted(set(range(batch.num_rows)) - set(bad)):
+                    self._add("row", "a bad row", "a good row", self._place(rows, batch, row))
+                rows += batch.num_rows
+        for name, found in digest.hexdigests().items():
+            expected = self.record.digests.quarantined.get(name, "none")
+            if found != expected:
+                self._add("digest", expected, found, Place(column=name))
+        if (seen := reasons_of(reasons)) != self.record.reasons:
+            self._add("reasons", _told(self.record.reasons), _told(seen))
+
+    def compare(self, expected: pa.RecordBatch) -> None:
+        """Compare the next rows with those of the source that were put aside."""
+        found = None if self.rows is None else self.rows.take(expected.num_rows)
+        if found is None:
+            return
+        for name in expected.schema.names:
+            ours, theirs = found.column(name), expected.column(name).slice(0, found.num_rows)
+            start = 0
+            while self.verified.count <= MAX_MISMATCHES:
+                row = first_difference(ours.slice(start), theirs.slice(start))
+                if row is None:
+                    break
+                start += row + 1
+                pair = _short(theirs[start - 1].as_py()), _short(ours[start - 1].as_py())
+                place = self._place(self.compared, expected, start - 1)
+                self._add("value", *pair, dataclasses.replace(place, column=name))
+        self.compared += found.num_rows
+
+    def _place(self, before: int, batch: pa.RecordBatch, row: int) -> Place:
+        """The place of a row of a batch, of which so many rows come before."""
+        return Place(row=self.aside.row_of(before + row), key=key_of(batch, row, self.job))
+
+
 @dataclass(frozen=True)
 class _Places:
     """Where the cells of an output's column are, in the words of an error."""
@@ -588,6 +726,12 @@ def codebooks_of(row: Any, column: Column) -> list[Any]:
         return [row[q::size] for q in range(size)]
     frames = len(row) // size
     return [row[q * frames : (q + 1) * frames] for q in range(size)]
+
+
+def _named(opened: OpenShard) -> str:
+    return str(
+        _short(", ".join(k.decode(errors="replace") for k in opened.extra_metadata) or "none")
+    )
 
 
 def _keys(schema: pa.Schema) -> str:

@@ -8,6 +8,9 @@ factor of that token if the stream has one, and 0
 - for filled cells, unless the stream trains the first cell behind it (`final_weight`: an end
   token) or the others (`padding_weight`).
 
+Products, with a user's factors too, are those of float64 numbers, and only they are rounded to
+float32: 1e-46 x 1e10 is 1e-36, though 1e-46 alone would be 0.
+
 A *label* is the token of a cell whose weight is above 0, and -100 elsewhere.
 
 Source: Moshi's paper, section 4.4 (text padding counts half, semantic tokens 100 times an
@@ -37,48 +40,86 @@ from delaytool.recipe import ZERO_TOKEN, Recipe, Stream
 Weights = npt.NDArray[np.float32]
 NO_LABEL = -100
 """The label of a cell without loss, which torch and transformers ignore."""
+_LIFT = 2.0**300
+"""What weights are multiplied by before their factors, and products divided by: float64 has few
+digits for 1e-320, but all of them for 1e-320 x 1e300."""
 _SUMMED = 1 << 14
 """Values that are added up at once, few enough for a cache."""
 
 
 def loss_weights_flat(
-    codes: Array, segments: Segments, first: int = 0, factors: Weights | None = None
+    codes: Array, segments: Segments, first: int = 0, factors: Array | None = None
 ) -> Weights:
     """The loss weights of a flat batch of shifted codes.
 
     codes:    integers, flat, `segments.shifted_size` of them, as `delay_flat` returns them
     segments: rows, and which of the recipe's streams the batch holds
     first:    number of the first of these streams in the recipe
-    factors:  float32, flat, `segments.source_size` of them: a factor on the weight of each token,
-              shifted along with it
+    factors:  float32 or float64, flat, `segments.source_size` of them: a factor on the weight of
+              each token, shifted along with it
     returns:  float32, flat, `segments.shifted_size` of them
     """
     if codes.size != segments.shifted_size:
         raise ValueError(f"{codes.size} cells, expected {segments.shifted_size}")
     table = _weight_table(segments, first)
-    weights = segments.of_cells(table)
-    varied = _apply_token_weights(weights, codes, segments, table[:, 1])
+    narrow = factors is None or _are_float32(factors, segments, table)
+    lift, dtype = (1.0, np.dtype(np.float32)) if narrow else (_LIFT, np.dtype(np.float64))
+    weights = segments.of_cells((table * lift).astype(dtype))
+    varied = _apply_token_weights(weights, codes, segments, table[:, 1], lift)
     if factors is not None:
-        none = np.zeros((len(table), 3), dtype=np.float32)
-        weights *= shift_flat(factors, segments, none, np.float32)
+        none = np.zeros((len(table), 3))
+        weights = _product(weights, shift_flat(factors, segments, none, factors.dtype))
         varied = True
     if codes.size and codes.min() < 0:
         weights[codes == ZERO_TOKEN] = 0
         varied = True
     if varied:
         # What was said of tokens does not hold for fills that happen to be the same.
-        weights[segments.filled] = segments.of_filled(table[:, [0, 2, 3]])
+        weights[segments.filled] = segments.of_filled(table[:, [0, 2, 3]].astype(np.float32))
     return weights
 
 
-def _weight_table(segments: Segments, first: int) -> Weights:
+def _weight_table(segments: Segments, first: int) -> npt.NDArray[np.float64]:
     """The weights of each stream's pieces, [streams, 4]."""
     weights = segments.recipe.weights_of_pieces[first : first + len(segments.streams)]
-    return np.array(weights, dtype=np.float32).reshape(-1, 4)
+    return np.array(weights, dtype=np.float64).reshape(-1, 4)
+
+
+def _are_float32(factors: Array, segments: Segments, table: npt.NDArray[np.float64]) -> bool:
+    """Whether factors and weights are float32 numbers, whose product float32 rounds once."""
+    if factors.dtype != np.float32:
+        return False
+    pairs = zip(segments.streams, table[:, 1], strict=True)
+    tables = [table[:, 1], *(_weights_of_tokens(stream) for stream, weight in pairs if weight)]
+    return all(np.array_equal(weights.astype(np.float32), weights) for weights in tables)
+
+
+def _product(weights: Array, factors: Array) -> Weights:
+    """Weights, multiplied by _LIFT where they are float64, times factors; rounded once in float32.
+
+    What no float32 holds becomes infinite.
+    """
+    with np.errstate(over="ignore"):
+        weights *= factors
+        if weights.dtype == np.float32:
+            return weights
+        product = np.empty(weights.shape, dtype=np.float32)
+        np.multiply(weights, 1 / _LIFT, out=product, casting="same_kind")
+    return product
+
+
+def weights_with_factors(tokens: Array, stream: Stream, factors: Array) -> Weights:
+    """The weights of tokens of one stream that carries loss, with a factor on each.
+
+    tokens, factors: as many, those that are no fills; what no float32 holds becomes infinite
+    """
+    weights = _product(_looked_up(tokens, stream, _weights_of_tokens(stream, _LIFT)), factors)
+    weights[tokens == ZERO_TOKEN] = 0
+    return weights
 
 
 def _apply_token_weights(
-    weights: Weights, codes: Array, segments: Segments, base: npt.NDArray[np.float32]
+    weights: Array, codes: Array, segments: Segments, base: npt.NDArray[np.float64], lift: float
 ) -> bool:
     """Put the weights of single tokens in, if any; the product with the stream's is rounded once.
 
@@ -90,19 +131,24 @@ def _apply_token_weights(
             continue
         varied = True
         here = segments.cells_of(number)
-        tokens = codes[here]
-        # Looking up is faster than assigning under a mask, which goes astray at every other cell.
-        entry = np.zeros(tokens.size, dtype=np.min_scalar_type(len(stream.token_weights)))
-        for place, token in enumerate(stream.token_weights, start=1):
-            entry += (tokens == token) * entry.dtype.type(place)
-        weights[here] = _weights_of_tokens(stream).take(entry)
+        table = _weights_of_tokens(stream, lift).astype(weights.dtype)
+        weights[here] = _looked_up(codes[here], stream, table)
     return varied
 
 
-def _weights_of_tokens(stream: Stream) -> Weights:
+def _looked_up(tokens: Array, stream: Stream, table: Array) -> Array:
+    """The entry of each token in a table such as `_weights_of_tokens` gives."""
+    # Looking up is faster than assigning under a mask, which goes astray at every other cell.
+    entry = np.zeros(tokens.size, dtype=np.min_scalar_type(len(stream.token_weights)))
+    for place, token in enumerate(stream.token_weights, start=1):
+        entry += (tokens == token) * entry.dtype.type(place)
+    return table.take(entry)
+
+
+def _weights_of_tokens(stream: Stream, lift: float = 1.0) -> npt.NDArray[np.float64]:
     """What a stream's tokens may weigh: those without a factor, then those of `token_weights`."""
     factors = [1.0, *stream.token_weights.values()]
-    return np.array([stream.weight * factor for factor in factors], dtype=np.float32)
+    return np.array([stream.weight * lift * factor for factor in factors])
 
 
 def weight_sums(
@@ -118,16 +164,20 @@ def weight_sums(
     occur, they are counted; others are added.
     """
     table, totals = _weight_table(segments, first), segments.totals
+    rounded = table.astype(np.float32)
     sums = []
     for number, stream in enumerate(segments.streams):
         if factors:
             sums.append(exact_sum(weights[segments.cells_of(number)]))
         elif zeros or (stream.token_weights and table[number, 1]):
             cells = weights[segments.cells_of(number)]
-            known = {*table[number].tolist(), *_weights_of_tokens(stream).tolist()}
+            of_tokens = _weights_of_tokens(stream).astype(np.float32)
+            known = {*rounded[number].tolist(), *of_tokens.tolist()}
             sums.append(_weighed((w, np.count_nonzero(cells == np.float32(w))) for w in known if w))
         else:
-            sums.append(_weighed(zip(table[number].tolist(), totals[number].tolist(), strict=True)))
+            sums.append(
+                _weighed(zip(rounded[number].tolist(), totals[number].tolist(), strict=True))
+            )
     return sums
 
 

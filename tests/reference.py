@@ -89,7 +89,7 @@ def loss_weights(row, recipe):
 
 
 FILLS = st.sampled_from([-2, -1, 0, 3, 9, 127, 128, 255, 2048, 40000, 70000, 2**31])
-WEIGHTS = st.sampled_from([0.0, 0.1, 0.5, 1.0, 1 / 3, 100.0])
+WEIGHTS = st.sampled_from([0.0, 0.1, 0.5, 1.0, 1 / 3, 100.0, 1e-46, 1e15])
 
 
 @st.composite

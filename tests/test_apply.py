@@ -2,6 +2,8 @@
 
 import os
 import random
+from dataclasses import replace
+from fractions import Fraction
 
 import datasets
 import numpy as np
@@ -28,7 +30,7 @@ from delaytool.presets import plain_recipe
 from delaytool.recipe import adapt
 from delaytool.report import Summary
 from delaytool.shards import MAX_CELLS, Shard, open_shard
-from delaytool.transform import shift_batch, shifted_schema
+from delaytool.transform import bad_rows, shift_batch, shifted_schema
 from delaytool.verify import verify_shard
 
 PLAIN = ("--n-q", 3, "--delays", "0,0,1,2")
@@ -366,7 +368,8 @@ def test_factors_move_with_the_tokens(tmp_path, shape, kind):
             ]
             for k in range(4)
         ]
-        assert np.allclose(np.concatenate([text, *audio]), np.concatenate(expected), rtol=1e-6)
+        expected = np.concatenate(expected).astype(np.float32)
+        assert np.concatenate([text, *audio]).tolist() == expected.tolist()
 
 
 @pytest.mark.parametrize(
@@ -390,6 +393,138 @@ def test_a_factor_that_cannot_be(tmp_path, bad, found):
     with pytest.raises(DataError, match=f"row 4.*column mask.*timestep 2: {found}"):
         rows_and_output(tmp_path, table, ending(), factors="mask")
     assert not (tmp_path / "out.parquet").exists()
+
+
+def weighing(weight, token_weights=None, **more):
+    """A recipe whose text weighs so much."""
+    recipe = plain_recipe(1, (0, 0))
+    text = replace(recipe.streams[0], weight=weight, token_weights=token_weights or {})
+    return replace(recipe, streams=(text, *recipe.audio), **more)
+
+
+@pytest.mark.parametrize("shape", ["[T]", "[K][T]"])
+@pytest.mark.parametrize(
+    ("weight", "token_weight", "factor", "kind"),
+    [
+        (1e-46, 1e10, 1.0, pa.float32()),
+        (1e-46, 1e45, 1.0, pa.float64()),
+        (1e-46, 1.0, 1e20, pa.float32()),
+        (1e20, 1.0, 1e-50, pa.float64()),
+        (1e-290, 1.0, 1e300, pa.float64()),
+        (1e-300, 1e-30, 1e308, pa.float64()),
+        (3e-320, 1.0, 1e300, pa.float64()),
+        (1e-300, 1e308, 1e-300, pa.float64()),
+        (0.1, 1.0, np.float32(0.3).item(), pa.float32()),
+        (1 / 3, 1.0, 3.0, pa.int8()),
+        (1.0, 1.0, 0.1, pa.float64()),
+        (3.0, 1.0, 1 / 3, pa.float64()),
+        (1.1, 1.0, 2**24 + 1, pa.int32()),
+        (1.0, 1.0, 2.0**-149, pa.float32()),
+        (0.5, 1.0, 2.0**-149, pa.float64()),
+        (1.0, 1.0, float(np.finfo(np.float32).max), pa.float32()),
+    ],
+)
+@pytest.mark.filterwarnings("error")
+def test_a_product_is_rounded_once_whatever_its_factors(
+    tmp_path, weight, token_weight, factor, kind, shape
+):
+    recipe = weighing(weight, {5: token_weight}, dep_q=0)
+    mask = pa.array([factor], kind)
+    product = Fraction(weight) * Fraction(token_weight) * Fraction(mask[0].as_py())
+    lists = [[factor]] if shape == "[T]" else [[[factor], [0]]]
+    mask = pa.array(lists, pa.list_(kind) if shape == "[T]" else pa.list_(pa.list_(kind)))
+    table = pa.table({"text_tokens": [[5]], "audio_codes": [[[7]]], "mask": mask})
+    _, out = rows_and_output(tmp_path, table, recipe, factors="mask", layout="codebook")
+    assert out["text_loss_weights"].to_pylist() == [[np.float32(float(product)).item()]]
+    assert out["audio_loss_weights"].to_pylist() == [[[0.0]]]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("length", ["extend", "truncate"])
+def test_a_factor_need_not_go_with_tokens_that_it_is_not_on(tmp_path, length):
+    """1e20 is too much for token 5, not for 6 and the zero token, nor where there is no weight."""
+    recipe = weighing(1.0, {5: 1e30}, dep_q=0, length=length)
+    text = replace(recipe.streams[0], delay=1)
+    recipe = replace(recipe, streams=(text, *recipe.audio))
+    table = pa.table(
+        {
+            "text_tokens": [[6, -1, 5, 6]],
+            "audio_codes": [[[7, 8, 9, 5]]],
+            "mask": [[[1e20, 1e300, 1e8, 1e8], [1e300] * 4]],
+        }
+    )
+    _, out = rows_and_output(tmp_path, table, recipe, factors="mask")
+    shifted = [0, np.float32(1e20).item(), 0, np.float32(1e38).item(), np.float32(1e8).item()]
+    assert out["text_loss_weights"].to_pylist() == [shifted[: recipe.steps(4)]]
+    assert not any(out["audio_loss_weights"].to_pylist()[0][0])
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_factor_on_what_truncation_cuts_off_weighs_nothing(tmp_path):
+    recipe = weighing(1.0, {5: 1e30}, length="truncate")
+    text = replace(recipe.streams[0], delay=1)
+    recipe = replace(recipe, streams=(text, *recipe.audio))
+    table = pa.table(
+        {
+            "text_tokens": [[6, 5]],
+            "audio_codes": [[[7, 8]]],
+            "mask": [[[1.0, 1e20], [1.0, 1.0]]],
+        }
+    )
+    _, out = rows_and_output(tmp_path, table, recipe, factors="mask", layout="codebook")
+    assert out["text_loss_weights"].to_pylist() == [[0, 1]]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("layout", ["codebook", "frame", "grid"])
+def test_a_weight_that_no_float32_holds_is_told_with_its_place(tmp_path, layout):
+    recipe = plain_recipe(2, (0, 0, 1))
+    semantic = replace(recipe.streams[1], token_weights={8: 1e30})
+    recipe = replace(recipe, streams=(recipe.streams[0], semantic, recipe.streams[2]))
+    rows = [[[5, 6], [7, 9], [1, 2]], [[5, 6, 7], [7, 9, 8], [8, 8, 8]]]
+    mask = pa.array([[[1e10] * 2] * 3, [[1e10] * 3] * 3])
+    where = {"layout": "codebook"}
+    if layout == "grid":
+        table = pa.table({"grids": rows, "mask": mask})
+        where["grid"] = ("grids",)
+    else:
+        audio = [row[1:] for row in rows]
+        if layout == "frame":
+            audio = [np.transpose(books).tolist() for books in audio]
+            where = {"layout": "frame"}
+        table = pa.table(
+            {"text_tokens": [row[0] for row in rows], "audio_codes": audio, "mask": mask}
+        )
+    pq.write_table(table, tmp_path / "a.parquet")
+    job = job_on(table, recipe, factors="mask", **where)
+    with pytest.raises(DataError) as raised:
+        apply(tmp_path / "a.parquet", tmp_path / "out.parquet", job)
+    place = raised.value.place
+    assert raised.value.kind == "weight"
+    assert raised.value.found == "the factor 1e+10"
+    assert (place.row, place.column, place.stream, place.timestep) == (1, "mask", "semantic", 2)
+    (problem,) = bad_rows(table.to_batches()[0], job).items()
+    assert problem[0] == 1
+    assert problem[1].place == replace(place, shard=None)
+
+
+def test_heavy_rows_are_found_whatever_else_is_wrong_around_them(tmp_path):
+    """Of text that alignment cuts, factors of another length, and rows that are too heavy."""
+    table = pa.table(
+        {
+            "text_tokens": [[6, 5], [5], [6], [5, 6, 6], [5]],
+            "audio_codes": [[[1]], [[1]], [[1]], [[1]], [[1]]],
+            "mask": [[1e20], [1e20], [1e20, 1e20], [1e20], [float("nan")]],
+        }
+    )
+    job = job_on(table, weighing(1.0, {5: 1e30}), align="trim", factors="mask", layout="codebook")
+    problems = bad_rows(table.to_batches()[0], job)
+    assert {row: (error.kind, error.place.stream) for row, error in problems.items()} == {
+        1: ("weight", "text"),
+        2: ("weight-length", None),
+        3: ("weight", "text"),
+        4: ("weight", None),
+    }
 
 
 def test_factors_of_another_length(tmp_path):

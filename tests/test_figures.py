@@ -33,10 +33,10 @@ def slow_figures(rows, recipe, factors):
                     text += 1
                     ids = {stream.padding, *stream.token_weights}
                     padding += token in ids and token >= 0
-                factor = np.float32(1)
+                factor = 1.0
                 if factors is not None and what == "token":
-                    factor = np.float32(factors[number][k][timestep])
-                sums[k] += Fraction(float(np.float32(exact) * factor))
+                    factor = float(factors[number][k][timestep])
+                sums[k] += Fraction(float(np.float32(exact * factor)))
     return Figures(cells, filled, zero, text, padding, tuple(sums))
 
 
@@ -49,18 +49,25 @@ def batch_of(rows, recipe, factors):
         codes = [row[recipe.has_text :].tolist() for row in rows]
         columns["audio_codes"] = pa.array(codes, pa.list_(pa.list_(pa.int64())))
     if factors is not None:
-        columns["mask"] = pa.array([x.tolist() for x in factors], pa.list_(pa.list_(pa.float32())))
+        kind = pa.from_numpy_dtype(factors[0].dtype)
+        columns["mask"] = pa.array([x.tolist() for x in factors], pa.list_(pa.list_(kind)))
     return pa.record_batch(columns)
 
 
 @settings(max_examples=120)
-@given(recipes(), seeds, st.booleans(), st.booleans(), st.sampled_from([None, "grid"]))
-def test_figures_are_those_of_a_loop_over_cells(recipe, seed, weigh, with_factors, result):
+@given(
+    recipes(),
+    seeds,
+    st.booleans(),
+    st.sampled_from([None, np.float32, np.float64]),
+    st.sampled_from([None, "grid"]),
+)
+def test_figures_are_those_of_a_loop_over_cells(recipe, seed, weigh, kind, result):
     random = np.random.default_rng(seed)
     rows = [random_row(random, recipe, frames) for frames in random.integers(0, 12, 5)]
-    factors = [random.random(row.shape, np.float32) for row in rows] if with_factors else None
-    where = {"weight_column": "mask"} if with_factors else {}
-    job = plain_job(recipe, weights=weigh, result=result, factors=where.get("weight_column"))
+    factors = None if kind is None else [random.random(row.shape, kind) for row in rows]
+    mask = None if kind is None else "mask"
+    job = plain_job(recipe, weights=weigh, result=result, factors=mask)
     batch = batch_of(rows, recipe, factors)
     schema = shifted_schema(batch.schema, job)
     whole = shift_batch(batch, job, schema).figures

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import reference
 from hypothesis import given, settings
@@ -25,6 +26,7 @@ from delaytool.pattern import (
 )
 from delaytool.presets import load_preset, plain_recipe
 from delaytool.recipe import Recipe, Stream, adapt
+from delaytool.weights import loss_weights
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "golden.json").read_text())["delay"]
 EXTENDED = [case for case in GOLDEN if case["recipe"]["length"] == "extend"]
@@ -423,3 +425,121 @@ def test_a_transposed_view_is_read_as_it_looks():
     frame_major = np.arange(5 * 17, dtype=np.int16).reshape(5, 17)
     expected = reference.delay(frame_major.T.tolist(), recipe)
     assert delay(frame_major.T, recipe).tolist() == expected
+
+
+@given(recipes(), st.integers(0, 4), st.sampled_from(INTEGERS), seeds)
+@settings(max_examples=100, deadline=None)
+def test_results_share_no_memory_with_what_was_given(recipe, frames, dtype, seed):
+    codes = random_row(np.random.default_rng(seed), recipe, frames, dtype)
+    shifted = delay(codes, recipe)
+    back = undelay(shifted, recipe, lost_token=0)
+    weights = loss_weights(shifted, recipe)
+    expected = [array.tolist() for array in (codes, shifted, weights)]
+    back[...] = 1
+    assert [array.tolist() for array in (codes, shifted, weights)] == expected
+    shifted[...] = weights[...] = 1
+    assert codes.tolist() == expected[0]
+
+
+def test_undelay_copies_where_nothing_moves():
+    codes = np.array([[1, 2], [3, 4]])
+    back = undelay(codes, two_streams((0, 0)))
+    back[0, 0] = 5
+    assert codes.tolist() == [[1, 2], [3, 4]]
+    codes.flags.writeable = False
+    undelay(codes, two_streams((0, 0)))[0, 0] = 5
+
+
+MASKED = np.ma.array([[1, 2, 3], [4, 5, 6]], mask=[[0, 0, 1], [0, 0, 0]])
+
+
+@pytest.mark.parametrize(
+    ("codes", "found"),
+    [
+        (MASKED, "masks 1 of"),
+        (np.ma.array([[1, 2], [3, 4]], mask=True), "masks 4 of"),
+        ([MASKED[0], MASKED[1]], "masks 1 of"),
+        ([[1, np.ma.masked], [3, 4]], "masks 1 of"),
+        ([[True, 2], [3, 4]], "booleans"),
+        ([np.array([True, False]), np.array([3, 4])], "booleans"),
+        ([[1, None], [3, 4]], "object"),
+        ([[1, 2**70], [3, 4]], "object"),
+        ([[1, 2.0], [3, 4]], "float64"),
+        ([["1", "2"], ["3", "4"]], "<U1"),
+        ([pa.array([1, None]), pa.array([3, 4])], "float64"),
+        (np.zeros((2, 0)), "float64"),
+        (None, "object"),
+    ],
+)
+def test_what_is_no_integer_is_never_taken_for_one(codes, found):
+    for function in (delay, undelay, loss_weights):
+        with pytest.raises(TypeError, match=f"{found}.*, expected integers"):
+            function(codes, two_streams((0, 0)))
+
+
+def test_nullable_columns_of_pandas_are_no_integers():
+    pandas = pytest.importorskip("pandas")
+    rows = [pandas.array([1, None], dtype="Int64"), pandas.array([3, 4], dtype="Int64")]
+    for codes in (rows, pandas.DataFrame(rows), pandas.DataFrame({"a": rows[0], "b": rows[1]})):
+        with pytest.raises(TypeError, match="expected integers"):
+            delay(codes, two_streams((0, 0)))
+
+
+def test_lists_of_different_lengths_are_told_as_such():
+    with pytest.raises(ValueError, match=r"lists of different lengths, expected \[\.\.\., 2, T\]"):
+        delay([[1, 2], [3]], two_streams())
+
+
+@pytest.mark.parametrize(
+    "codes",
+    [
+        [[1, 2], [3, 4]],
+        ((1, 2), (3, 4)),
+        [range(1, 3), range(3, 5)],
+        np.ma.array([[1, 2], [3, 4]]),
+        np.ma.array([[1, 2], [3, 4]], mask=False),
+        np.array([[1, 2], [3, 4]], dtype=">i4"),
+        memoryview(np.array([[1, 2], [3, 4]])),
+        [pa.array([1, 2]), pa.array([3, 4])],
+    ],
+)
+def test_whatever_holds_integers_is_taken(codes):
+    assert delay(codes, two_streams()).tolist() == [[1, 2, 9], [9, 3, 4]]
+
+
+def test_lists_without_a_number_are_integers():
+    assert delay([[], []], two_streams()).tolist() == [[9], [9]]
+    assert delay([[], []], two_streams()).dtype == np.int64
+
+
+@pytest.mark.parametrize(
+    ("dtype", "token", "error"),
+    [
+        ("int8", 300, ValueError),
+        ("int8", -129, ValueError),
+        ("uint8", -1, ValueError),
+        ("uint64", 2**64, ValueError),
+        ("int64", 1.5, TypeError),
+        ("int64", True, TypeError),
+        ("int64", np.True_, TypeError),
+        ("int64", "5", TypeError),
+        ("int64", np.ma.masked, TypeError),
+    ],
+)
+@pytest.mark.parametrize("length", ["extend", "truncate"])
+def test_a_lost_token_that_the_type_cannot_hold(dtype, token, error, length):
+    recipe = two_streams(length=length)
+    shifted = delay(np.array([[1, 2], [3, 4]], dtype=dtype), recipe)
+    info = np.iinfo(dtype)
+    with pytest.raises(error, match=f"lost_token is .*integer from {info.min} to {info.max}"):
+        undelay(shifted, recipe, lost_token=token)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "token"), [("int8", -128), ("uint8", 255), ("uint64", 2**64 - 1)]
+)
+def test_any_lost_token_that_the_type_holds(dtype, token):
+    recipe = two_streams(length="truncate")
+    shifted = delay(np.array([[1, 2], [3, 4]], dtype=dtype), recipe)
+    assert undelay(shifted, recipe, lost_token=token).tolist() == [[1, 2], [3, token]]
+    assert undelay(shifted, recipe, lost_token=np.uint64(7)).tolist() == [[1, 2], [3, 7]]

@@ -136,6 +136,8 @@ ABSURD_FIELDS = [
     ("token_weights", {"3": INFINITY}),
     ("token_weights", {"3": None}),
     ("token_weights", {"3": "0.5"}),
+    ("token_weights", {"3": 1e39}),
+    ("token_weights", {"3": 10**400}),
     ("token_weights", {"2048": 1}),
     ("token_weights", {"-1": 1}),
     ("token_weights", {"03": 1}),
@@ -167,7 +169,8 @@ def test_an_absurd_field_of_a_stream_is_named(field, value):
         ("padding", -1),
         ("final", 5),
         ("weight", 0),
-        ("weight", 3.4e38),
+        ("weight", (2 - 2**-23) * 2.0**127),
+        ("final_weight", 5e-324),
         ("token_weights", {"2047": 0, "0": 2}),
         ("name", "ünicode stream 音"),
     ],
@@ -239,8 +242,18 @@ def test_what_is_not_json_is_said_to_be(text):
 
 
 def test_a_product_of_weights_is_finite_too():
-    with pytest.raises(RecipeError, match="token_weights"):
-        Stream(**AUDIO | {"weight": 3e38, "token_weights": {3: 3e38}})
+    for weight, factor in ((3e38, 3e38), (2.0, 2.0**127), (1e-46, 1e300), (3e38, 1.7e308)):
+        with pytest.raises(RecipeError, match="weight times token_weights of token 3 is"):
+            Stream(**AUDIO | {"weight": weight, "token_weights": {3: factor}})
+    stream = Stream(**AUDIO | {"weight": 1e-46, "token_weights": {3: 1e80}})
+    assert stream.token_weights == {3: 1e80}, "the factor alone may be any number"
+
+
+def test_the_heaviest_weight_is_of_a_stream_that_is_trained():
+    streams = [Stream(**{**AUDIO, "name": name, "weight": w}) for name, w in (("a", 2), ("b", 9))]
+    assert [Recipe(tuple(streams), dep_q=n).heaviest for n in (0, 1, 2)] == [0, 2, 9]
+    factors = dataclasses.replace(streams[0], token_weights={3: 4.0, 5: 0.5})
+    assert Recipe((factors,)).heaviest == 8
 
 
 def test_a_recipe_cannot_be_changed_in_place():

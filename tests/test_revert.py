@@ -1,15 +1,28 @@
 """revert gives back what apply read, in every layout and type; what is lost is told."""
 
+from dataclasses import replace
+
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import reference
 from layouts import FIXED, LAYOUTS, read_slowly, rows_of
-from make import delaytool, files_in, finish, job_on, tokens_table
+from make import (
+    delaytool,
+    entry_of,
+    files_in,
+    finish,
+    job_on,
+    rewrite,
+    summary_of,
+    tokens_table,
+)
 from reference import INTEGERS
 
 from delaytool.apply import Item, apply_shard
 from delaytool.errors import DataError
+from delaytool.job import Record
 from delaytool.presets import plain_recipe
 from delaytool.recipe import adapt
 from delaytool.revert import revert_shard
@@ -301,6 +314,96 @@ def test_a_grid_that_a_model_generated(tmp_path):
     assert back.schema.equals(pq.read_schema(tmp_path / "generated.parquet"))
 
 
+TRUNCATING = recipe_of("truncate")
+
+
+def generated(folder, name, lengths, kind=None):
+    """A shard of grids [K][S] that a truncating recipe made of rows of these lengths."""
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    random = np.random.default_rng(len(name))
+    rows = [reference.random_row(random, TRUNCATING, n).tolist() for n in lengths]
+    grids = [reference.delay(row, TRUNCATING) for row in rows]
+    pq.write_table(pa.table({"codes": pa.array(grids, kind)}), path)
+    (folder / "recipe.json").write_text(TRUNCATING.to_json())
+    return rows
+
+
+GENERATED = ("--recipe", "recipe.json", "--grid-column", "codes", "--audio-layout", "codebook")
+
+
+def test_what_truncation_cut_off_generated_grids_is_told_before_anything_is_written(tmp_path):
+    # Of rows without a frame nothing is lost; the first shard has no others.
+    generated(tmp_path, "in/a.parquet", [0, 0])
+    rows = generated(tmp_path, "in/b.parquet", [7, 2, 0, 1, 30])
+    done = delaytool("revert", "in", "back", *GENERATED, cwd=tmp_path, status=1)
+    lost = lost_of(rows)
+    assert done.stderr.startswith(f"Error: b.parquet: truncation cut off {lost} tokens, which")
+    assert "--allow-lossy" in done.stderr
+    assert not (tmp_path / "back").exists()
+    done = delaytool("revert", "in/a.parquet", "a.parquet", *GENERATED, cwd=tmp_path)
+    assert "cut off" not in done.stdout
+
+
+def test_what_is_left_of_generated_grids(tmp_path):
+    text = pa.field("element", pa.int32(), nullable=False)
+    kind = pa.list_(pa.field("element", pa.list_(text), nullable=False))
+    rows = generated(tmp_path, "in/a.parquet", [7, 2, 0, 1, 30], kind)
+    lossy = (*GENERATED, "--allow-lossy")
+    done = delaytool("revert", "in", "back", *lossy, "--json", cwd=tmp_path)
+    assert summary_of(done)["missing"] == lost_of(rows)
+    back = pq.read_table(tmp_path / "back" / "a.parquet")["codes"].to_pylist()
+    assert back == [reference.cut(row, TRUNCATING) for row in rows]
+    done = delaytool("revert", "in", "again", *lossy, cwd=tmp_path)
+    assert f"but {lost_of(rows)} tokens that had been cut off" in done.stdout
+
+
+def test_a_generated_row_that_is_too_short_is_told_first(tmp_path):
+    generated(tmp_path, "a.parquet", [3, 4])
+    grids = pq.read_table(tmp_path / "a.parquet")["codes"].to_pylist()
+    pq.write_table(pa.table({"codes": [*grids, [[]] * 5]}), tmp_path / "a.parquet")
+    arguments = ("revert", "a.parquet", "back.parquet", *GENERATED)
+    done = delaytool(*arguments, cwd=tmp_path, status=1)
+    assert "a.parquet, row 2: 0 timesteps, expected at least the 1" in done.stderr
+
+
+@pytest.mark.parametrize("lossy", [(), ("--allow-lossy",)])
+def test_a_generated_shard_without_the_column_is_named(tmp_path, lossy):
+    generated(tmp_path, "in/a.parquet", [0])
+    pq.write_table(pa.table({"other": [1]}), tmp_path / "in" / "b.parquet")
+    done = delaytool("revert", "in", "back", *GENERATED, *lossy, cwd=tmp_path, status=1)
+    assert "Error: b.parquet: there is no column codes, expected one of other" in done.stderr
+
+
+def test_a_record_that_hides_what_was_cut_off_is_not_believed(tmp_path):
+    table = tokens_table()
+    source, output = tmp_path / "a.parquet", tmp_path / "out.parquet"
+    pq.write_table(table, source)
+    recipe = adapt(plain_recipe(3, (0, 0, 1, 2)), length="truncate")
+    apply(source, output, job_on(table, recipe))
+    record = Record.from_json(entry_of(output))
+    lie = replace(record, counts=replace(record.counts, lost=0))
+    rewrite(output, pq.read_table(output), lie.to_json())
+    with pytest.raises(DataError, match=f"truncation cut off {record.counts.lost} tokens of it"):
+        revert(output, tmp_path / "back.parquet")
+    assert not (tmp_path / "back.parquet").exists()
+
+
+def test_padding_that_truncation_cut_off_is_no_loss_of_the_source(tmp_path):
+    uneven(tmp_path / "a.parquet", [0, -1, -3, -2])
+    table = pq.read_table(tmp_path / "a.parquet")
+    recipe = adapt(plain_recipe(3, (2, 0, 1, 2)), length="truncate")
+    apply(tmp_path / "a.parquet", tmp_path / "out.parquet", job_on(table, recipe, align="pad"))
+    assert mismatches(tmp_path / "out.parquet", tmp_path / "a.parquet") == []
+    revert(tmp_path / "out.parquet", tmp_path / "back.parquet", lossy=True)
+    back = pq.read_table(tmp_path / "back.parquet")["text_tokens"].to_pylist()
+    was, codes = table["text_tokens"].to_pylist(), table["audio_codes"].to_pylist()
+    kept = [max(len(row[0]) - 2, 0) for row in codes]
+    assert [line[:n] for line, n in zip(back, kept, strict=True)] == [
+        line[:n] for line, n in zip(was, kept, strict=True)
+    ]
+
+
 def test_a_shard_without_an_entry_needs_a_recipe(tmp_path):
     pq.write_table(tokens_table(), tmp_path / "a.parquet")
     done = delaytool("revert", "a.parquet", "b.parquet", cwd=tmp_path, status=1)
@@ -314,6 +417,8 @@ def test_what_is_in_the_way_stays(paired):
     done = delaytool("revert", "out", "text", cwd=paired, status=1)
     assert "is in the way" in done.stderr
     assert files_in(paired / "text") == before
+    for path in (paired / "codes").rglob("*.parquet"):
+        pq.write_table(pq.read_table(path).slice(1), path)
     done = delaytool("revert", "out", "new", "--audio-output", "codes", cwd=paired, status=1)
     assert "is in the way" in done.stderr
     assert not (paired / "new").exists()

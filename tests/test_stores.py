@@ -11,6 +11,7 @@ import time
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import fsspec
 import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
@@ -20,6 +21,7 @@ from make import KEYS, delaytool, files_in, finish, free_port, summary_of, token
 from delaytool import stores
 from delaytool.apply import Item, apply_shard
 from delaytool.errors import DataError
+from delaytool.job import Record
 from delaytool.shards import Shard, find_shards, writing
 from delaytool.tables import check_output
 from delaytool.verify import verify_shard
@@ -162,8 +164,16 @@ def test_quarantine_in_a_store(data, bucket, uri):
     pq.write_table(tokens_table(seed=1), data / "a.parquet")
     delaytool(*arguments, "--overwrite")
     assert "bad/a.parquet" not in objects(bucket)
-    done = delaytool("apply", data, uri("out"), *PLAIN, "--quarantine", uri("out/bad"), status=2)
-    assert "lie within one another" in done.stderr
+    pq.write_table(table, data / "a.parquet")
+    arguments = (*arguments[:-1], uri("out/bad"), "--overwrite", "--json")
+    assert summary_of(delaytool(*arguments))["written"] == 1
+    assert summary_of(delaytool(*arguments))["unchanged"] == 2
+    done = delaytool("verify", uri("out"), "--source", data, "--quarantine", uri("out/bad"))
+    assert "2 shards" in done.stdout
+    done = delaytool("verify", uri("out"), "--source", data)
+    assert "Note: 1 shard of quarantined rows was left out" in done.stderr
+    done = delaytool("apply", data, uri("out/x"), *PLAIN, "--quarantine", uri("out"), status=2)
+    assert "lies within --quarantine" in done.stderr
 
 
 def test_pyarrow_publishes_what_it_should_not(bucket):
@@ -250,8 +260,6 @@ def test_a_kill_in_the_middle_of_an_upload_leaves_no_object(bucket, uri, tmp_pat
 
 
 def test_memory(data):
-    import fsspec
-
     memory = fsspec.filesystem("memory")
     memory.store.clear()
     memory.put(str(data / "a.parquet"), "/in/a.parquet")
@@ -334,6 +342,45 @@ def test_a_bucket_of_tables(data, bucket, uri, tmp_path):
     assert where in delaytool("apply", data, uri("lake/t/new"), *PLAIN, status=1).stderr
     delaytool("apply", uri("lake/t/**/*.parquet"), tmp_path / "out", *PLAIN)
     delaytool("verify", tmp_path / "out" / "n=1", "--source", uri("lake/t/n=1/**/*.parquet"))
+
+
+def made(delays, overwrite=False):
+    """A run on a shard in memory that puts its output there, to be driven."""
+    shard = Shard("a.parquet", "memory://in/a.parquet")
+    item = Item(shard, None, "memory://out/a.parquet")
+    return apply_shard(item, tokens_job(delays=delays), overwrite)
+
+
+def delays_there():
+    metadata = pq.read_metadata(fsspec.filesystem("memory").open("/out/a.parquet")).metadata
+    return Record.from_json(metadata[b"delaytool"]).job.recipe.delays
+
+
+def test_two_runs_at_once_into_a_store(data):
+    memory = fsspec.filesystem("memory")
+    memory.store.clear()
+    memory.put(str(data / "a.parquet"), "/in/a.parquet")
+    one, other, third = (0, 0, 1, 2), (0, 0, 2, 1), (0, 1, 1, 1)
+    steps, same = made(one), made(one)
+    next(steps)
+    next(same)
+    assert finish(made(one)).written
+    assert not finish(same).written
+    assert not finish(steps).written
+    for overwrite in (False, True):
+        memory.rm("/out/a.parquet")
+        if overwrite:
+            finish(made(third))
+        steps = made(one, overwrite)
+        next(steps)
+        finish(made(other, overwrite))
+        with pytest.raises(DataError) as caught:
+            finish(steps)
+        assert caught.value.kind == "output-in-the-way"
+        assert delays_there() == other
+        assert memory.find("/out") == ["/out/a.parquet"]
+    assert finish(made(one, overwrite=True)).written
+    assert delays_there() == one
 
 
 def test_file_uris_are_paths(data, tmp_path):

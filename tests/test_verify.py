@@ -429,6 +429,111 @@ def test_reasons_that_lie_are_found(tmp_path):
         assert verify(path).count == (sum(reason.rows for reason in reasons) != 4)
 
 
+def lying(record, counts, **more):
+    """A record with these counts changed."""
+    return dataclasses.replace(record, counts=dataclasses.replace(record.counts, **counts), **more)
+
+
+def long_text(more):
+    """A table whose text is longer than its codes by so many tokens, row by row."""
+    table = tokens_table(rows=len(more), longest=12)
+    text = [
+        [*line[:-1], 3, *[7] * extra]
+        for line, extra in zip(table["text_tokens"].to_pylist(), more, strict=True)
+    ]
+    column = pa.array(text, pa.list_(pa.int32()))
+    return table.set_column(table.column_names.index("text_tokens"), "text_tokens", column)
+
+
+@pytest.mark.parametrize("length", ["extend", "truncate"])
+def test_what_alignment_trimmed_is_counted_in_the_source(tmp_path, length):
+    source, output, _ = make_shards(tmp_path, length, long_text([0, 2, 0, 1, 5]), align="trim")
+    record = Record.from_json(entry_of(output))
+    assert record.counts.trimmed == 8
+    assert verify(output, source).count == 0
+    assert verify(output, source).lost == verify(output).lost == 8 + record.counts.lost
+    shifted, path = pq.read_table(output), tmp_path / "faulty.parquet"
+    for trimmed in (0, 7, 9):
+        rewrite(path, shifted, lying(record, {"trimmed": trimmed}).to_json())
+        verified = verify(path, source)
+        (mismatch,) = verified.mismatches
+        assert mismatch.what == "count of trimmed"
+        assert (mismatch.expected, mismatch.found) == (trimmed, 8)
+        assert verified.lost == 8 + record.counts.lost
+
+
+@pytest.mark.parametrize("align", ["error", "trim"])
+def test_what_no_alignment_padded_is_a_lie(tmp_path, align):
+    """The last token of each row is one of padding, but the source's own."""
+    source, output, _ = make_shards(tmp_path, "extend", long_text([0] * 5), align=align)
+    record = Record.from_json(entry_of(output))
+    assert verify(output, source).count == 0
+    path = tmp_path / "faulty.parquet"
+    lie = lying(record, {"padded": 1}, padded=((2, 1),))
+    rewrite(path, pq.read_table(output), lie.to_json())
+    for against in (None, source):
+        assert "count of padded" in [mismatch.what for mismatch in verify(path, against).mismatches]
+
+
+@pytest.mark.parametrize("padded", [((2, 0),), ((99, 1),), ((4, 1), (2, 1)), ((2, 1), (2, 1))])
+def test_rows_that_cannot_be_padded(tmp_path, padded):
+    source, output, _ = make_shards(tmp_path, "extend", long_text([0] * 5), align="pad")
+    record = dataclasses.replace(Record.from_json(entry_of(output)), padded=padded)
+    path = tmp_path / "faulty.parquet"
+    rewrite(path, pq.read_table(output), record.to_json())
+    for against in (None, source):
+        (mismatch,) = verify(path, against).mismatches
+        assert "padded" in str(mismatch.found)
+
+
+def test_padding_that_is_the_sources_own_is_found_with_it(tmp_path):
+    """Nothing but the source tells text that ends in padding from text that was padded."""
+    source, output, _ = make_shards(tmp_path, "extend", long_text([0] * 5), align="pad")
+    record = Record.from_json(entry_of(output))
+    table = pq.read_table(source)
+    text = [
+        line[: len(line) - (row == 2)] for row, line in enumerate(table["text_tokens"].to_pylist())
+    ]
+    i = table.column_names.index("text_tokens")
+    shorter = table.set_column(i, "text_tokens", pa.array(text, pa.list_(pa.int32())))
+    pq.write_table(shorter, tmp_path / "shorter.parquet", row_group_size=4)
+    item = Item(Shard("a", str(tmp_path / "shorter.parquet")), None, str(tmp_path / "padded"))
+    finish(apply_shard(item, record.job, False))
+    forged = Record.from_json(entry_of(tmp_path / "padded"))
+    assert forged.padded == ((2, 1),)
+    path = tmp_path / "faulty.parquet"
+    lie = dataclasses.replace(forged, sources=record.sources)
+    rewrite(path, pq.read_table(output), lie.to_json())
+    assert verify(path).count == 0
+    assert {m.what for m in verify(path, source).mismatches} >= {"frames"}
+
+
+def test_rows_in_quarantine_that_the_source_does_not_have(shards, tmp_path):
+    source, output, _ = shards
+    record = Record.from_json(entry_of(output))
+    names = [*record.digests.columns, "reason"]
+    lie = lying(
+        record,
+        {"rows_in": 16, "quarantined": 2},
+        quarantined=((14, 2),),
+        reasons=(Reason("null", "text_tokens", 2),),
+        digests=dataclasses.replace(record.digests, quarantined=dict.fromkeys(names, "0" * 64)),
+    )
+    path = tmp_path / "faulty.parquet"
+    rewrite(path, pq.read_table(output), lie.to_json())
+    assert verify(path).count == 0, "nobody knows without the source"
+    assert "count of rows_in" in [m.what for m in verify(path, source).mismatches]
+
+
+def test_a_reason_of_no_row_is_a_broken_record(shards, tmp_path):
+    _, output, _ = shards
+    record = Record.from_json(entry_of(output))
+    lie = dataclasses.replace(record, reasons=(Reason("null", "text_tokens", 0),))
+    path = tmp_path / "faulty.parquet"
+    rewrite(path, pq.read_table(output), lie.to_json())
+    assert "a reason of no row" in str(verify(path).mismatches[0])
+
+
 @pytest.mark.parametrize("number", [0, 1])
 def test_an_output_in_which_only_one_column_has_weights(shards, tmp_path, number):
     _, output, job = shards

@@ -154,6 +154,16 @@ def test_a_token_weight_is_a_factor_and_rounded_once():
     assert weights.tolist() == [[np.float32(100 / 3), 100]]
 
 
+@pytest.mark.parametrize(
+    ("weight", "factor"), [(1e-46, 1e10), (1e-46, 1e60), (1e-300, 1e300), (1e38, 1e-46), (0, 1e308)]
+)
+def test_only_the_product_has_to_be_a_float32(weight, factor):
+    stream = Stream("a", "semantic", 0, 9, 9, 9, weight=weight, token_weights={3: factor})
+    recipe = Recipe.from_json(Recipe((stream,)).to_json())
+    weights = loss_weights(np.array([[3, 4]]), recipe)
+    assert weights.tolist() == [[np.float32(weight * factor), np.float32(weight)]]
+
+
 def test_a_token_weight_of_one_stream_is_not_anothers():
     recipe = plain_recipe(2, (0, 0, 0))
     assert loss_weights(np.array([[3], [3], [3]]), recipe).tolist() == [[0.5], [100], [1]]
