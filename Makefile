@@ -3,7 +3,7 @@
 # make test-torch  those of tensors too, which download torch
 # make lint        style and types
 # make bench       speed, size and memory, as ratios taken in one run
-# make readme      write the help texts into the README
+# make readme      write the help texts into the page of the command line
 
 PYTHON ?= python3
 VENV := .venv
@@ -55,7 +55,7 @@ bench: $(VENV)/installed-bench
 	$(BIN)/python tests/benchmarks/bench.py
 
 readme: $(VENV)/installed-test
-	$(BIN)/python tests/test_readme.py
+	$(BIN)/python tests/pages.py
 
 sample_data: $(VENV)/installed
 	$(BIN)/python sample_data/make_sample_data.py

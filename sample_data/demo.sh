@@ -21,7 +21,7 @@ before its audio. Nothing is cut off: 4 frames become 5 timesteps."
 run apply "$DATA/issue-123.parquet" "$OUT/issue-123.parquet" --n-q 2 --delays 1 --quiet
 say "After: S marks the cells that the shift has emptied."
 run inspect "$OUT/issue-123.parquet" --labels
-say "What is in them: 2048 before the audio begins (no codebook has that id), 3 behind the text
+say "What is in them: 2048 before the audio begins (no codebook has that id), 3 after the text
 (its padding token). Below, the loss weights: filled cells weigh 0, a semantic token 100 times an
 acoustic one. Text padding inside the stream (3 and 0) would weigh half."
 run inspect "$OUT/issue-123.parquet" --weights

@@ -1,6 +1,7 @@
 """What tests of several rooms need: an object store, and a folder that commands can be run in."""
 
 import contextlib
+import json
 import shutil
 import socket
 import subprocess
@@ -65,6 +66,15 @@ def names(tmp_path_factory):
     codes = [delay([[7, 8, 9], [1, 2, 3], [4, 5, 6], [0, 1, 2]], recipe).tolist()]
     write("generated.parquet", pa.table({"codes": codes}))
     write("generated/a.parquet", pa.table({"codes": codes}))
+    (folder / "my-model.json").write_text(load_preset("moshi").to_json())
+    config = {
+        "n_q": 16,
+        "dep_q": 8,
+        "card": 2048,
+        "text_card": 32000,
+        "delays": load_preset().delays,
+    }
+    (folder / "config.json").write_text(json.dumps({**config, "existing_text_padding_id": 3}))
     delaytool("apply", "data", "made/shifted", cwd=folder)
     paired = ("--audio-input", "codes", "--key", "id")
     delaytool("apply", "text", "made/paired", *paired, cwd=folder)

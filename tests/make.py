@@ -18,6 +18,8 @@ from delaytool.presets import plain_recipe
 from delaytool.recipe import adapt
 
 SAMPLE_DATA = Path(__file__).parent.parent / "sample_data"
+KEYS = {"AWS_ACCESS_KEY_ID": "AKIATESTING", "AWS_SECRET_ACCESS_KEY": "topsecretvalue"}
+"""What a client sends to the object store of the tests, in the environment."""
 
 
 def tokens_table(rows=12, n_q=3, seed=0, longest=30, text_type=None, codes_type=None, **columns):

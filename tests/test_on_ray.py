@@ -11,9 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 import ray
 from make import delaytool, files_in, free_port, summary_of, tokens_table
+from pages import RUN, example_with, prepare, run_in_a_bucket, run_in_shell
 from ray.cluster_utils import Cluster
-from test_readme import example_with
-from test_readme_commands import RUN, prepare, run_in_a_bucket, run_in_shell
 
 from delaytool import map_batch
 from delaytool.presets import plain_recipe
@@ -238,7 +237,7 @@ def test_files_that_a_node_does_not_see_are_told(data, tmp_path):
 
 
 @pytest.mark.parametrize("command", [command for command in RUN if "ray" in command])
-def test_the_commands_in_readme_and_help_run(command, here, request, monkeypatch):
+def test_the_commands_in_pages_and_help_run(command, here, request, monkeypatch):
     if "s3://" in command:
         run_in_a_bucket(command, here, request.getfixturevalue("server"))
         return

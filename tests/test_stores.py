@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 import pytest
-from make import delaytool, files_in, finish, free_port, summary_of, tokens_job, tokens_table
+from make import KEYS, delaytool, files_in, finish, free_port, summary_of, tokens_job, tokens_table
 
 from delaytool import stores
 from delaytool.apply import Item, apply_shard
@@ -27,7 +27,6 @@ from delaytool.tables import check_output
 from delaytool.verify import verify_shard
 
 PLAIN = ("--n-q", 3, "--delays", "0,0,1,2")
-KEYS = {"AWS_ACCESS_KEY_ID": "AKIATESTING", "AWS_SECRET_ACCESS_KEY": "topsecretvalue"}
 
 
 @pytest.fixture

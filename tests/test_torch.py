@@ -1,4 +1,4 @@
-"""Tensors: the README's training loop on real outputs, and the pattern beside torch's roll.
+"""Tensors: the training loop of sample_data/training on real outputs, and the pattern beside roll.
 
 torch is a large download, so these tests have a target of their own: `make test-torch`.
 """
@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from make import SAMPLE_DATA, delaytool
-from test_readme import example_with
+from pages import example_with
 
 from delaytool import delay, load_preset, loss_weights
 from delaytool.recipe import adapt
@@ -35,11 +35,11 @@ def shifted(tmp_path_factory):
 
 @pytest.fixture
 def example(shifted, monkeypatch):
-    """What the README's training loop defines."""
+    """What the page's training loop defines."""
     monkeypatch.chdir(shifted)
     names = {}
     for what in ("class Rows", "streaming=True"):
-        exec(compile(example_with(what), "README.md", "exec"), names)
+        exec(compile(example_with(what), "sample_data/training/README.md", "exec"), names)
     return names
 
 
@@ -167,7 +167,7 @@ def loss_with_mask(logits, target, mask, first_weight=1.0, padding=()):
 
 @pytest.mark.parametrize("tail", [0, 3])
 def test_moshis_own_model_has_the_same_logits_and_losses(example, small_moshi, monkeypatch, tail):
-    """The README's lines beside `LMModel.forward`: whole rows cut, and shorter ones padded."""
+    """The page's lines beside `LMModel.forward`: whole rows cut, and shorter ones padded."""
     random = np.random.default_rng(1)
     text = random.integers(0, 6, (3, 1, FRAMES))
     codes = np.concatenate([text, random.integers(0, CARD, (3, 16, FRAMES))], axis=1)
@@ -183,7 +183,7 @@ def test_moshis_own_model_has_the_same_logits_and_losses(example, small_moshi, m
     grid = delay(codes[:, :, : FRAMES - tail], recipe)
     model_class = type(small_moshi)
     monkeypatch.setattr(model_class, "forward", model_class.forward)
-    exec(compile(example_with("def forward_shifted"), "README.md", "exec"), {})
+    exec(compile(example_with("def forward_shifted"), "sample_data/training/README.md", "exec"), {})
     names = {
         **example,
         "device": "cpu",
@@ -193,7 +193,7 @@ def test_moshis_own_model_has_the_same_logits_and_losses(example, small_moshi, m
         "n_real_tokens": 0,
     }
     with torch.no_grad():
-        exec(compile(example_with("text_loss ="), "README.md", "exec"), names)
+        exec(compile(example_with("text_loss ="), "sample_data/training/README.md", "exec"), names)
     assert float(names["text_loss"]) == pytest.approx(text_loss, rel=1e-5)
     assert float(names["audio_loss"]) == pytest.approx(audio_loss, rel=1e-5)
     assert names["n_real_tokens"] == int(theirs.text_mask.sum() + theirs.mask.sum())
