@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections import Counter
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -347,23 +347,40 @@ def plan(items: list[Item], recipe: Recipe, where: Where, overwrite: bool) -> Pl
             pool.submit(_look_at, item, job, where.key, overwrite) for item in items[:_LOOKED_AT]
         ]
         try:
-            for look in looks:
-                look.result()
+            changed = [look.result() for look in looks]
         finally:
             pool.shutdown(cancel_futures=True)
-    return Plan(job, described, notes)
+    return Plan(job, described, notes + _changed_types(changed))
 
 
-def _look_at(item: Item, job: Job, key: str | None, overwrite: bool) -> None:
-    """Raise DataError when a shard does not fit the job, or an output is in the way."""
+def _changed_types(shards: Iterable[Mapping[str, tuple[str, str]]]) -> list[str]:
+    """Notes on columns of other types than their outputs have, a line for each."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for path, (was, becomes) in (item for shard in shards for item in shard.items()):
+        kinds = found.setdefault((path, was), [])
+        kinds += [becomes] if becomes not in kinds else []
+    return [
+        f"column {path}: {was} becomes {' or '.join(kinds)}" for (path, was), kinds in found.items()
+    ]
+
+
+def _look_at(
+    item: Item, job: Job, key: str | None, overwrite: bool
+) -> Mapping[str, tuple[str, str]]:
+    """The types of a shard that pass through changed, by the leaves of its columns.
+
+    Raises DataError when the shard does not fit the job, or an output is in the way.
+    """
     with (
         open_source(item.shard, item.codes, key) as source,
         reading(item.shard.name),
     ):
         if key is not None:
             check_there(source.schema, key, "--key")
-        check_source(source, job, item.aside is not None)
+        schema = check_source(source, job, item.aside is not None)
         existing_record(item, source, job, overwrite)
+        tokens = {column.name for column in job.columns}
+        return source.changed_types({name for name in schema.names if name not in tokens})
 
 
 def _is_deadly(item: Item) -> bool:
