@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
@@ -474,13 +474,23 @@ def plan(items: list[Item], recipe: Recipe, where: Where, overwrite: bool) -> Pl
     with ThreadPoolExecutor(_LOOKERS if stores.is_remote(first.shard.path) else 1) as pool:
         looks = [pool.submit(_look_at, item, job, overwrite) for item in good[:_LOOKED_AT]]
         try:
-            for look in looks:
-                look.result()
+            changed = [look.result() for look in looks]
         finally:
             pool.shutdown(cancel_futures=True)
     if first.aside is not None:
         _check_most_fit(good[:_LOOKED_AT], job)
-    return Plan(job, described, notes, items)
+    return Plan(job, described, notes + _changed_types(changed), items)
+
+
+def _changed_types(shards: Iterable[Mapping[str, tuple[str, str]]]) -> list[str]:
+    """Notes on columns of other types than their outputs have, a line for each."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for path, (was, becomes) in (item for shard in shards for item in shard.items()):
+        kinds = found.setdefault((path, was), [])
+        kinds += [becomes] if becomes not in kinds else []
+    return [
+        f"column {path}: {was} becomes {' or '.join(kinds)}" for (path, was), kinds in found.items()
+    ]
 
 
 def _pairs_of_data(items: Sequence[Item]) -> Iterator[Pair]:
@@ -490,18 +500,23 @@ def _pairs_of_data(items: Sequence[Item]) -> Iterator[Pair]:
             yield item.shard, item.codes
 
 
-def _look_at(item: Item, job: Job, overwrite: bool) -> None:
-    """Raise DataError when a shard does not fit the job, or an output is in the way."""
+def _look_at(item: Item, job: Job, overwrite: bool) -> Mapping[str, tuple[str, str]]:
+    """The types of a shard that pass through changed, by the leaves of its columns.
+
+    Raises DataError when the shard does not fit the job, or an output is in the way.
+    """
     with (
         open_source(item.shard, item.codes, job) as source,
         reading(item.shard.name),
     ):
         if _is_left_out(item, source):
-            return
+            return {}
         if job.key is not None:
             check_there(source.schema, job.key, "--key")
-        check_source(source, job, item.aside is not None)
+        schema = check_source(source, job, item.aside is not None)
         existing_record(item, source, job, overwrite)
+        tokens = {column.name for column in job.columns}
+        return source.changed_types({name for name in schema.names if name not in tokens})
 
 
 def _check_most_fit(items: Sequence[Item], job: Job) -> None:

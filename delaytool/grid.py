@@ -375,10 +375,7 @@ def _read_row(opened: Opened, row: int, job: Job, factors: str | None) -> pa.Rec
         for group in range(opened.file.metadata.num_row_groups):
             count = opened.file.metadata.row_group(group).num_rows
             if row < first + count:
-                batches = opened.file.iter_batches(
-                    batch_size=16, row_groups=[group], columns=names, use_threads=False
-                )
-                return _nth_row(batches, row - first)
+                return _nth_row(opened.small_batches(names, [group]), row - first)
             first += count
     raise DataError("unreadable", f"row {row} cannot be read", place=Place(shard=opened.shard.name))
 

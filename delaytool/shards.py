@@ -17,6 +17,7 @@ import contextlib
 import dataclasses
 import errno
 import fcntl
+import functools
 import glob
 import hashlib
 import json
@@ -27,7 +28,7 @@ import secrets
 import tempfile
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -41,16 +42,22 @@ from delaytool import guard, search, stores, tables
 from delaytool.digest import BatchDigest, first_difference, schema_digest
 from delaytool.errors import DataError, Place, ReaderDiedError, RecipeError
 from delaytool.job import ASIDE, ENTRY, REASON, STORED_SCHEMA, Job, Record, Source, Where
+from delaytool.parquet_types import (
+    Leaf,
+    changes,
+    columns_in_microseconds,
+    leaf_arrays,
+    leaves,
+    leaves_of,
+)
+from delaytool.row_bytes import RowBytes
 from delaytool.transform import mended_entries, without_reason
 
-READ_ROWS, READ_BYTES = 4096, 4 << 20
-"""Rows and bytes decoded at a time; reading is as fast as with more, and a batch of long rows stays
-small."""
 _LANE_BYTES = 16 << 20
 """The size up to which row groups are decoded whole, for who does not mind where batches end."""
 _PAGE_BYTES = 2 << 20
 MAX_CELLS = 1 << 20
-MAX_BYTES = 64 << 20
+MAX_BYTES = 32 << 20
 _MAGIC, _ENCRYPTED = b"PAR1", b"PARE"
 
 T = TypeVar("T")
@@ -205,6 +212,8 @@ class OpenShard:
     schema: pa.Schema
     fingerprint: tuple[int, str]
     """Its size in bytes and the sha256 of its footer."""
+    coarse: tuple[pq.ParquetFile, Collection[str]] | None = None
+    """The file, opened to read INT96 timestamps as microseconds, and which columns to read so."""
 
     @property
     def rows(self) -> int:
@@ -253,6 +262,10 @@ class OpenShard:
         }
         return (Source(size, footer, schema, entries),)
 
+    def changed_types(self, columns: Collection[str]) -> dict[str, tuple[str, str]]:
+        """Types of these columns that do not come out as they went in: see parquet_types."""
+        return changes(self.file.schema, self.schema, columns)
+
     def check_unchanged(self) -> None:
         """Raise DataError when the shard is no longer the file that was opened."""
         with reading(self.shard.name):
@@ -283,10 +296,34 @@ class OpenShard:
         with reading(self.shard.name):
             yield from _bounded(self.small_batches(), self.schema, job, added)
 
-    def small_batches(self, names: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-        """Its rows a few at a time; with these columns only, if they are given."""
-        rows = self._read_rows(names)
-        for batch in self.file.iter_batches(batch_size=rows, columns=names, use_threads=False):
+    def small_batches(
+        self, names: Sequence[str] | None = None, groups: Sequence[int] | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """Its rows a few at a time; with these columns, and of these row groups, if given."""
+        rows = self._bytes.rows_at_a_time(names)
+        parts = [groups]
+        if any(
+            pa.types.is_dictionary(leaf.kind) and leaf.path != leaf.column for leaf in self._leaves
+        ):
+            # Arrow cannot read nested dictionaries of two row groups at once.
+            parts = [[number] for number in groups or range(self.file.metadata.num_row_groups)]
+
+        def read(file: pq.ParquetFile, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
+            for part in parts:
+                yield from file.iter_batches(rows, part, columns, use_threads=False)
+
+        batches = read(self.file, names)
+        if self.coarse is not None:
+            file, columns = self.coarse
+            asked = self.schema.names if names is None else names
+            coarse = [name for name in asked if name in columns]
+            fine = [name for name in asked if name not in columns]
+            batches = read(file, coarse) if coarse else batches
+            if coarse and fine:
+                batches = self._put_together(read(self.file, fine), Rows(batches))
+        decimals = {leaf.column for leaf in self._leaves if pa.types.is_decimal(leaf.kind)}
+        for batch in batches:
+            _check_decimals(batch, decimals)
             yield self._as_seen(batch) if names is None else batch
 
     def _as_seen(self, batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -297,6 +334,18 @@ class OpenShard:
         seen = [array for name, array in pairs if name != REASON]
         return pa.RecordBatch.from_arrays(seen, schema=self.schema)
 
+    def _put_together(
+        self, batches: Iterator[pa.RecordBatch], others: Rows
+    ) -> Iterator[pa.RecordBatch]:
+        """The columns of both in the shard's order."""
+        for batch in batches:
+            arrays = dict(zip(batch.schema.names, batch.columns, strict=True))
+            if (other := others.take(batch.num_rows)) is not None:
+                arrays.update(zip(other.schema.names, other.columns, strict=True))
+            fields = [field for field in self.schema if field.name in arrays]
+            schema = pa.schema(fields, metadata=self.schema.metadata)
+            yield pa.RecordBatch.from_arrays([arrays[name] for name in schema.names], schema=schema)
+
     def batches_in_lanes(self, lanes: int) -> Generator[pa.RecordBatch, None, None]:
         """Its rows in batches of any size, decoded in threads where its row groups are small.
 
@@ -304,7 +353,7 @@ class OpenShard:
         Raises DataError when the file cannot be read on.
         """
         with reading(self.shard.name):
-            if all(_decoded_size(group) <= _LANE_BYTES for group in self._groups()):
+            if self.coarse is None and self._bytes.groups_are_within(_LANE_BYTES):
                 yield from self._in_lanes(lanes)
             else:
                 yield from self.small_batches()
@@ -343,23 +392,55 @@ class OpenShard:
         """What the footer says of each row group."""
         return [self.file.metadata.row_group(i) for i in range(self.file.metadata.num_row_groups)]
 
-    def _read_rows(self, names: Sequence[str] | None = None) -> int:
-        """Rows to decode at a time: as many as fit into READ_BYTES, by what the footer says."""
-        leaves = None if names is None else self._leaves(names)
-        sizes = [_decoded_size(group, leaves) / max(group.num_rows, 1) for group in self._groups()]
-        return int(max(1, min(READ_ROWS, READ_BYTES / max([1.0, *sizes]))))
+    @functools.cached_property
+    def _leaves(self) -> list[Leaf]:
+        """Its leaves, which are the columns of a row group."""
+        return leaves_of(self.file.schema, self.schema)
 
-    def _leaves(self, names: Sequence[str]) -> list[int]:
-        """Which of the leaves, which are a row group's columns, belong to these columns."""
-        prefixes = tuple(f"{name}." for name in names)
-        schema = self.file.schema
-        return [i for i in range(len(schema)) if f"{schema.column(i).path}.".startswith(prefixes)]
+    @functools.cached_property
+    def _bytes(self) -> RowBytes:
+        """What its rows take decoded."""
+        return RowBytes(self.file, self._leaves, self._reopened)
+
+    def _reopened(self, **options: Any) -> pq.ParquetFile:
+        """The file once more, with other options for the reader."""
+        return _open_file(self.shard.path, self.file.metadata, **options)
+
+    def with_timestamps(self, stack: contextlib.ExitStack) -> OpenShard:
+        """The shard, INT96 timestamps read as microseconds where nanoseconds do not do.
+
+        stack:  closes what is opened
+        raises: DataError for a column that neither unit holds
+        """
+        columns = {leaf.column for leaf in self._leaves if leaf.is_int96}
+        if not columns:
+            return self
+        units = (self._reopened(coerce_int96_timestamp_unit=unit) for unit in ("us", "s"))
+        microseconds, seconds = map(stack.enter_context, units)
+        rows = self._bytes.rows_at_a_time(columns)
+        files = self.file, microseconds, seconds
+        coarse = columns_in_microseconds(files, self._leaves, rows)
+        pairs = zip(self.schema, microseconds.schema_arrow, strict=True)
+        fields = [other if field.name in coarse else field for field, other in pairs]
+        schema = pa.schema(fields, metadata=self.schema.metadata)
+        return dataclasses.replace(self, schema=schema, coarse=(microseconds, coarse))
 
 
-def _decoded_size(group: Any, leaves: Iterable[int] | None = None) -> int:
-    """About how many bytes a row group takes in memory, or these leaves of it."""
-    columns = map(group.column, range(group.num_columns) if leaves is None else leaves)
-    return sum(max(int(c.num_values) * 4, int(c.total_uncompressed_size)) for c in columns)
+def _check_decimals(batch: pa.RecordBatch, columns: Collection[str]) -> None:
+    """Raise DataError for a decimal of more digits than its type has: it would lose the others."""
+    for name in columns if batch.num_rows else ():
+        arrays = leaf_arrays(batch.column(name)) if name in batch.schema.names else ()
+        for leaf in arrays:
+            try:
+                if pa.types.is_decimal(leaf.type):
+                    leaf.validate(full=True)
+            except pa.ArrowInvalid as error:
+                raise DataError(
+                    "decimal",
+                    _first_line(error),
+                    advice="store it as a decimal of more digits, or leave the column out",
+                    place=Place(column=name),
+                ) from None
 
 
 @dataclass(frozen=True)
@@ -417,6 +498,10 @@ class PairedShard:
     def sources(self) -> tuple[Source, ...]:
         """What a record says of the two shards."""
         return self.text.sources + self.codes.sources
+
+    def changed_types(self, columns: Collection[str]) -> dict[str, tuple[str, str]]:
+        """Types of these columns that do not come out as they went in: see parquet_types."""
+        return {**self.codes.changed_types(columns), **self.text.changed_types(columns)}
 
     def check_unchanged(self) -> None:
         """Raise DataError when one of the shards is no longer the file that was opened."""
@@ -798,14 +883,15 @@ def open_shard(shard: Shard, what: str = "", *, whole: bool = False) -> Iterator
     if guard.is_deadly(shard.path):
         raise ReaderDiedError.of(what + shard.name)
     guard.note(shard.path)
-    with reading(what + shard.name):
-        fingerprint = footer_fingerprint(shard.path)
-        file = _open_file(shard.path)
-        schema = file.schema_arrow
-        if not whole and _is_quarantine(file):
-            schema = without_reason(schema)
-    with file:
-        yield OpenShard(shard, file, schema, fingerprint)
+    with contextlib.ExitStack() as stack:
+        with reading(what + shard.name):
+            fingerprint = footer_fingerprint(shard.path)
+            file = stack.enter_context(_open_file(shard.path))
+            opened = OpenShard(shard, file, file.schema_arrow, fingerprint)
+            opened = opened.with_timestamps(stack)
+            if not whole and opened.is_quarantine:
+                opened = dataclasses.replace(opened, schema=without_reason(opened.schema))
+        yield opened
 
 
 def _is_quarantine(file: pq.ParquetFile) -> bool:
@@ -814,9 +900,11 @@ def _is_quarantine(file: pq.ParquetFile) -> bool:
     return ASIDE.encode() in entries and ENTRY.encode() not in entries
 
 
-def _open_file(path: str, metadata: Any = None) -> pq.ParquetFile:
+def _open_file(path: str, metadata: Any = None, **options: Any) -> pq.ParquetFile:
     source = stores.open_input(path) if stores.is_remote(path) else path
-    return pq.ParquetFile(source, metadata=metadata, pre_buffer=False, buffer_size=1 << 20)
+    return pq.ParquetFile(
+        source, metadata=metadata, pre_buffer=False, buffer_size=1 << 20, **options
+    )
 
 
 def read_record(opened: OpenShard, entry: str = ENTRY) -> Record | None:
@@ -886,6 +974,9 @@ def _bounded(
                 start += taken
             if start < batch.num_rows:
                 yield _joined(pending, schema)
+                if size > MAX_BYTES // 2:
+                    # The allocator would keep what so large a batch has freed, in case it is asked.
+                    pa.default_memory_pool().release_unused()
                 pending, cells, size = [], 0, 0
     if pending:
         yield _joined(pending, schema)
@@ -963,6 +1054,8 @@ def cell_sizes(array: pa.Array) -> Any:
         for i in range(kind.num_fields):
             total = total + cell_sizes(array.field(i))
         return total
+    if pa.types.is_string_view(kind) or pa.types.is_binary_view(kind):
+        return cell_sizes(array.cast(pa.large_binary()))
     if any(
         test(kind)
         for test in (
@@ -970,14 +1063,15 @@ def cell_sizes(array: pa.Array) -> Any:
             pa.types.is_binary,
             pa.types.is_large_string,
             pa.types.is_large_binary,
-            pa.types.is_string_view,
-            pa.types.is_binary_view,
         )
     ):
         lengths = pc.binary_length(array).fill_null(0)
         return lengths.to_numpy(zero_copy_only=False).astype(np.int64)
     if pa.types.is_dictionary(kind):
-        return 8
+        # As its values: whoever hashes or writes it may have to decode it.
+        count = len(array.dictionary)
+        sizes = np.append(np.broadcast_to(cell_sizes(array.dictionary), (count,)), 0)
+        return sizes[array.indices.cast(pa.int64()).fill_null(count).to_numpy()]
     try:
         return max(1, int(kind.bit_width) // 8)
     except ValueError:
@@ -1141,24 +1235,9 @@ def _writer(
     )
 
 
-def _leaf_paths(field: pa.Field, before: str = "") -> list[str]:
+def _leaf_paths(field: pa.Field) -> list[str]:
     """The names of a field's leaves in a Parquet schema: list<list<int>> a -> a.list.element..."""
-    path, kind = before + field.name, field.type
-    if isinstance(kind, pa.BaseExtensionType):
-        kind = kind.storage_type
-    if pa.types.is_map(kind):
-        inner = f"{path}.key_value."
-        return [
-            *_leaf_paths(kind.key_field.with_name("key"), inner),
-            *_leaf_paths(kind.item_field.with_name("value"), inner),
-        ]
-    if pa.types.is_struct(kind):
-        return [
-            leaf for i in range(kind.num_fields) for leaf in _leaf_paths(kind.field(i), f"{path}.")
-        ]
-    if hasattr(kind, "value_field"):
-        return _leaf_paths(kind.value_field.with_name("element"), f"{path}.list.")
-    return [path]
+    return [path for path, _ in leaves(field)]
 
 
 State = tuple[Any, ...]
