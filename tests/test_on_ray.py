@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import ray
-from make import delaytool, files_in, free_port, summary_of, tokens_table
+from make import PATIENCE, delaytool, files_in, free_port, summary_of, tokens_table
 from ray.cluster_utils import Cluster
 from test_readme import example_with
 from test_readme_commands import RUN, prepare, run_in_a_bucket, run_in_shell
@@ -43,7 +43,7 @@ def cluster():
     """Two nodes of one processor each, on this machine."""
     made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     made.doomed = made.add_node(num_cpus=1)
-    made.wait_for_nodes()
+    made.wait_for_nodes(PATIENCE)
     yield made
     made.shutdown()
 
@@ -75,7 +75,7 @@ def test_a_node_that_dies_takes_nothing_along(data, expected, cluster, tmp_path)
         time.sleep(0.02)
     assert process.poll() is None, "it is in the middle of it"
     cluster.remove_node(cluster.doomed, allow_graceful=False)
-    printed, errors = process.communicate(timeout=120)
+    printed, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, errors
     assert '"written": 40' in printed or '"unchanged"' in printed
     assert files_in(out) == expected, "all shards, once, with nothing left over"
@@ -100,13 +100,13 @@ def test_a_shard_that_kills_its_worker_is_named_and_the_others_finish(data, expe
     site = tmp_path / "site"
     site.mkdir()
     (site / "sitecustomize.py").write_text(
-        "import os, sys\n"
+        "import os, signal, sys\n"
         "if any('default_worker' in part for part in sys.orig_argv):\n"
         "    from delaytool import shards\n"
         "    whole = shards.footer_fingerprint\n"
         "    def deadly(path):\n"
         "        if os.path.basename(path) == '05.parquet':\n"
-        "            os.kill(os.getpid(), 11)\n"
+        "            signal.raise_signal(signal.SIGSEGV)\n"
         "        return whole(path)\n"
         "    shards.footer_fingerprint = deadly\n"
     )
@@ -127,7 +127,7 @@ def test_signals_stop_a_run_on_ray(data, expected, tmp_path, number):
     time.sleep(0.3)
     process.send_signal(number)
     began = time.monotonic()
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 128 + number, errors
     assert time.monotonic() - began < 15
     assert "Traceback" not in errors
@@ -194,7 +194,7 @@ def test_the_readmes_pipelines(here):
         cwd=here,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
         env={**os.environ, "HF_HOME": str(here / "cache")},
     )
     assert done.returncode == 0, done.stderr
@@ -222,7 +222,7 @@ def test_files_that_a_node_does_not_see_are_told(data, tmp_path):
     )
     try:
         ray.init(address=cluster.address, log_to_driver=False)
-        until = time.monotonic() + 60
+        until = time.monotonic() + PATIENCE
         while sum(each["Alive"] for each in ray.nodes()) < 2:
             assert time.monotonic() < until, "the node does not come"
             time.sleep(0.2)

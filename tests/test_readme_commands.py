@@ -15,7 +15,7 @@ from pathlib import Path
 import pyarrow.fs as pafs
 import pytest
 import yaml
-from make import SAMPLE_DATA, delaytool
+from make import PATIENCE, SAMPLE_DATA, delaytool
 from test_readme import BEGIN, COMMANDS, END, README
 from test_stores import KEYS
 
@@ -100,7 +100,7 @@ def run_in_shell(command, folder, **env):
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
         env={**os.environ, **env, "PATH": f"{scripts}:{os.environ['PATH']}", "COLUMNS": "100"},
     )
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
