@@ -12,7 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from make import SAMPLE_DATA, delaytool, free_port
+from make import PATIENCE, SAMPLE_DATA, delaytool, free_port
 
 from delaytool import delay, load_preset
 
@@ -26,7 +26,7 @@ def server():
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    until = time.monotonic() + 30
+    until = time.monotonic() + PATIENCE
     while True:
         with contextlib.suppress(OSError):
             socket.create_connection(("127.0.0.1", port), 1).close()

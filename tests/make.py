@@ -20,6 +20,8 @@ from delaytool.recipe import adapt
 SAMPLE_DATA = Path(__file__).parent.parent / "sample_data"
 KEYS = {"AWS_ACCESS_KEY_ID": "AKIATESTING", "AWS_SECRET_ACCESS_KEY": "topsecretvalue"}
 """What a client sends to the object store of the tests, in the environment."""
+PATIENCE = 300
+"""Seconds after which a process is taken to hang, on a busy machine too."""
 
 
 def tokens_table(rows=12, n_q=3, seed=0, longest=30, text_type=None, codes_type=None, **columns):
@@ -94,7 +96,7 @@ def delaytool(*arguments, status=0, cwd=None, env=None):
         text=True,
         cwd=cwd,
         env={**os.environ, "COLUMNS": "100", **(env or {})},
-        timeout=120,
+        timeout=PATIENCE,
     )
     assert done.returncode == status, f"{done.args}\n{done.stdout}\n{done.stderr}"
     assert "Traceback" not in done.stderr, done.stderr

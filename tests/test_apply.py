@@ -508,6 +508,20 @@ def test_a_weight_that_no_float32_holds_is_told_with_its_place(tmp_path, layout)
     assert problem[1].place == replace(place, shard=None)
 
 
+@pytest.mark.parametrize("bad", [-1.0, float("nan"), float("inf")])
+def test_a_factor_of_one_stream_is_told_with_its_name(bad):
+    table = tokens_table(n_q=3)
+    lengths = [len(line) for line in table["text_tokens"].to_pylist()]
+    mask = [[[1.0] * n for _ in range(4)] for n in lengths]
+    mask[7][2][0] = bad
+    table = table.append_column("mask", pa.array(mask))
+    problems = bad_rows(table.to_batches()[0], job_on(table, ending(), factors="mask"))
+    (row, error), *rest = problems.items()
+    assert not rest
+    assert (row, error.place.stream, error.place.timestep) == (7, "acoustic_1", 0)
+    assert error.found == f"the factor {bad}"
+
+
 def test_heavy_rows_are_found_whatever_else_is_wrong_around_them(tmp_path):
     """Of text that alignment cuts, factors of another length, and rows that are too heavy."""
     table = pa.table(

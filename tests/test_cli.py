@@ -12,7 +12,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from layouts import flat
-from make import SAMPLE_DATA, delaytool, entry_of, files_in, rewrite, summary_of, tokens_table
+from make import (
+    PATIENCE,
+    SAMPLE_DATA,
+    delaytool,
+    entry_of,
+    files_in,
+    rewrite,
+    summary_of,
+    tokens_table,
+)
 
 PLAIN = ("--n-q", 3, "--delays", "0,0,1,2")
 ISSUE_123 = SAMPLE_DATA / "issue-123.parquet"
@@ -750,7 +759,7 @@ def test_a_file_that_cannot_grow(data, tmp_path):
     out = tmp_path / "out"
     command = [sys.executable, "-m", "delaytool", "apply", str(data), str(out), *map(str, PLAIN)]
     done = subprocess.run(
-        command, capture_output=True, text=True, preexec_fn=limited(100_000), timeout=60
+        command, capture_output=True, text=True, preexec_fn=limited(100_000), timeout=PATIENCE
     )
     assert done.returncode == 1
     (error, advice) = errors_of(done)[-2:]

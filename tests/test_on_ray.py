@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import ray
-from make import delaytool, files_in, free_port, summary_of, tokens_table
+from make import PATIENCE, delaytool, files_in, free_port, summary_of, tokens_table
 from pages import RUN, example_with, prepare, run_in_a_bucket, run_in_shell
 from ray.cluster_utils import Cluster
 
@@ -42,7 +42,7 @@ def cluster():
     """Two nodes of one processor each, on this machine."""
     made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     made.doomed = made.add_node(num_cpus=1)
-    made.wait_for_nodes()
+    made.wait_for_nodes(PATIENCE)
     yield made
     made.shutdown()
 
@@ -74,7 +74,7 @@ def test_a_node_that_dies_takes_nothing_along(data, expected, cluster, tmp_path)
         time.sleep(0.02)
     assert process.poll() is None, "it is in the middle of it"
     cluster.remove_node(cluster.doomed, allow_graceful=False)
-    printed, errors = process.communicate(timeout=120)
+    printed, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, errors
     assert '"written": 40' in printed or '"unchanged"' in printed
     assert files_in(out) == expected, "all shards, once, with nothing left over"
@@ -126,7 +126,7 @@ def test_signals_stop_a_run_on_ray(data, expected, tmp_path, number):
     time.sleep(0.3)
     process.send_signal(number)
     began = time.monotonic()
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 128 + number, errors
     assert time.monotonic() - began < 15
     assert "Traceback" not in errors
@@ -193,7 +193,7 @@ def test_the_readmes_pipelines(here):
         cwd=here,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
         env={**os.environ, "HF_HOME": str(here / "cache")},
     )
     assert done.returncode == 0, done.stderr
@@ -221,7 +221,7 @@ def test_files_that_a_node_does_not_see_are_told(data, tmp_path):
     )
     try:
         ray.init(address=cluster.address, log_to_driver=False)
-        until = time.monotonic() + 60
+        until = time.monotonic() + PATIENCE
         while sum(each["Alive"] for each in ray.nodes()) < 2:
             assert time.monotonic() < until, "the node does not come"
             time.sleep(0.2)

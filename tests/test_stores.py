@@ -16,7 +16,17 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 import pytest
-from make import KEYS, delaytool, files_in, finish, free_port, summary_of, tokens_job, tokens_table
+from make import (
+    KEYS,
+    PATIENCE,
+    delaytool,
+    files_in,
+    finish,
+    free_port,
+    summary_of,
+    tokens_job,
+    tokens_table,
+)
 
 from delaytool import stores
 from delaytool.apply import Item, apply_shard
@@ -252,7 +262,7 @@ def test_a_kill_in_the_middle_of_an_upload_leaves_no_object(bucket, uri, tmp_pat
         "stores.upload(sys.argv[1], sys.argv[2])\n"
     )
     command = [sys.executable, str(script), str(tmp_path / "big"), uri("new/x.parquet")]
-    assert subprocess.run(command, timeout=60).returncode == -signal.SIGKILL
+    assert subprocess.run(command, timeout=PATIENCE).returncode == -signal.SIGKILL
     assert objects(bucket) == {}
 
 
