@@ -158,12 +158,14 @@ def apply(input: str, output: str, **options: Any) -> None:
         input, output = _plain_path(input, options), _plain_path(output, options)
         _plain_paths(options, "audio_input", "quarantine")
         recipe, origin = _choose_recipe(options)
-        from delaytool.apply import abandon_shard, apply_shard, plan
+        from delaytool.apply import abandon_shard, apply_shard, as_found, plan
         from delaytool.engine import Task
         from delaytool.report import Report
 
         where = _where(options)
         items, left_out = _items(input, output, options["audio_input"], options["quarantine"])
+        if options["overwrite"]:
+            items = as_found(items, output, options["quarantine"])
         with _usage():
             planned = plan(items, recipe, where, options["overwrite"])
         _say(_describe(recipe, origin))
@@ -561,8 +563,8 @@ def _partners(shards: list[Shard], codes: list[Shard]) -> dict[str, Shard]:
     cls=Command,
     examples=[
         "delaytool verify shifted/ --source data/",
-        "delaytool verify shifted/ --preset moshi --json",
-        "delaytool verify shifted/ --source data/ --quarantine bad/",
+        "delaytool verify shifted/ --preset moshi",
+        "delaytool verify shifted/ --json",
     ],
 )
 @path_argument("output")
@@ -837,6 +839,7 @@ def revert(output: str, restored: str, **options: Any) -> None:
         _plain_paths(options, "audio_output")
         from delaytool.engine import Task
         from delaytool.revert import abandon_revert, look_at, revert_shard
+        from delaytool.shards import file_states
 
         recipe = _demanded_recipe(options)
         items, _ = _items(output, restored, names=("OUTPUT", "RESTORED"))
@@ -845,23 +848,22 @@ def revert(output: str, restored: str, **options: Any) -> None:
             job = _generated_job(items, recipe, options)
         look_at([item.shard for item in items], options["allow_lossy"])
         audio = options["audio_output"]
+        codes = [None if audio is None else _beside(item, restored, audio) for item in items]
+        old: list[Any] = [None] * len(items)
+        if options["overwrite"]:
+            states = file_states((item.target for item in items), restored)
+            old = list(zip(states, file_states(codes, audio), strict=True))
+        how = job, options["allow_lossy"], options["overwrite"]
         tasks = [
             Task(
                 item.shard.name,
                 _size_of(item.shard),
                 revert_shard,
-                (
-                    item.shard,
-                    item.target,
-                    None if audio is None else _beside(item, restored, audio),
-                    job,
-                    options["allow_lossy"],
-                    options["overwrite"],
-                ),
+                (item.shard, item.target, codes_target, *how, began_with),
                 abandon_revert,
                 _local(item.shard.path, item.target),
             )
-            for item in items
+            for item, codes_target, began_with in zip(items, codes, old, strict=True)
         ]
         began = time.monotonic()
         results = _without_left_out(_run(tasks, "reverting", options))

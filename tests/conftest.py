@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from make import SAMPLE_DATA, delaytool, free_port
+from make import QUARANTINE, SAMPLE_DATA, delaytool, entry_of, free_port, rewrite
 
 from delaytool import delay, load_preset
 
@@ -66,6 +66,14 @@ def names(tmp_path_factory):
     write("generated.parquet", pa.table({"codes": codes}))
     write("generated/a.parquet", pa.table({"codes": codes}))
     delaytool("apply", "data", "made/shifted", cwd=folder)
+    text = pa.array([None, *table["text_tokens"].to_pylist()[1:]], table["text_tokens"].type)
+    spoiled = table.set_column(table.column_names.index("text_tokens"), "text_tokens", text)
+    write("spoiled/train-00000.parquet", spoiled)
+    delaytool("apply", "spoiled", "made/good", "--quarantine", "bad", cwd=folder)
+    shutil.rmtree(folder / "spoiled")
+    bad = folder / "bad" / "train-00000.parquet"
+    repaired = table.slice(0, 1).append_column("reason", pq.read_table(bad)["reason"])
+    rewrite(bad, repaired, entry_of(bad, QUARANTINE), QUARANTINE)
     paired = ("--audio-input", "codes", "--key", "id")
     delaytool("apply", "text", "made/paired", *paired, cwd=folder)
     return folder

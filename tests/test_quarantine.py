@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from make import delaytool, entry_of, files_in, rewrite, summary_of, tokens_table
+from make import QUARANTINE, delaytool, entry_of, files_in, rewrite, summary_of, tokens_table
 
 from delaytool.job import Record
 from delaytool.quarantine import first_of_data, without_quarantine_in
@@ -50,16 +50,9 @@ def mismatches(here, *more, status=1):
     return [(m["shard"], m["row"], m["what"]) for m in summary_of(done)["mismatches"]]
 
 
-def bad_entry(path):
-    return pq.read_metadata(path).metadata[b"delaytool-quarantine"]
-
-
 def rewrite_bad(path, table):
     """Write a table over a shard of quarantined rows, with its entry as it was."""
-    entry = bad_entry(path)
-    with pq.ParquetWriter(path, table.schema) as writer:
-        writer.write_table(table)
-        writer.add_key_value_metadata({"delaytool-quarantine": entry})
+    rewrite(path, table, entry_of(path, QUARANTINE), QUARANTINE)
 
 
 # Where it may lie
@@ -335,10 +328,7 @@ def test_kinds_that_lie_are_found_in_the_quarantine(here):
     del fields["checksum"]
     lie = Record._parse(fields).to_json()
     rewrite(output, pq.read_table(output), lie)
-    table = pq.read_table(bad)
-    with pq.ParquetWriter(bad, table.schema) as writer:
-        writer.write_table(table)
-        writer.add_key_value_metadata({"delaytool-quarantine": lie})
+    rewrite(bad, pq.read_table(bad), lie, QUARANTINE)
     delaytool("verify", "out", cwd=here)
     found = mismatches(here, "--quarantine", "bad")
     assert found == [("a.parquet", None, "quarantine, reasons")]
