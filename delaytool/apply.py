@@ -31,6 +31,7 @@ from delaytool.shards import (
     ahead,
     file_state,
     file_states,
+    is_as_before,
     open_shard,
     open_source,
     output_kinds,
@@ -309,8 +310,8 @@ def existing_record(item: Item, source: Opened, job: Job, overwrite: bool) -> Ex
     elif record is not None and record.counts.quarantined:
         why = f"{record.counts.quarantined} rows of it are in quarantine"
         record = None
-    old = target if item.began_with is None else item.began_with[0]
-    if why and not (overwrite and target == old and stores.kind_of(item.target) == "file"):
+    is_old = item.began_with is None or is_as_before(target, item.began_with[0])
+    if why and not (overwrite and is_old and stores.kind_of(item.target) == "file"):
         advice = "choose another output" + ("" if overwrite else ", or replace it with --overwrite")
         raise _in_the_way(item.target, why, source, advice)
     return Existing(record, target, aside)
@@ -336,11 +337,11 @@ def _with_its_rows(
         why = "its rows are not those that were put there"
     if not why:
         return record
-    old = state if item.began_with is None else item.began_with[1]
+    is_old = item.began_with is None or is_as_before(state, item.began_with[1])
     # What is no shard of quarantined rows is not in the quarantine to be replaced.
     if _aside_entry(item.aside) is None:
         raise _in_the_way(item.aside, why, source, "choose another --quarantine")
-    if not (overwrite and state == old):
+    if not (overwrite and is_old):
         advice = "" if overwrite else ", or replace it with --overwrite"
         raise _in_the_way(item.aside, why, source, f"choose another --quarantine{advice}")
     return record

@@ -25,6 +25,7 @@ from delaytool.shards import (
     ahead,
     decode_schema,
     file_state,
+    is_as_before,
     is_stored_as,
     open_shard,
     read_record,
@@ -143,7 +144,7 @@ def _look_for(part: _Part, work: _Work, old: State | None) -> tuple[bool, State 
     if kind == "file" and _is_restored(part, work):
         remove_second_names(path)
         return True, None
-    if kind == "file" and state == old:
+    if kind == "file" and is_as_before(state, old):
         return False, state
     raise DataError(
         "output-in-the-way",

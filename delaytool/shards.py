@@ -1002,6 +1002,12 @@ def file_state(path: str) -> State | None:
     return state
 
 
+def is_as_before(state: State | None, before: State | None) -> bool:
+    """Whether two states are of one file, though two machines may have told them."""
+    # Where both have mounted a file system, its inodes may have other numbers on each.
+    return (state and state[-2:]) == (before and before[-2:])
+
+
 def file_states(paths: Iterable[str | None], folder: str | None) -> list[State | None]:
     """The `file_state` of many files; None for those that have no path.
 

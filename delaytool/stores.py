@@ -114,7 +114,7 @@ def state_of(path: str) -> tuple[Any, ...] | None:
             found = os.lstat(path)
         except (FileNotFoundError, NotADirectoryError):
             return None
-        return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+        return found.st_ino, found.st_size, found.st_mtime_ns
     from pyarrow.fs import FileType
 
     filesystem, inner = _connect(path)
