@@ -32,6 +32,8 @@ from delaytool.shards import (
     ahead,
     digest_of_sources,
     file_state,
+    file_states,
+    is_as_before,
     is_by_order_alone,
     key_in,
     open_shard,
@@ -80,6 +82,7 @@ class Item:
 
     aside:           where its bad rows go; None where the first one is an error
     from_quarantine: whether rows are taken that are in quarantine, since no others were given
+    began_with:      what was at both targets when the run began; None where nobody looked
     """
 
     shard: Shard
@@ -87,6 +90,15 @@ class Item:
     target: str
     aside: str | None = None
     from_quarantine: bool = False
+    began_with: tuple[State | None, State | None] | None = None
+
+
+def as_found(items: Sequence[Item], output: str, quarantine: str | None) -> list[Item]:
+    """The items with what is there now, which is all that a run that begins now may replace."""
+    targets = file_states((item.target for item in items), output)
+    asides = file_states((item.aside for item in items), quarantine)
+    both = zip(targets, asides, strict=True)
+    return [replace(item, began_with=pair) for item, pair in zip(items, both, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -292,24 +304,49 @@ def existing_record(item: Item, source: Opened, job: Job, overwrite: bool) -> Ex
     Raises DataError when something else is in the way.
     """
     # What has come by the time that it is read is not what may be replaced.
-    states = [None if path is None else file_state(path) for path in (item.target, item.aside)]
+    target, aside = file_state(item.target), None
     record, why = _record_at(item.target, ENTRY, source, job)
     if item.aside is not None:
-        aside, why_not = _record_at(item.aside, ASIDE, source, job)
-        if record is not None and record.counts.quarantined and record != aside:
-            record = None
-        if aside is not None and record is None and not is_intact(item.aside, aside):
-            why_not = "its rows are not those that were put there"
-        # What is no shard of quarantined rows is not in the quarantine to be replaced.
-        if why_not and not (overwrite and _aside_entry(item.aside) is not None):
-            advice = "" if _aside_entry(item.aside) is None else ", or replace it with --overwrite"
-            raise _in_the_way(item.aside, why_not, source, f"choose another --quarantine{advice}")
+        aside = file_state(item.aside)
+        record = _with_its_rows(item, aside, record, source, job, overwrite)
     elif record is not None and record.counts.quarantined:
         why = f"{record.counts.quarantined} rows of it are in quarantine"
         record = None
-    if why and not (overwrite and stores.kind_of(item.target) == "file"):
-        raise _in_the_way(item.target, why, source)
-    return Existing(record, *states)
+    is_old = item.began_with is None or is_as_before(target, item.began_with[0])
+    if why and not (overwrite and is_old and stores.kind_of(item.target) == "file"):
+        advice = "choose another output" + ("" if overwrite else ", or replace it with --overwrite")
+        raise _in_the_way(item.target, why, source, advice)
+    return Existing(record, target, aside)
+
+
+def _with_its_rows(
+    item: Item,
+    state: State | None,
+    record: Record | None,
+    source: Opened,
+    job: Job,
+    overwrite: bool,
+) -> Record | None:
+    """The record of an output whose quarantined rows are there too; None where it is to be made.
+
+    state: what is where the rows go; raises DataError when that is in the way
+    """
+    assert item.aside is not None, "rows are looked for only where there is a place for them"
+    aside, why = _record_at(item.aside, ASIDE, source, job)
+    if record is not None and record.counts.quarantined and record != aside:
+        record = None
+    if aside is not None and record is None and not is_intact(item.aside, aside):
+        why = "its rows are not those that were put there"
+    if not why:
+        return record
+    is_old = item.began_with is None or is_as_before(state, item.began_with[1])
+    # What is no shard of quarantined rows is not in the quarantine to be replaced.
+    if _aside_entry(item.aside) is None:
+        raise _in_the_way(item.aside, why, source, "choose another --quarantine")
+    if not (overwrite and is_old):
+        advice = "" if overwrite else ", or replace it with --overwrite"
+        raise _in_the_way(item.aside, why, source, f"choose another --quarantine{advice}")
+    return record
 
 
 def _record_at(path: str, entry: str, source: Opened, job: Job) -> tuple[Record | None, str]:
@@ -332,12 +369,7 @@ def _record_at(path: str, entry: str, source: Opened, job: Job) -> tuple[Record 
     return record, ""
 
 
-def _in_the_way(
-    path: str,
-    why: str,
-    source: Opened,
-    advice: str = "choose another output, or replace it with --overwrite",
-) -> DataError:
+def _in_the_way(path: str, why: str, source: Opened, advice: str) -> DataError:
     return DataError(
         "output-in-the-way",
         f"the output {stores.shown(path)} is in the way: {why}",

@@ -158,7 +158,7 @@ def apply(input: str, output: str, **options: Any) -> None:
         input, output = _plain_path(input, options), _plain_path(output, options)
         _plain_paths(options, "audio_input", "quarantine")
         recipe, origin = _choose_recipe(options)
-        from delaytool.apply import abandon_shard, apply_shard, plan
+        from delaytool.apply import abandon_shard, apply_shard, as_found, plan
         from delaytool.engine import Task
         from delaytool.report import Report
 
@@ -166,6 +166,8 @@ def apply(input: str, output: str, **options: Any) -> None:
         audio_input, quarantine = options["audio_input"], options["quarantine"]
         items, notes, left_out = _items(input, output, audio_input, quarantine)
         _say_notes(notes, options)
+        if options["overwrite"]:
+            items = as_found(items, output, quarantine)
         with _usage():
             planned = plan(items, recipe, where, options["overwrite"])
         _say(_describe(recipe, origin))
@@ -583,8 +585,8 @@ def _say_order(results: Sequence[Any]) -> None:
     cls=Command,
     examples=[
         "delaytool verify shifted/ --source data/",
-        "delaytool verify shifted/ --preset moshi --json",
-        "delaytool verify shifted/ --source data/ --quarantine bad/",
+        "delaytool verify shifted/ --preset moshi",
+        "delaytool verify shifted/ --json",
     ],
 )
 @path_argument("output")
@@ -626,30 +628,10 @@ def verify(output: str, **options: Any) -> None:
 
         output = _plain_path(output, options)
         _plain_paths(options, "source", "audio_input", "quarantine")
-        from delaytool.engine import Task
         from delaytool.report import Report
-        from delaytool.verify import compare_with_first, verify_shard
+        from delaytool.verify import compare_with_first
 
-        recipe = _demanded_recipe(options)
-        sources = options["source"], options["audio_input"]
-        found, notes = _find(output, "OUTPUT")
-        shards = _without_quarantine(found, options["quarantine"])
-        pairs, verdicts, more, left_out = _sources(shards, output, *sources)
-        bad: dict[str, str] = {}
-        if options["quarantine"] is not None:
-            bad, strays = _quarantines(shards, output, options["quarantine"], *sources)
-            verdicts += strays
-        _say_notes(notes + more, options)
-        tasks = [
-            Task(
-                shard.name,
-                _size_of(shard),
-                verify_shard,
-                (shard, source, codes, recipe, bad.get(shard.name)),
-                paths=_local(shard.path),
-            )
-            for shard, source, codes in pairs
-        ]
+        tasks, pairs, verdicts, left_out = _verify_tasks(output, options)
         report = Report(options["frame_rate"])
         everything = _run(tasks, "verifying", options, report)
         mixed = compare_with_first([shard for shard, _, _ in pairs], everything)
@@ -680,6 +662,36 @@ def verify(output: str, **options: Any) -> None:
         if report.shards:
             click.echo(report.table())
     sys.exit(1 if count else 0)
+
+
+def _verify_tasks(
+    output: str, options: dict[str, Any]
+) -> tuple[list[Task], list[Any], list[Any], int]:
+    """The tasks and their shards, what is missing or too many, and how many shards are left out."""
+    from delaytool.engine import Task
+    from delaytool.verify import verify_shard
+
+    recipe = _demanded_recipe(options)
+    sources = options["source"], options["audio_input"]
+    found, notes = _find(output, "OUTPUT")
+    shards = _without_quarantine(found, options["quarantine"])
+    pairs, verdicts, more, left_out = _sources(shards, output, *sources)
+    _say_notes(notes + more, options)
+    bad: dict[str, str] = {}
+    if options["quarantine"] is not None:
+        bad, strays = _quarantines(shards, output, options["quarantine"], *sources)
+        verdicts += strays
+    tasks = [
+        Task(
+            shard.name,
+            _size_of(shard),
+            verify_shard,
+            (shard, source, codes, recipe, bad.get(shard.name)),
+            paths=_local(shard.path),
+        )
+        for shard, source, codes in pairs
+    ]
+    return tasks, pairs, verdicts, left_out
 
 
 def _annotate(mismatch: Mismatch, output: str) -> None:
@@ -870,8 +882,7 @@ def revert(output: str, restored: str, **options: Any) -> None:
 
         output, restored = _plain_path(output, options), _plain_path(restored, options)
         _plain_paths(options, "audio_output")
-        from delaytool.engine import Task
-        from delaytool.revert import abandon_revert, look_at, revert_shard
+        from delaytool.revert import look_at
 
         recipe = _demanded_recipe(options)
         items, notes, _ = _items(output, restored, names=("OUTPUT", "RESTORED"))
@@ -880,27 +891,9 @@ def revert(output: str, restored: str, **options: Any) -> None:
         if recipe is not None:
             job = _generated_job(items, recipe, options)
         look_at([item.shard for item in items], job, options["allow_lossy"])
-        audio = options["audio_output"]
-        if audio is not None:
-            tables.check_output(audio)
-        tasks = [
-            Task(
-                item.shard.name,
-                _size_of(item.shard),
-                revert_shard,
-                (
-                    item.shard,
-                    item.target,
-                    None if audio is None else _beside(item, restored, audio),
-                    job,
-                    options["allow_lossy"],
-                    options["overwrite"],
-                ),
-                abandon_revert,
-                _local(item.shard.path, item.target),
-            )
-            for item in items
-        ]
+        if options["audio_output"] is not None:
+            tables.check_output(options["audio_output"])
+        tasks = _revert_tasks(items, restored, job, options)
         began = time.monotonic()
         results = _without_left_out(_run(tasks, "reverting", options))
     rows = sum(result.rows for result in results)
@@ -923,6 +916,33 @@ def revert(output: str, restored: str, **options: Any) -> None:
         click.echo(f"but {_count(counts.lost + counts.trimmed, 'token')} that had been cut off")
     if counts.quarantined:
         click.echo(f"but {_count(counts.quarantined, 'row')} that had been put into quarantine")
+
+
+def _revert_tasks(
+    items: Sequence[Item], restored: str, job: Job | None, options: dict[str, Any]
+) -> list[Task]:
+    from delaytool.engine import Task
+    from delaytool.revert import abandon_revert, revert_shard
+    from delaytool.shards import file_states
+
+    audio = options["audio_output"]
+    codes = [None if audio is None else _beside(item, restored, audio) for item in items]
+    old: list[Any] = [None] * len(items)
+    if options["overwrite"]:
+        states = file_states((item.target for item in items), restored)
+        old = list(zip(states, file_states(codes, audio), strict=True))
+    how = job, options["allow_lossy"], options["overwrite"]
+    return [
+        Task(
+            item.shard.name,
+            _size_of(item.shard),
+            revert_shard,
+            (item.shard, item.target, codes_target, *how, began_with),
+            abandon_revert,
+            _local(item.shard.path, item.target),
+        )
+        for item, codes_target, began_with in zip(items, codes, old, strict=True)
+    ]
 
 
 def _beside(item: Item, restored: str, audio: str) -> str:
@@ -1329,20 +1349,18 @@ def stats(input: str, **options: Any) -> None:
 
         # A thousand footers take less time than workers take to start.
         here = {} if stores.is_remote(input) else {"workers": 1, "engine": "local"}
-        looks = _run(
-            [task(footer_of, shard) for shard in shards], "footers", {**options, **here}, report
-        )
+        footers = [task(footer_of, shard) for shard in shards]
+        looks = _run(footers, "footers", {**options, **here}, report)
         if not all(look.left_out for look in looks):
             looks = _without_left_out(looks)
-        shifted = sum(look.shifted for look in looks)
-        named = {look.name for look in looks if not look.shifted}
-        originals = [shard for shard in shards if shard.name in named]
-        audio = options["audio_input"]
+        kept = {look.name: look.shifted for look in looks}
+        originals = [shard for shard in shards if not kept.get(shard.name, True)]
+        shifted = sum(kept.values())
         partners: dict[str, Shard] = {}
-        if audio is not None:
+        if options["audio_input"] is not None:
             if not originals:
                 raise click.UsageError("--audio-input is for original shards; there are none")
-            codes, notes = _find(audio, "--audio-input")
+            codes, notes = _find(options["audio_input"], "--audio-input")
             _say_notes(notes, options)
             originals, partners, _ = _paired(originals, codes)
         if originals:

@@ -27,6 +27,7 @@ from delaytool.shards import (
     encode_schema,
     entries_of,
     file_state,
+    is_as_before,
     is_stored_as,
     open_shard,
     read_record,
@@ -71,11 +72,14 @@ def revert_shard(
     job: Job | None,
     allow_lossy: bool,
     overwrite: bool,
+    began_with: Sequence[State | None] | None = None,
 ) -> Generator[float, None, Reverted]:
     """Write back the shard that an output was made from.
 
     codes_target: where the codes go that came in a shard of their own; None for one shard of both
     job:          what a grid without a record was made with
+    began_with:   what was at both targets when the run began, which alone may be overwritten; None
+                  where nobody looked
     yields:       the fraction of the rows that are done
     returns:      what was done; a file that is there already, and is what it must be, is left alone
     raises:       DataError when tokens are missing that cannot come back and `allow_lossy` is off,
@@ -98,7 +102,11 @@ def revert_shard(
             _check_lossless(counts)
         work = _Work(output, record, job, counts)
         parts = _parts(work, record, target, codes_target)
-        looks = [(part, *_look_for(part, work, overwrite)) for part in parts]
+        old = began_with or [file_state(path) for path, *_ in parts]
+        looks = [
+            (part, *_look_for(part, work, state if overwrite else None))
+            for part, state in zip(parts, old, strict=False)
+        ]
         missing = [(part, state) for part, is_there, state in looks if not is_there]
         written = False
         for number, (part, state) in enumerate(missing):
@@ -127,17 +135,17 @@ def _write(
                 yield (turn[0] + rows / max(work.output.rows, 1)) / turn[1]
             work.check()
     except NameTakenError:
-        is_there, _ = _look_for(part, work, overwrite=False)
+        is_there, _ = _look_for(part, work, None)
         if not is_there:
             raise
         return False
     return True
 
 
-def _look_for(part: _Part, work: _Work, overwrite: bool) -> tuple[bool, State | None]:
+def _look_for(part: _Part, work: _Work, old: State | None) -> tuple[bool, State | None]:
     """Whether a file is there as it must be; and the one in whose place it may come.
 
-    Raises DataError when another one is in the way.
+    old: a file that may be replaced; raises DataError when another one is in the way
     """
     path = part[0]
     state, kind = file_state(path), stores.kind_of(path)
@@ -146,7 +154,7 @@ def _look_for(part: _Part, work: _Work, overwrite: bool) -> tuple[bool, State | 
     if kind == "file" and _is_restored(part, work):
         remove_second_names(path)
         return True, None
-    if kind == "file" and overwrite:
+    if kind == "file" and is_as_before(state, old):
         return False, state
     raise DataError(
         "output-in-the-way",

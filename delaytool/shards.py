@@ -1268,6 +1268,29 @@ def file_state(path: str) -> State | None:
     return state
 
 
+def is_as_before(state: State | None, before: State | None) -> bool:
+    """Whether two states are of one file, though two machines may have told them."""
+    # Where both have mounted a file system, its inodes may have other numbers on each.
+    return (state and state[-2:]) == (before and before[-2:])
+
+
+def file_states(paths: Iterable[str | None], folder: str | None) -> list[State | None]:
+    """The `file_state` of many files; None for those that have no path.
+
+    folder: the one they are below, which is listed where it is in a store
+    """
+    listed = folder is not None and stores.is_remote(folder) and stores.kind_of(folder) != "file"
+    states = stores.states_below(folder) if folder is not None and listed else {}
+
+    def state(path: str | None) -> State | None:
+        if path is None or (listed and path not in states):
+            return None
+        known = states.get(path)
+        return file_state(path) if known is None or known[-1] is None else known
+
+    return [state(path) for path in paths]
+
+
 @contextlib.contextmanager
 def _committed(target: str, replaces: State | None) -> Iterator[str]:
     """A temporary name to write to, which becomes the target when the block ends well."""

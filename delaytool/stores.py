@@ -126,13 +126,29 @@ def state_of(path: str) -> tuple[Any, ...] | None:
             found = os.lstat(path)
         except (FileNotFoundError, NotADirectoryError):
             return None
-        return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+        return found.st_ino, found.st_size, found.st_mtime_ns
     from pyarrow.fs import FileType
 
     filesystem, inner = _connect(path)
     with _failing(path):
         info = filesystem.get_file_info(inner)
-    return None if info.type == FileType.NotFound else (info.size, info.mtime_ns)
+    return None if info.type == FileType.NotFound else _state(info)
+
+
+def states_below(folder: str) -> dict[str, tuple[Any, ...]]:
+    """The `state_of` every file below a remote folder, by its path."""
+    from pyarrow.fs import FileSelector, FileType
+
+    filesystem, inner = _connect(folder)
+    with _failing(folder):
+        infos = filesystem.get_file_info(FileSelector(inner, recursive=True, allow_not_found=True))
+    files = (info for info in infos if info.type == FileType.File)
+    return {join(folder, info.path[len(inner) :].lstrip("/")): _state(info) for info in files}
+
+
+def _state(info: Any) -> tuple[Any, ...]:
+    # Some stores tell seconds of one file and milliseconds of a folder's.
+    return info.size, None if info.mtime_ns is None else info.mtime_ns // 10**9
 
 
 def size_of(path: str) -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from make import PATIENCE, SAMPLE_DATA, delaytool, free_port
+from make import PATIENCE, QUARANTINE, SAMPLE_DATA, delaytool, entry_of, free_port, rewrite
 
 from delaytool import delay, load_preset
 
@@ -76,6 +76,14 @@ def names(tmp_path_factory):
     }
     (folder / "config.json").write_text(json.dumps({**config, "existing_text_padding_id": 3}))
     delaytool("apply", "data", "made/shifted", cwd=folder)
+    text = pa.array([None, *table["text_tokens"].to_pylist()[1:]], table["text_tokens"].type)
+    spoiled = table.set_column(table.column_names.index("text_tokens"), "text_tokens", text)
+    write("spoiled/train-00000.parquet", spoiled)
+    delaytool("apply", "spoiled", "made/good", "--quarantine", "bad", cwd=folder)
+    shutil.rmtree(folder / "spoiled")
+    bad = folder / "bad" / "train-00000.parquet"
+    repaired = table.slice(0, 1).append_column("reason", pq.read_table(bad)["reason"])
+    rewrite(bad, repaired, entry_of(bad, QUARANTINE), QUARANTINE)
     paired = ("--audio-input", "codes", "--key", "id")
     delaytool("apply", "text", "made/paired", *paired, cwd=folder)
     return folder

@@ -22,6 +22,8 @@ KEYS = {"AWS_ACCESS_KEY_ID": "AKIATESTING", "AWS_SECRET_ACCESS_KEY": "topsecretv
 """What a client sends to the object store of the tests, in the environment."""
 PATIENCE = 300
 """Seconds after which a process is taken to hang, on a busy machine too."""
+QUARANTINE = "delaytool-quarantine"
+"""The entry of a shard of quarantined rows."""
 
 
 def tokens_table(rows=12, n_q=3, seed=0, longest=30, text_type=None, codes_type=None, **columns):
@@ -75,17 +77,17 @@ def finish(steps):
             return end.value
 
 
-def rewrite(path, table, entry):
+def rewrite(path, table, entry, name="delaytool"):
     """Write a table over an output shard, with a delaytool entry as it was."""
     with pq.ParquetWriter(path, table.schema) as writer:
         writer.write_table(table)
         if entry is not None:
-            writer.add_key_value_metadata({"delaytool": entry})
+            writer.add_key_value_metadata({name: entry})
 
 
-def entry_of(path):
+def entry_of(path, name="delaytool"):
     """The delaytool entry of a shard."""
-    return pq.read_metadata(path).metadata[b"delaytool"]
+    return pq.read_metadata(path).metadata[name.encode()]
 
 
 def delaytool(*arguments, status=0, cwd=None, env=None):

@@ -6,11 +6,27 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from make import delaytool, entry_of, files_in, rewrite, summary_of, tokens_table
+from layouts import FIXED, LAYOUTS, rows_of
+from make import (
+    QUARANTINE,
+    delaytool,
+    entry_of,
+    files_in,
+    finish,
+    job_on,
+    rewrite,
+    summary_of,
+    tokens_table,
+)
 
+from delaytool.apply import Item, apply_shard
 from delaytool.job import Record
+from delaytool.presets import plain_recipe
 from delaytool.quarantine import first_of_data, without_quarantine_in
+from delaytool.recipe import adapt
+from delaytool.revert import revert_shard
 from delaytool.shards import Shard, open_shard
+from delaytool.verify import verify_shard
 
 PLAIN = ("--n-q", 3, "--delays", "0,0,1,2")
 NOTE = "Note: {} of quarantined rows {} left out"
@@ -50,16 +66,9 @@ def mismatches(here, *more, status=1):
     return [(m["shard"], m["row"], m["what"]) for m in summary_of(done)["mismatches"]]
 
 
-def bad_entry(path):
-    return pq.read_metadata(path).metadata[b"delaytool-quarantine"]
-
-
 def rewrite_bad(path, table):
     """Write a table over a shard of quarantined rows, with its entry as it was."""
-    entry = bad_entry(path)
-    with pq.ParquetWriter(path, table.schema) as writer:
-        writer.write_table(table)
-        writer.add_key_value_metadata({"delaytool-quarantine": entry})
+    rewrite(path, table, entry_of(path, QUARANTINE), QUARANTINE)
 
 
 # Where it may lie
@@ -335,10 +344,7 @@ def test_kinds_that_lie_are_found_in_the_quarantine(here):
     del fields["checksum"]
     lie = Record._parse(fields).to_json()
     rewrite(output, pq.read_table(output), lie)
-    table = pq.read_table(bad)
-    with pq.ParquetWriter(bad, table.schema) as writer:
-        writer.write_table(table)
-        writer.add_key_value_metadata({"delaytool-quarantine": lie})
+    rewrite(bad, pq.read_table(bad), lie, QUARANTINE)
     delaytool("verify", "out", cwd=here)
     found = mismatches(here, "--quarantine", "bad")
     assert found == [("a.parquet", None, "quarantine, reasons")]
@@ -374,6 +380,44 @@ def test_lost_rows_do_not_count_as_whole(here):
     (here / "out" / "a.parquet").unlink()
     done = apply(here, "--quarantine", "bad", status=1)
     assert "is in the way: its rows are not those that were put there" in done.stderr
+
+
+@pytest.mark.parametrize("length", ["extend", "truncate"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_layout(tmp_path, layout, length):
+    """Rows beyond the vocabulary are put aside, hold, are data with a larger one, and revert."""
+    make, where = LAYOUTS[layout]
+    rows = rows_of(fixed=layout in FIXED)
+    for row in (0, 2):
+        rows[row][-1][0] = 1000
+    kind = pa.int16()
+    ids = [f"utt-{number}" for number in range(len(rows))]
+    table = pa.table({"id": ids, **make(rows, kind), "nan": [float("nan")] * len(rows)})
+    source, output, bad, again, back = (
+        str(tmp_path / f"{name}.parquet") for name in ("source", "output", "bad", "again", "back")
+    )
+    pq.write_table(table, source, row_group_size=2)
+    recipe = adapt(plain_recipe(4, (0, 0, 1, 3, 2)), length=length, card=1000)
+    job = job_on(table, recipe, **where)
+    item = Item(Shard("a", source), None, output, bad)
+    assert finish(apply_shard(item, job, False)).summary.counts.quarantined == 2
+    assert not finish(apply_shard(item, job, False)).written
+    for original in (None, Shard("a", source)):
+        verified = finish(verify_shard(Shard("a", output), original, None, None, bad))
+        assert verified.mismatches == []
+    wide = job_on(table, adapt(recipe, card=1001), **where)
+    repaired = Item(Shard("a", bad), None, again, from_quarantine=True)
+    assert finish(apply_shard(repaired, wide, False)).summary.counts.rows_out == 2
+    assert finish(apply_shard(Item(Shard("a", bad), None, again), wide, False)).left_out
+    for original in (None, Shard("a", bad)):
+        assert finish(verify_shard(Shard("a", again), original, None, None)).mismatches == []
+    arguments = (Shard("a", again), back, None, None, length == "truncate", False)
+    assert finish(revert_shard(*arguments)).written
+    assert not finish(revert_shard(*arguments)).written
+    with open_shard(Shard("a", bad)) as opened:
+        assert opened.schema.equals(pq.read_schema(source), check_metadata=True)
+        if length == "extend":
+            assert pq.read_schema(back).equals(opened.schema, check_metadata=True)
 
 
 # Layouts that do not fit

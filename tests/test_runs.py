@@ -14,7 +14,7 @@ import pytest
 from make import delaytool, entry_of, files_in, finish, summary_of, tokens_job, tokens_table
 
 from delaytool import delay, load_preset
-from delaytool.apply import Item, apply_shard
+from delaytool.apply import Item, apply_shard, as_found
 from delaytool.errors import DataError
 from delaytool.job import Record
 from delaytool.revert import revert_shard
@@ -129,6 +129,24 @@ def test_only_what_was_there_is_overwritten(source, folder, delays, is_same):
     assert made_with(folder) == [third, third]
 
 
+def test_what_came_after_a_run_began_is_not_overwritten(source, folder):
+    third = (0, 1, 1, 1)
+    finish(steps_of(source, folder, tokens_job(delays=third)))
+    shard, target = Shard("a.parquet", str(source)), str(folder / "out.parquet")
+    item = Item(shard, None, target, str(folder / "bad.parquet"))
+    (begun,) = as_found([item], str(folder), str(folder))
+    finish(steps_of(source, folder, tokens_job(delays=OTHER), overwrite=True))
+    with pytest.raises(DataError) as caught:
+        finish(apply_shard(begun, tokens_job(delays=ONE), True))
+    assert caught.value.kind == "output-in-the-way"
+    assert "--overwrite" not in caught.value.advice
+    assert made_with(folder) == [OTHER, OTHER]
+    assert not finish(apply_shard(begun, tokens_job(delays=OTHER), True)).written
+    (begun,) = as_found([item], str(folder), str(folder))
+    assert finish(apply_shard(begun, tokens_job(delays=ONE), True)).written
+    assert made_with(folder) == [ONE, ONE]
+
+
 def test_reverting_twice_at_once(source, folder):
     finish(steps_of(source, folder, tokens_job()))
     arguments = (str(folder / "back.parquet"), None, None, True, False)
@@ -215,7 +233,8 @@ def test_a_kill_while_files_get_their_names(source, tmp_path, call, number):
     assert files_in(tmp_path / "killed") == expected, "nothing left over"
 
 
-def test_a_race(tmp_path):
+@pytest.mark.parametrize("overwrite", [(), ("--overwrite",)])
+def test_a_race(tmp_path, overwrite):
     """Runs with two kinds of options: what one that ended well has made is there."""
     (tmp_path / "data").mkdir()
     for number in range(6):
@@ -226,7 +245,7 @@ def test_a_race(tmp_path):
         runs = {}
         for number, delays in enumerate(("0,0,1,2", "0,0,2,1", "0,0,1,2")):
             command = ["apply", tmp_path / "data", out, "--n-q", 3, "--delays", delays, "--json"]
-            command += ["--workers", 1 + number % 2]
+            command += ["--workers", 1 + number % 2, *overwrite]
             runs[number, delays] = subprocess.Popen(
                 [sys.executable, "-m", "delaytool", *map(str, command)],
                 stdout=subprocess.PIPE,
@@ -238,15 +257,15 @@ def test_a_race(tmp_path):
         assert set(files) <= {f"{number}.parquet" for number in range(6)}, "no leftovers"
         made = [Record.from_json(entry_of(out / name)).job.recipe.delays for name in files]
         for delays, run, printed, errors in ended:
-            assert run.returncode in (0, 1)
-            if run.returncode == 0:
-                wanted = tuple(map(int, delays.split(",")))
-                assert made == [wanted] * 6
-                summary = json.loads(printed)
-                assert summary["written"] + summary["unchanged"] == 6
-            else:
+            if run.returncode:
+                assert run.returncode == 1
                 assert "is in the way" in errors
-        assert all(run.returncode for _, run, *_ in ended) or len(files) == 6
+                continue
+            summary = json.loads(printed)
+            assert summary["written"] + summary["unchanged"] == len(files) == 6
+            # One that may overwrite takes what the others had made by the time that it began.
+            assert overwrite or set(made) == {tuple(map(int, delays.split(",")))}
+        assert len(set(made)) == 1 or any(run.returncode for _, run, *_ in ended)
 
 
 # Going on
