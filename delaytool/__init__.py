@@ -16,26 +16,26 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from delaytool.batches.map_batch import map_batch as map_batch
     from delaytool.errors import DataError as DataError
     from delaytool.errors import RecipeError as RecipeError
-    from delaytool.pattern import delay as delay
-    from delaytool.pattern import undelay as undelay
-    from delaytool.pipeline import map_batch as map_batch
-    from delaytool.presets import load_preset as load_preset
-    from delaytool.recipe import Recipe as Recipe
-    from delaytool.recipe import Stream as Stream
-    from delaytool.weights import loss_weights as loss_weights
+    from delaytool.pattern.delay import delay as delay
+    from delaytool.pattern.delay import undelay as undelay
+    from delaytool.pattern.weights import loss_weights as loss_weights
+    from delaytool.recipes.presets import load_preset as load_preset
+    from delaytool.recipes.recipe import Recipe as Recipe
+    from delaytool.recipes.recipe import Stream as Stream
 
 _ROOMS = {
     "DataError": "errors",
-    "Recipe": "recipe",
+    "Recipe": "recipes.recipe",
     "RecipeError": "errors",
-    "Stream": "recipe",
-    "delay": "pattern",
-    "load_preset": "presets",
-    "loss_weights": "weights",
-    "map_batch": "pipeline",
-    "undelay": "pattern",
+    "Stream": "recipes.recipe",
+    "delay": "pattern.delay",
+    "load_preset": "recipes.presets",
+    "loss_weights": "pattern.weights",
+    "map_batch": "batches.map_batch",
+    "undelay": "pattern.delay",
 }
 __all__ = ["__version__", *_ROOMS]  # noqa: PLE0604 - the names below, by their rooms
 

@@ -1,6 +1,6 @@
 """python -m delaytool"""
 
-from delaytool.cli import program
+from delaytool.cli.main import program
 
 if __name__ == "__main__":
     program()

@@ -12,10 +12,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from delaytool.detect import find_columns
-from delaytool.job import Column, Where, make_job
-from delaytool.presets import plain_recipe
-from delaytool.recipe import adapt
+from delaytool.batches.columns import find_columns
+from delaytool.batches.job import Where, make_job
+from delaytool.batches.layouts import Column
+from delaytool.recipes.adapt import adapt
+from delaytool.recipes.presets import plain_recipe
 
 SAMPLE_DATA = Path(__file__).parent.parent / "sample_data"
 KEYS = {"AWS_ACCESS_KEY_ID": "AKIATESTING", "AWS_SECRET_ACCESS_KEY": "topsecretvalue"}

@@ -7,7 +7,7 @@ the package. At the end: random recipes and codes for hypothesis.
 import numpy as np
 from hypothesis import strategies as st
 
-from delaytool.recipe import Recipe, Stream
+from delaytool.recipes.recipe import Recipe, Stream
 
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 

@@ -13,13 +13,15 @@ import pyarrow.parquet as pq
 import pytest
 from make import entry_of, finish, tokens_job, tokens_table
 
-from delaytool.apply import Item, apply_shard
-from delaytool.engine import Done, Failed, Task, run
 from delaytool.errors import DataError
-from delaytool.job import Record
-from delaytool.revert import revert_shard
-from delaytool.shards import Shard
-from delaytool.verify import verify_shard
+from delaytool.jobs.apply import apply_shard
+from delaytool.jobs.paths import Item
+from delaytool.jobs.revert import revert_shard
+from delaytool.jobs.verify import verify_shard
+from delaytool.run.local import run
+from delaytool.run.tasks import Done, Failed, Task
+from delaytool.shards.find import Shard
+from delaytool.shards.record import Record
 
 FLIPS = 500
 MEMORY = 1 << 30

@@ -16,7 +16,7 @@ from make import SAMPLE_DATA, delaytool
 from pages import example_with
 
 from delaytool import delay, load_preset, loss_weights
-from delaytool.recipe import adapt
+from delaytool.recipes.adapt import adapt
 
 torch = pytest.importorskip("torch")
 sys.path.insert(0, str(Path(__file__).parent / "benchmarks"))

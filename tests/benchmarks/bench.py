@@ -52,14 +52,19 @@ import pyarrow.parquet as pq
 import synthetic
 from peak import peak_bytes
 
-from delaytool import engine, load_preset
-from delaytool.apply import Item, apply_shard
-from delaytool.job import Column, Where, make_job
-from delaytool.pattern import Segments, delay_flat
-from delaytool.revert import revert_shard
-from delaytool.shards import MAX_CELLS, Shard
-from delaytool.verify import verify_shard
-from delaytool.weights import loss_weights_flat
+from delaytool import load_preset
+from delaytool.batches.job import Where, make_job
+from delaytool.batches.layouts import Column
+from delaytool.jobs.apply import apply_shard
+from delaytool.jobs.paths import Item
+from delaytool.jobs.revert import revert_shard
+from delaytool.jobs.verify import verify_shard
+from delaytool.pattern.flat import delay_flat
+from delaytool.pattern.segments import Segments
+from delaytool.pattern.weights import loss_weights_flat
+from delaytool.run import local as engine
+from delaytool.shards.bounded import MAX_CELLS
+from delaytool.shards.find import Shard
 
 ROUNDS = 9
 TOKENS = 25_000_000

@@ -1,0 +1,1 @@
+"""Arrow record batches to flat arrays, shifted, and back."""

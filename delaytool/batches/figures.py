@@ -1,0 +1,156 @@
+"""What the cells of a shifted batch hold, in numbers: for a shard's record and its report.
+
+All of it are sums that do not depend on how rows are cut into batches, so verify gets the same
+ones from whatever batches it reads.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from delaytool.batches.job import Job
+from delaytool.pattern.segments import Array, Index, Segments
+from delaytool.pattern.sums import weight_sums
+from delaytool.pattern.weights import Weights
+from delaytool.recipes.checks import ZERO_TOKEN
+from delaytool.recipes.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What went in and came out.
+
+    lost:        tokens that truncation cut off
+    padded:      text tokens that alignment added; trimmed: those that it cut off
+    quarantined: rows that were put aside, so that rows_in = rows_out + quarantined
+    """
+
+    rows_in: int = 0
+    rows_out: int = 0
+    frames: int = 0
+    tokens: int = 0
+    lost: int = 0
+    padded: int = 0
+    trimmed: int = 0
+    quarantined: int = 0
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(
+            *(
+                getattr(self, field.name) + getattr(other, field.name)
+                for field in dataclasses.fields(self)
+            )
+        )
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What the cells of an output hold.
+
+    cells:   all of them; filled: those that the pattern filled
+    zero:    zero tokens among the others
+    text:    text tokens among the others; padding: how many of those count as padding
+    weights: the sum of each stream's loss weights; none unless the job weighs every stream
+    """
+
+    cells: int = 0
+    filled: int = 0
+    zero: int = 0
+    text: int = 0
+    padding: int = 0
+    weights: tuple[Fraction, ...] = ()
+
+    def __add__(self, other: Figures) -> Figures:
+        pairs = itertools.zip_longest(self.weights, other.weights, fillvalue=Fraction(0))
+        return Figures(
+            self.cells + other.cells,
+            self.filled + other.filled,
+            self.zero + other.zero,
+            self.text + other.text,
+            self.padding + other.padding,
+            tuple(one + another for one, another in pairs),
+        )
+
+    def rounded(self) -> Figures:
+        """The same with sums of weights that 64-bit floats hold, as a record does."""
+        return dataclasses.replace(self, weights=tuple(Fraction(float(x)) for x in self.weights))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every field, with JSON's types."""
+        weights = [float(weight) for weight in self.weights]
+        return {**dataclasses.asdict(self), "weights": weights}
+
+
+def count(lengths: Index, texts: Index, recipe: Recipe) -> Counts:
+    """What went in and came out: rows of `lengths` frames, whose text had `texts` tokens."""
+    frames = int(lengths.sum())
+    cut = recipe.delays if recipe.length == "truncate" else ()
+    return Counts(
+        rows_in=len(lengths),
+        rows_out=len(lengths),
+        frames=frames,
+        tokens=frames * len(recipe.streams),
+        lost=sum(int(np.minimum(lengths, delay).sum()) for delay in cut),
+        padded=int(np.maximum(lengths - texts, 0).sum()),
+        trimmed=int(np.maximum(texts - lengths, 0).sum()),
+    )
+
+
+def figures_of_nothing(job: Job) -> Figures:
+    """The figures of a shard without a row."""
+    return Figures(weights=(Fraction(0),) * (len(job.recipe.streams) * job.weighs))
+
+
+def figures_of(
+    codes: Sequence[Array],
+    segments: Sequence[Segments],
+    weights: Sequence[Weights | None],
+    job: Job,
+) -> Figures:
+    """The figures of a batch.
+
+    codes, segments: of each of the job's outputs, flat and shifted
+    weights:         of each of them too, None where it has none
+    """
+    cells = filled = zero = text = padding = 0
+    sums: list[Fraction] = []
+    columns = zip(job.outputs, codes, segments, weights, strict=True)
+    for output, flat, own, weight in columns:
+        totals = own.totals
+        cells += int(totals.sum())
+        filled += int(totals[:, [0, 2, 3]].sum())
+        negative = bool(flat.size and flat.min() < 0)
+        if negative:
+            every = range(len(own.streams))
+            zero += count_tokens(flat, {ZERO_TOKEN}) - _fills_among({ZERO_TOKEN}, every, own)
+        if output.first == 0 and job.recipe.has_text:
+            text = int(totals[0, 1])
+            ids = own.streams[0].padding_ids
+            padding = count_tokens(flat[own.cells_of(0)], ids) - _fills_among(ids, (0,), own)
+        if job.weighs and weight is not None:
+            factors = job.factors is not None
+            sums += weight_sums(weight, own, output.first, factors=factors, zeros=negative)
+    return Figures(cells, filled, zero, text, padding, tuple(sums))
+
+
+def count_tokens(tokens: Array, ids: Iterable[int]) -> int:
+    """How many of the tokens are one of these."""
+    return sum(int(np.count_nonzero(tokens == token)) for token in ids)
+
+
+def _fills_among(ids: set[int], streams: Iterable[int], segments: Segments) -> int:
+    """How many cells of these streams the pattern has filled with one of these tokens."""
+    totals = segments.totals[:, [0, 2, 3]].tolist()
+    return sum(
+        cells
+        for number in streams
+        for token, cells in zip(segments.streams[number].fills, totals[number], strict=True)
+        if token in ids
+    )

@@ -1,0 +1,131 @@
+"""The shift as a function of a batch, for those who have a pipeline already.
+
+It is the transform that the command applies, with the columns found in each batch by itself:
+batches of one dataset may be on different machines and know nothing of one another.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+import pyarrow as pa
+
+from delaytool.batches.columns import find_columns
+from delaytool.batches.job import ALIGNS, Align, Job, Where, make_job
+from delaytool.batches.layouts import LAYOUTS
+from delaytool.batches.problems import key_of
+from delaytool.batches.schema import shifted_schema
+from delaytool.batches.shift import shift_batch
+from delaytool.errors import DataError, RecipeError
+from delaytool.recipes.recipe import Recipe
+
+Batch = TypeVar("Batch", pa.Table, pa.RecordBatch)
+
+
+@dataclass(frozen=True)
+class BatchMapper:
+    """A function from batches to shifted batches; it can be pickled and sent to workers."""
+
+    recipe: Recipe
+    where: Where
+
+    def __call__(self, batch: Batch) -> Batch:
+        """Shift a batch; raises DataError with the row in the batch for a bad one."""
+        try:
+            if isinstance(batch, pa.RecordBatch):
+                return self._shifted([batch], batch.schema)[0]
+            parts = batch.combine_chunks().to_batches()
+            shifted = self._shifted(parts or batch.schema.empty_table().to_batches(), batch.schema)
+            return pa.Table.from_batches(shifted, self._schema(parts, batch.schema))
+        except DataError as error:
+            raise _as_arguments(error) from None
+
+    def _shifted(self, parts: list[pa.RecordBatch], schema: pa.Schema) -> list[pa.RecordBatch]:
+        job, rows, shifted = self._job(parts, schema), 0, []
+        target = shifted_schema(schema, job)
+        for part in parts:
+            try:
+                shifted.append(shift_batch(part, job, target).batch)
+            except DataError as error:
+                row = error.place.row
+                if row is None:
+                    raise
+                raise error.at(row=rows + row, key=key_of(part, row, job)) from None
+            rows += part.num_rows
+        return shifted
+
+    def _schema(self, parts: list[pa.RecordBatch], schema: pa.Schema) -> pa.Schema:
+        return shifted_schema(schema, self._job(parts, schema))
+
+    def _job(self, parts: list[pa.RecordBatch], schema: pa.Schema) -> Job:
+        columns = find_columns(self.where, schema, self.recipe, parts)
+        return make_job(self.recipe, self.where, columns)
+
+
+def _as_arguments(error: DataError) -> DataError:
+    """An error whose advice names arguments in place of options: --audio-layout frame"""
+    advice = re.sub(r"--([a-z]+(?:-[a-z]+)*)", lambda m: m[1].replace("-", "_"), error.advice)
+    texts = {"expected": error.expected, "advice": advice}
+    return type(error)(error.kind, error.found, **texts, place=error.place)
+
+
+def map_batch(
+    recipe: Recipe,
+    *,
+    text_column: str = "text_tokens",
+    audio_column: str | Sequence[str] = "audio_codes",
+    grid_column: str | Sequence[str] = (),
+    audio_layout: str = "auto",
+    output_layout: Literal["split", "grid"] | None = None,
+    weights: bool = True,
+    labels: bool = False,
+    align: Align = "error",
+    weight_column: str | None = None,
+    key: str | None = None,
+) -> BatchMapper:
+    """A function that shifts a batch of rows, as `delaytool apply` shifts a shard.
+
+    ray.data.Dataset.map_batches(map_batch(recipe), batch_format="pyarrow")
+    datasets.Dataset.with_format("arrow").map(map_batch(recipe), batched=True)
+
+    The arguments are the command's options: columns of T text tokens and of codes, [n_q][T],
+    [T][n_q] or flat, or grids [K][T] of both; integers of any type. With `audio_layout` auto each
+    batch has to tell its layout by itself: one in which every row fits several is an error, so name
+    the layout ("codebook", "frame", "flat-codebook", "flat-frame") where you know it.
+
+    The function takes a `pyarrow.Table` or a `pyarrow.RecordBatch` and returns one of the same
+    kind: all other columns unchanged, the tokens shifted, S = recipe.steps(T) timesteps a row, and
+    columns of loss weights (float32) and labels as `apply` names them.
+
+    Raises RecipeError for arguments that cannot be. The function raises DataError, with row (in
+    the batch), key, column, stream and timestep, for a row that `apply` would refuse, and for
+    columns that are missing, of an unfit type or in the way.
+    """
+    if audio_layout != "auto" and audio_layout not in LAYOUTS[1:]:
+        raise RecipeError(
+            f"audio_layout is {audio_layout!r}, expected auto, {', '.join(LAYOUTS[1:])}"
+        )
+    if align not in ALIGNS:
+        raise RecipeError(f"align is {align!r}, expected one of {', '.join(ALIGNS)}")
+    if output_layout not in (None, "split", "grid"):
+        raise RecipeError(f"output_layout is {output_layout!r}, expected split or grid")
+    where = Where(
+        text=text_column,
+        audio=_names(audio_column),
+        grid=_names(grid_column),
+        layout=audio_layout,
+        result=output_layout,
+        weights=weights,
+        labels=labels,
+        align=align,
+        factors=weight_column,
+        key=key,
+    )
+    return BatchMapper(recipe, where)
+
+
+def _names(given: str | Sequence[str]) -> tuple[str, ...]:
+    return (given,) if isinstance(given, str) else tuple(given)

@@ -1,0 +1,116 @@
+"""Schema metadata that describes the columns: `huggingface` and `pandas`.
+
+Readers fail on a description that no longer fits, so it is brought up to date."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from delaytool.batches.types import is_list
+
+ENTRY = "delaytool"
+"""The key of the record in a shard's key-value metadata."""
+ASIDE = "delaytool-quarantine"
+"""The same in a shard of quarantined rows, which holds the record of the shard they are not in."""
+STORED_SCHEMA = b"ARROW:schema"
+"""The key of the entry in which Arrow's writers keep their schema, as base64 of its message."""
+REASON = "reason"
+"""The column that says why a row is in quarantine."""
+
+
+def mended_metadata(schema: pa.Schema, fields: list[pa.Field], changed: list[pa.Field]) -> Any:
+    """Schema metadata in which what describes the columns fits the changed ones."""
+    if not schema.metadata:
+        return schema.metadata
+    gone = set(schema.names) - {field.name for field in fields}
+    mended = {k: v for k, v in schema.metadata.items() if k != ASIDE.encode()}
+    for key, mend in ((b"huggingface", _mend_huggingface), (b"pandas", _mend_pandas)):
+        if key in mended:
+            try:
+                described = json.loads(mended[key])
+                mend(described, changed, gone)
+                mended[key] = json.dumps(described).encode()
+            except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+                # A description that is not as expected cannot be mended; without it, readers go
+                # by the Arrow schema.
+                del mended[key]
+    return mended
+
+
+def _mend_huggingface(described: Any, changed: list[pa.Field], gone: set[str]) -> None:
+    """Describe the changed columns as Hugging Face `datasets` features."""
+    features = described["info"]["features"]
+    for name in gone:
+        features.pop(name, None)
+    for field in changed:
+        features[field.name] = _feature(field.type)
+
+
+def _feature(kind: pa.DataType) -> dict[str, Any]:
+    # "Sequence" with a length is read by every version of datasets, "List" only by new ones.
+    if pa.types.is_large_list(kind):
+        return {"feature": _feature(kind.value_type), "_type": "LargeList"}
+    if is_list(kind):
+        length = kind.list_size if pa.types.is_fixed_size_list(kind) else -1
+        return {"feature": _feature(kind.value_type), "length": length, "_type": "Sequence"}
+    return {"dtype": _dtype(kind), "_type": "Value"}
+
+
+def _dtype(kind: pa.DataType) -> str:
+    return "float32" if pa.types.is_float32(kind) else str(kind)
+
+
+def _mend_pandas(described: Any, changed: list[pa.Field], gone: set[str]) -> None:
+    """Describe the changed columns as pandas does: nested lists are objects to it."""
+    names = {field.name for field in changed}
+    # An index without a name has a column with one, its field_name.
+    kept = [c for c in described["columns"] if c.get("field_name", c["name"]) not in names | gone]
+    for field in changed:
+        new = {
+            "name": field.name,
+            "field_name": field.name,
+            "pandas_type": _pandas_type(field.type),
+            "numpy_type": "object",
+            "metadata": None,
+        }
+        kept.append(new)
+    described["columns"] = kept
+    for key in {"index_columns", "partition_columns"} & described.keys():
+        # What is no name describes a range.
+        described[key] = [n for n in described[key] if not (isinstance(n, str) and n in gone)]
+
+
+def _pandas_type(kind: pa.DataType) -> str:
+    return f"list[{_pandas_type(kind.value_type)}]" if is_list(kind) else _dtype(kind)
+
+
+def joined_metadata(
+    text: Mapping[bytes, bytes], codes: Mapping[bytes, bytes], names: list[str]
+) -> dict[bytes, bytes]:
+    """The entries of both, the text's where both have one, with descriptions of all columns or
+    none.
+
+    names: the codes' columns
+    """
+    metadata = {k: v for k, v in codes.items() if k != b"huggingface"} | dict(text)
+    metadata.pop(b"pandas", None)
+    join_features(metadata, codes, names)
+    return metadata
+
+
+def join_features(
+    metadata: dict[bytes, bytes], codes: Mapping[bytes, bytes], names: list[str]
+) -> None:
+    """Describe the codes' columns too where Hugging Face describes both shards; else neither."""
+    described = metadata.pop(b"huggingface", None)
+    try:
+        ours, theirs = json.loads(described or b""), json.loads(codes.get(b"huggingface", b""))
+        features = theirs["info"]["features"]
+        ours["info"]["features"].update({name: features[name] for name in names})
+        metadata[b"huggingface"] = json.dumps(ours).encode()
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return

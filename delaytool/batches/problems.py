@@ -1,0 +1,45 @@
+"""The bad rows of a batch, and how errors say where they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from delaytool.batches.job import Job
+from delaytool.errors import DataError
+
+Problems = dict[int, DataError]
+"""The first problem of each bad row of a batch, by row number in the batch."""
+
+
+def split_rows(batch: pa.RecordBatch, rows: Sequence[int]) -> tuple[pa.RecordBatch, pa.RecordBatch]:
+    """The other rows of a batch, and these."""
+    these = np.zeros(batch.num_rows, dtype=bool)
+    these[list(rows)] = True
+    return batch.filter(pa.array(~these)), batch.filter(pa.array(these))
+
+
+def kind_of_problem(error: DataError) -> tuple[str, str | None]:
+    """What rows that are bad in the same way have in common: the kind, and the column."""
+    return error.kind, error.place.column
+
+
+def key_of(batch: pa.RecordBatch, row: int, job: Job) -> str | None:
+    """What the job's key column calls a row of a batch; None where there is no such column."""
+    if job.key is None or job.key not in batch.schema.names:
+        return None
+    key = f"{job.key} {batch.column(job.key)[row].as_py()!r}"
+    return key if len(key) <= 80 else key[:77] + "..."
+
+
+def placed(error: DataError, shard: str, rows: int, batch: pa.RecordBatch, job: Job) -> DataError:
+    """An error of one batch with the shard's name, row number and key.
+
+    rows: how many rows of the shard come before the batch
+    """
+    row = error.place.row
+    if row is None:
+        return error.at(shard=shard)
+    return error.at(shard=shard, row=rows + row, key=key_of(batch, row, job))

@@ -1,0 +1,261 @@
+"""What the schema of a batch becomes when its tokens are shifted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from delaytool.batches.job import Job
+from delaytool.batches.layouts import SHAPES, Column, Layout, Output, check_column_type
+from delaytool.batches.metadata import ASIDE, ENTRY, REASON, STORED_SCHEMA, mended_metadata
+from delaytool.batches.types import (
+    check_there,
+    common_type,
+    depth_of,
+    is_list,
+    list_like,
+    lists_around,
+    storage,
+)
+from delaytool.errors import DataError, Place
+from delaytool.pattern.flat import possible_fills, widened
+from delaytool.pattern.weights import NO_LABEL
+
+
+def output_type(kinds: Sequence[pa.DataType], output: Output, job: Job) -> pa.DataType:
+    """The type of a column of shifted tokens.
+
+    kinds: the types of the columns that its tokens come from; one of the same layout keeps its
+           lists, except that fixed-size time axes become lists
+    """
+    leaves = [np.dtype(str(depth_of(kind)[1])) for kind in kinds]
+    fills = possible_fills(job.recipe, output.streams(job.recipe))
+    if job.align == "pad" and output.first == 0:
+        fills.add(job.recipe.streams[0].padding)
+    leaf = pa.from_numpy_dtype(widened(common_type(leaves), fills))
+    twin = job.twin(output)
+    if twin is None:
+        return lists_around(leaf, SHAPES[output.layout][0])
+    return _like(storage(kinds[0]), leaf, output.layout)
+
+
+def _like(kind: pa.DataType, leaf: pa.DataType, layout: Layout, level: int = 0) -> pa.DataType:
+    """The same lists around another leaf type, with a time axis of any length.
+
+    fixed_size_list<fixed_size_list<uint8>[4]>[8], int16, codebook
+    -> fixed_size_list<list<int16>>[8]
+    """
+    if not is_list(kind):
+        return leaf
+    field = kind.value_field.with_type(_like(kind.value_type, leaf, layout, level + 1))
+    codebooks = {"codebook": 0, "frame": 1}.get(layout)
+    if pa.types.is_fixed_size_list(kind) and level == codebooks:
+        return pa.list_(field, kind.list_size)
+    return pa.large_list(field) if pa.types.is_large_list(kind) else pa.list_(field)
+
+
+def rest_type(kind: pa.DataType, column: Column) -> pa.DataType:
+    """The type of a column's codebooks that are none of the recipe's streams."""
+    size = column.size - column.count
+    if column.layout == "codebook" and pa.types.is_fixed_size_list(kind):
+        return pa.list_(kind.value_field, size)
+    if column.layout == "frame" and pa.types.is_fixed_size_list(kind.value_type):
+        return list_like(
+            kind, kind.value_field.with_type(pa.list_(kind.value_type.value_field, size))
+        )
+    return kind
+
+
+def labels_type(kind: pa.DataType) -> pa.DataType:
+    """The type of a column of labels: the tokens' lists around a type that holds -100."""
+    depth, leaf = depth_of(kind)
+    wide = widened(np.dtype(str(leaf)), {NO_LABEL})
+    return lists_around(pa.from_numpy_dtype(wide), depth)
+
+
+def weights_type(kind: pa.DataType) -> pa.DataType:
+    """The type of a column of weights: the tokens' lists around float32."""
+    return lists_around(pa.float32(), depth_of(kind)[0])
+
+
+def check_schema(schema: pa.Schema, job: Job) -> None:
+    """Raise DataError unless the job's columns are there, fit, and their outputs' names free."""
+    names = schema.names
+    for name in names:
+        if names.count(name) > 1:
+            raise DataError(
+                "column-twice",
+                f"two columns are named {name}",
+                expected="one of each name",
+                advice="rename one of them",
+            )
+    if ENTRY.encode() in (schema.metadata or {}):
+        raise already_shifted()
+    for column in job.columns:
+        check_there(schema, column.name, _option_of(column, job))
+        check_column_type(schema.field(column.name), column.layout)
+    if job.factors is not None:
+        check_there(schema, job.factors, "--weight-column")
+        _check_factors(schema.field(job.factors))
+    _check_slices(job)
+    taken = set(names) - {column.name for column in job.columns if column.is_whole}
+    for name in (name for output in job.outputs for name in job.names_of(output)):
+        if name in taken:
+            raise DataError(
+                "column-in-the-way",
+                f"the column {name} is in the way of a column of that name in the output",
+                expected="no column of that name",
+                advice="rename or drop it"
+                + (", or use --no-weights" if name.endswith("loss_weights") else ""),
+                place=Place(column=name),
+            )
+
+
+def _check_slices(job: Job) -> None:
+    """A slice's other codebooks stay under the column's name, so its streams need another."""
+    outputs = {output.name for output in job.outputs}
+    for column in job.columns:
+        if not column.is_whole and column.name in outputs:
+            raise DataError(
+                "slice",
+                f"only codebooks {column.start} to {column.start + column.count - 1} "
+                f"of {column.size} are used, and the others stay in a column of this name",
+                expected="a grid for the ones that are used",
+                advice="add --output-layout grid",
+                place=Place(column=column.name),
+            )
+
+
+def _option_of(column: Column, job: Job) -> str:
+    if column.first == 0 and job.recipe.has_text:
+        return "--text-column" if column.count == 1 else "--grid-column"
+    return "--audio-column"
+
+
+def _check_factors(field: pa.Field) -> None:
+    depth, leaf = depth_of(field.type)
+    number = pa.types.is_floating(leaf) or pa.types.is_integer(leaf) or pa.types.is_boolean(leaf)
+    if depth not in (1, 2) or not number or pa.types.is_boolean(leaf):
+        raise DataError(
+            "column-type",
+            f"has the type {field.type}",
+            expected="list<number> [T], or list<list<number>> [K][T]",
+            advice="name another --weight-column",
+            place=Place(column=field.name),
+        )
+
+
+def already_shifted() -> DataError:
+    """The error for an input that is an output of delaytool."""
+    return DataError(
+        "shifted-already",
+        f"it holds a {ENTRY} entry: it is shifted already",
+        expected="an original shard",
+        advice="give the original shards; shifting twice is never meant",
+    )
+
+
+def shifted_schema(schema: pa.Schema, job: Job) -> pa.Schema:
+    """The schema of what `shift` gives for batches of this schema.
+
+    An output that a column of the same streams and layout becomes stands in its place, one that is
+    put together stands in place of the first column with tokens. Raises DataError as `check_schema`
+    does.
+    """
+    check_schema(schema, job)
+    twins = {twin.name: output for output in job.outputs if (twin := job.twin(output))}
+    made = [output for output in job.outputs if job.twin(output) is None]
+    columns = {column.name: column for column in job.columns}
+    fields: list[pa.Field] = []
+    changed: list[pa.Field] = []
+    for field in schema:
+        column = columns.get(field.name)
+        if column is None:
+            fields.append(field)
+            continue
+        new = [_output_field(output, schema, job) for output in made]
+        made = []
+        if field.name in twins:
+            new.append(_output_field(twins[field.name], schema, job))
+        elif not column.is_whole:
+            new.append(_plain_field(field).with_type(rest_type(storage(field.type), column)))
+        changed += new
+        fields += new
+    for kind, name_of in ((weights_type, "weights"), (labels_type, "labels")):
+        for output in job.outputs:
+            name = getattr(output, name_of)
+            if name:
+                tokens = next(field for field in fields if field.name == output.name)
+                changed.append(pa.field(name, kind(tokens.type)))
+                fields.append(changed[-1])
+    return pa.schema(fields, metadata=mended_metadata(schema, fields, changed))
+
+
+def _output_field(output: Output, schema: pa.Schema, job: Job) -> pa.Field:
+    """The field of an output's tokens."""
+    twin = job.twin(output)
+    sources = [twin] if twin else [c for c in job.columns if overlap(c, output)]
+    kinds = [schema.field(column.name).type for column in sources]
+    kind = output_type(kinds, output, job)
+    if twin:
+        return _plain_field(schema.field(twin.name)).with_type(kind).with_name(output.name)
+    return pa.field(output.name, kind)
+
+
+def quarantine_schema(schema: pa.Schema) -> pa.Schema:
+    """The schema of bad rows: all their columns, and a reason; raises DataError for a clash."""
+    if REASON in schema.names:
+        raise DataError(
+            "column-in-the-way",
+            f"the column {REASON} is in the way of a column of that name in the quarantine",
+            expected="no column of that name",
+            advice="rename it, or run without --quarantine",
+            place=Place(column=REASON),
+        )
+    reason = pa.field(REASON, pa.string())
+    fields = [*schema, reason]
+    return pa.schema(fields, metadata=mended_metadata(schema, fields, [reason]))
+
+
+def without_reason(schema: pa.Schema) -> pa.Schema:
+    """The schema of bad rows as it was before they got a reason."""
+    fields = [field for field in schema if field.name != REASON]
+    metadata = dict(mended_metadata(schema, fields, []) or {})
+    metadata.pop(ASIDE.encode(), None)
+    return pa.schema(fields, metadata=metadata or None)
+
+
+def output_entries(
+    schema: pa.Schema, entries: Mapping[bytes, bytes], job: Job
+) -> dict[bytes, bytes]:
+    """The key-value entries of an output's footer, without the record and the Arrow schema.
+
+    schema, entries: of its source
+    """
+    return mended_entries(schema, entries, lambda source: shifted_schema(source, job))
+
+
+def mended_entries(
+    schema: pa.Schema, entries: Mapping[bytes, bytes], become: Callable[[pa.Schema], pa.Schema]
+) -> dict[bytes, bytes]:
+    """The entries of a footer in which what describes the columns fits those that they become.
+
+    Where the schema's metadata has another value than the entry of that key, the entry stays.
+    """
+    made = ENTRY.encode(), STORED_SCHEMA
+    theirs = {key: value for key, value in entries.items() if key not in made}
+    metadata = become(schema).metadata or {}
+    return {**metadata, **(become(schema.with_metadata(theirs)).metadata or {})}
+
+
+def overlap(column: Column, output: Output) -> bool:
+    """Whether a column and an output have streams in common."""
+    return column.first < output.first + output.count and output.first < column.first + column.count
+
+
+def _plain_field(field: pa.Field) -> pa.Field:
+    """A field without the note that it is an extension type, whose shape no longer fits."""
+    notes = {k: v for k, v in (field.metadata or {}).items() if not k.startswith(b"ARROW:ext")}
+    return field.with_metadata(notes or None)

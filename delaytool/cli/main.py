@@ -1,0 +1,43 @@
+"""The command line: `delaytool` and its commands.
+
+What a command needs is imported when the command runs, so that help and usage errors are quick."""
+
+from __future__ import annotations
+
+import click
+
+from delaytool import __version__
+from delaytool.cli.apply import apply
+from delaytool.cli.declare import HELP_WIDTH, Group, terminal_width
+from delaytool.cli.inspect import inspect
+from delaytool.cli.presets import presets
+from delaytool.cli.revert import revert
+from delaytool.cli.session import Program
+from delaytool.cli.stats import stats
+from delaytool.cli.verify import verify
+
+
+@click.group(
+    cls=Group,
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": HELP_WIDTH,
+        "terminal_width": terminal_width(),
+    },
+)
+@click.version_option(__version__, prog_name="delaytool")
+def main() -> None:
+    """Shift token streams by the delay pattern of Moshi-like models, weigh the loss, prove it.
+
+    apply writes shifted shards, verify proves that they revert to the original ones, revert does
+    it, inspect shows a row of them, stats tells what is in all.
+    """
+
+
+for command in (apply, verify, revert, inspect, stats, presets):
+    main.add_command(command)
+
+
+def program() -> None:
+    """Be the command `delaytool`."""
+    main(prog_name="delaytool", obj=Program())

@@ -1,0 +1,284 @@
+"""What commands have in common: options, how they are read and completed, and how help shows them.
+
+Options stand under four headings, and a command's help ends with examples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from delaytool.cli.declare import (
+    RUN,
+    WHAT,
+    WHERE,
+    Delays,
+    F,
+    FrameRate,
+    complete_columns,
+    complete_paths,
+    complete_presets,
+    option,
+    stacked,
+)
+
+debug_option = option("--debug", is_flag=True, heading=RUN, help="Show tracebacks.")
+quiet_option = option("--quiet", is_flag=True, heading=RUN, help="Show no progress.")
+json_option = option(
+    "--json", "as_json", is_flag=True, heading=RUN, help="Print a summary as JSON."
+)
+
+
+def frame_rate_option(
+    heading: str = RUN, help: str = "Frames a second, for the hours of audio in the report."
+) -> Callable[[F], F]:
+    """The option --frame-rate, with its heading and help."""
+    return option(
+        "--frame-rate",
+        type=FrameRate(),
+        metavar="X",
+        default=12.5,
+        show_default=True,
+        heading=heading,
+        help=help,
+    )
+
+
+worker_options = stacked(
+    option(
+        "--workers",
+        type=click.IntRange(1, 4096),
+        metavar="N",
+        heading=RUN,
+        help="Shards at once, each in a process of its own.  [default: cores]",
+    ),
+    option(
+        "--engine",
+        type=click.Choice(["local", "ray"]),
+        default="local",
+        show_default=True,
+        heading=RUN,
+        help="Where to run: this machine, or a Ray cluster.",
+    ),
+    option(
+        "--ray-address",
+        metavar="ADDRESS",
+        heading=RUN,
+        help="auto, local or ray://HOST:PORT.  [default: RAY_ADDRESS, else local]",
+    ),
+)
+
+
+def recipe_options(preset: str, recipe: str = "The same, as JSON.") -> Callable[[F], F]:
+    """The options --preset and --recipe, with their help."""
+    return stacked(
+        option(
+            "--preset",
+            shell_complete=complete_presets,
+            metavar="NAME",
+            heading=WHAT,
+            help=preset,
+        ),
+        option(
+            "--recipe",
+            "recipe_file",
+            type=click.Path(exists=True, dir_okay=False),
+            metavar="FILE",
+            heading=WHAT,
+            help=recipe,
+        ),
+    )
+
+
+def _one_of_key_and_no_key(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+    # Whichever is read last finds the other one.
+    if value and ctx.params.get("no_key" if param.name == "key" else "key"):
+        raise click.UsageError("--key and --no-key exclude one another; give one of them")
+    return value
+
+
+key_options = stacked(
+    option(
+        "--key",
+        callback=_one_of_key_and_no_key,
+        shell_complete=complete_columns,
+        metavar="COLUMN",
+        heading=WHERE,
+        help="Column that names a row, in messages and to match paired rows: then both shards must "
+        "have it.  [default: id, where there is one]",
+    ),
+    option(
+        "--no-key",
+        callback=_one_of_key_and_no_key,
+        is_flag=True,
+        heading=WHERE,
+        help="No column names a row: paired rows are matched by their order.",
+    ),
+)
+column_options = stacked(
+    option(
+        "--text-column",
+        shell_complete=complete_columns,
+        metavar="NAME",
+        default="text_tokens",
+        show_default=True,
+        heading=WHERE,
+        help="List of T text tokens.",
+    ),
+    option(
+        "--audio-column",
+        shell_complete=complete_columns,
+        metavar="NAME",
+        multiple=True,
+        heading=WHERE,
+        help="Codes; repeat it to stack several, or 'codes_{q}' for a column per codebook.  "
+        "[default: audio_codes]",
+    ),
+    option(
+        "--audio-layout",
+        type=click.Choice(["auto", "codebook", "frame", "flat-codebook", "flat-frame"]),
+        metavar="LAYOUT",
+        default="auto",
+        show_default=True,
+        heading=WHERE,
+        help="codebook [n_q][T], frame [T][n_q], one list as flat-codebook or flat-frame, or auto: "
+        "from the types and the first row that only one of them fits.",
+    ),
+    option(
+        "--grid-column",
+        shell_complete=complete_columns,
+        metavar="NAME",
+        multiple=True,
+        heading=WHERE,
+        help="Text and codes in one [K][T] column; repeat and slice it to stack: A, then 'B[1:]'.",
+    ),
+)
+align_option = option(
+    "--align",
+    type=click.Choice(["error", "pad", "trim"]),
+    default="error",
+    show_default=True,
+    heading=WHERE,
+    help="Text shorter or longer than the audio: refuse, pad with the recipe's text padding, or "
+    "cut.",
+)
+factor_option = option(
+    "--weight-column",
+    shell_complete=complete_columns,
+    metavar="NAME",
+    heading=WHERE,
+    help="A [T] or [K][T] column of factors on the loss weights, shifted along.",
+)
+
+
+def audio_input_option(
+    help: str = "Codes are in shards of their own, matched to INPUT's by relative path.",
+) -> Callable[[F], F]:
+    """The option --audio-input, with its help."""
+    return option(
+        "--audio-input", shell_complete=complete_paths, metavar="PATH", heading=WHERE, help=help
+    )
+
+
+def _number(name: str, help: str, low: int | None = None) -> Callable[[F], F]:
+    return option(
+        name,
+        type=int if low is None else click.IntRange(low),
+        metavar="N" if low is not None else "ID",
+        heading=WHAT,
+        help=help,
+    )
+
+
+def _weight(name: str, help: str) -> Callable[[F], F]:
+    return option(name, type=float, metavar="X", heading=WHAT, help=help)
+
+
+pattern_options = stacked(
+    recipe_options("A recipe by name.  [default: moshi]", "A recipe as JSON."),
+    option(
+        "--model-config",
+        type=click.Path(exists=True, dir_okay=False),
+        metavar="FILE",
+        heading=WHAT,
+        help="Take streams, delays and tokens from a model's config.json (Moshi, Dia, MusicGen, "
+        "Higgs).",
+    ),
+    _number("--n-q", "Audio streams: the first N of the recipe's.  [default: the recipe's]", 1),
+    option(
+        "--delays",
+        type=Delays(),
+        metavar="LIST",
+        heading=WHAT,
+        help="Frames per stream, text first, as 0,0,1,1; one number: text 0, every audio stream "
+        "that.  [default: the recipe's]",
+    ),
+    _number("--acoustic-delay", "Delay of the acoustic streams only.  [default: the recipe's]", 0),
+    option(
+        "--length",
+        type=click.Choice(["extend", "truncate"]),
+        heading=WHAT,
+        help="Keep all tokens, or the original length.  [default: the recipe's]",
+    ),
+    option(
+        "--initial-step/--no-initial-step",
+        default=None,
+        heading=WHAT,
+        help="A column of initial tokens in front.  [default: the recipe's]",
+    ),
+    option(
+        "--final-step/--no-final-step",
+        default=None,
+        heading=WHAT,
+        help="A cell behind every stream at the end.  [default: the recipe's]",
+    ),
+    _number(
+        "--text-card",
+        "Vocabulary size of the text; an initial token that equalled it moves along.  "
+        "[default: the recipe's]",
+        1,
+    ),
+    _number(
+        "--card",
+        "Vocabulary size of each codebook; initial and padding tokens that equalled it "
+        "move along.  [default: the recipe's]",
+        1,
+    ),
+    _number("--text-initial", "Token of the cells before the text.  [default: the recipe's]"),
+    _number(
+        "--text-padding",
+        "Token of the cells behind the text; counts as padding in the loss, and without "
+        "--text-end-padding only it does.  [default: the recipe's]",
+    ),
+    _number(
+        "--text-end-padding",
+        "Token that counts as padding in the loss too.  [default: the recipe's]",
+    ),
+    _number(
+        "--audio-initial", "Token of the cells before each audio stream.  [default: the recipe's]"
+    ),
+    _number(
+        "--audio-padding", "Token of the cells behind each audio stream.  [default: the recipe's]"
+    ),
+    _weight(
+        "--text-padding-weight", "Factor on the loss of text padding.  [default: the recipe's]"
+    ),
+    _weight("--semantic-weight", "Loss weight of semantic tokens.  [default: the recipe's]"),
+    _weight("--acoustic-weight", "Loss weight of acoustic tokens.  [default: the recipe's]"),
+    _weight(
+        "--final-weight",
+        "Loss weight of the first cell behind each stream.  [default: the recipe's]",
+    ),
+    _number("--dep-q", "Only the first N audio streams carry loss.  [default: the recipe's]", 0),
+    option("--no-text", is_flag=True, heading=WHAT, help="There is no text stream."),
+)
+padding_options = stacked(
+    _number(
+        "--text-padding",
+        "Token of original shards that counts as padding, and without --text-end-padding the only "
+        "one.  [default: the recipe's]",
+    ),
+    _number("--text-end-padding", "Token that counts as padding too.  [default: the recipe's]"),
+)

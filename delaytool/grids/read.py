@@ -1,0 +1,373 @@
+"""One row of a shard as a grid: streams down, time across.
+
+Reading finds out what the shard is (shifted, by its record, or an original, by its columns), and
+shows the row as it is in the shard, or as it was before the shift, or as it would be after it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from delaytool.batches.codes import TokenBatch
+from delaytool.batches.columns import describe_columns, job_of_original
+from delaytool.batches.job import Job, Where, make_job, segments_of_column, segments_of_outputs
+from delaytool.batches.layouts import Column, Output
+from delaytool.batches.problems import key_of
+from delaytool.batches.read import read_values
+from delaytool.batches.shift import read_aligned, shift
+from delaytool.batches.types import check_there
+from delaytool.batches.unshift import read_shifted, undelayed
+from delaytool.errors import DataError, Place
+from delaytool.grids.grid import Grid
+from delaytool.pattern.segments import Segments
+from delaytool.recipes.presets import load_preset
+from delaytool.recipes.recipe import Recipe, Stream
+from delaytool.shards.failures import reading
+from delaytool.shards.find import Shard
+from delaytool.shards.pairs import Opened, is_by_order_alone, key_in, open_source
+from delaytool.shards.read import OpenShard, read_record
+from delaytool.shards.record import Quarantined, Record
+
+_COLUMNS = "--text-column, --audio-column or --grid-column, or its codes' shard with --audio-input"
+
+
+def read_grid(
+    shard: Shard,
+    where: Where,
+    *,
+    codes: Shard | None = None,
+    row: int = 0,
+    key: str | None = None,
+    recipe: Recipe | None = None,
+    shifted: bool | None = None,
+    like: Job | None = None,
+) -> Grid:
+    """Read one row of a shifted or an original shard.
+
+    where:    where an original shard has its tokens; a shifted one says so itself
+    codes:    the shard of an original's codes, if they are in one of their own
+    row, key: which row; a key is looked up in the key column, as text
+    recipe:   the streams of an original shard; None for as many as there are, or for Moshi's where
+              the shift is to be shown
+    shifted:  whether to show the row after the shift, or before it; None for as it is in the shard
+    like:     the job of a shard that was made from this original, which says where its tokens are
+    raises:   DataError when there is no such row or column, or its tokens cannot be read
+    """
+    with open_source(shard, codes, where) as opened, reading(shard.name):
+        record = _record_of(opened)
+        if record is not None:
+            job = record.job
+        elif like is not None:
+            job = _job_like(like, opened.schema)
+        else:
+            recipe = load_preset() if recipe is None and shifted else recipe
+            job = job_of_original(where, opened.schema, opened.small_batches(), recipe)
+        column = None if where.by_order else _key_column(opened, where.key or job.key, key)
+        job = dataclasses.replace(job, key=column)
+        if key is not None:
+            row = _find_key(opened, job.key, key)
+        factors = where.factors if record is None and shifted else None
+        if factors is not None:
+            check_there(opened.schema, factors, "--weight-column")
+        batch = _read_row(opened, row, job, factors)
+        about = _about(opened, record, job, row, batch)
+        ids = batch.column(job.key)[0].as_py() if job.key else None
+        try:
+            if record is None and shifted:
+                # As apply would, with loss weights.
+                job = make_job(job.recipe, dataclasses.replace(where, key=job.key), job.columns)
+                batch = shift(batch, job)
+            if shifted or (shifted is None and record is not None):
+                side = _after(batch, job)
+            elif record is None:
+                side = _original(batch, job, any_token=recipe is None)
+            else:
+                side = _before(batch, job)
+        except DataError as error:
+            raise error.at(row=row, key=key_of(batch, 0, job)) from None
+        title = "" if shifted is None else "after" if shifted else "before"
+        grid = _make(about, title, row, ids, side, job)
+        by_order = is_by_order_alone(opened, where)
+        return dataclasses.replace(grid, record=record, by_order=by_order)
+
+
+def read_counterpart(shard: Shard, where: Where, grid: Grid, codes: Shard | None = None) -> Grid:
+    """The row of another shard with the key of this grid's, or its number where there are no keys.
+
+    where: where it has its tokens, if it is an original; where that names no columns and the grid
+           is of a shifted shard, they are where that one's were
+    codes: the shard of its codes, if they are in one of their own
+
+    Raises DataError when there is no such row.
+    """
+    like, record = None, grid.record
+    if record is not None and dataclasses.replace(where, key=None, by_order=False) == Where():
+        like = dataclasses.replace(record.job, factors=None)
+    keys: Job | Where = where
+    if record is not None and where.key is None and not where.by_order:
+        keys = record.job
+    with open_source(shard, codes, keys) as opened, reading(shard.name):
+        name = key_in(opened, keys)
+        if codes is not None:
+            where = dataclasses.replace(where, key=name, by_order=keys.by_order)
+        if grid.id is not None and name in opened.schema.names:
+            row, key = 0, str(grid.id)
+            where = dataclasses.replace(where, key=name)
+        else:
+            row, key = _counterpart_row(grid, _record_of(opened)), None
+    return read_grid(shard, where, codes=codes, row=row, key=key, like=like)
+
+
+def _counterpart_row(grid: Grid, other: Record | None) -> int:
+    """The row of another shard that goes with the grid's, by what is not in quarantine.
+
+    other: the other shard's record
+    """
+    if grid.record is not None and other is None:
+        return Quarantined(grid.record).source_row(grid.row)
+    if grid.record is None and other is not None:
+        row = Quarantined(other).shifted_row(grid.row)
+        if row is None:
+            raise DataError(
+                "row-in-quarantine",
+                "the row is in quarantine",
+                expected="one that was shifted",
+                advice="give another --row",
+                place=Place(row=grid.row),
+            )
+        return row
+    return grid.row
+
+
+@dataclass(frozen=True)
+class _Side:
+    """The tokens of one row, before the shift or after it.
+
+    lost: what truncation cut off, for each column; weights: [K][S]
+    """
+
+    held: Sequence[Column | Output]
+    tokens: TokenBatch
+    is_shifted: bool
+    lost: Sequence[Any] = ()
+    weights: list[list[float]] | None = None
+
+
+def _original(batch: pa.RecordBatch, job: Job, any_token: bool) -> _Side:
+    """An original row as it is, its text aligned where the job says so."""
+    tokens, _ = read_aligned(batch, job, np.dtype(np.int64), any_token=any_token)
+    return _Side(job.columns, tokens, False)
+
+
+def _after(batch: pa.RecordBatch, job: Job) -> _Side:
+    """A shifted row as it is."""
+    weights = _stored_weights(batch, job)
+    return _Side(job.outputs, read_shifted(batch, job), True, weights=weights)
+
+
+def _before(batch: pa.RecordBatch, job: Job) -> _Side:
+    """A shifted row, shifted back."""
+    codes = read_shifted(batch, job)
+    segments = segments_of_outputs(codes.lengths, job)
+    lost = [own.lost() for own in segments]
+    return _Side(job.outputs, undelayed(codes, segments), False, lost)
+
+
+def _record_of(opened: Opened) -> Record | None:
+    """The record of a shard, if it is shifted; raises DataError for codes given beside one."""
+    if isinstance(opened, OpenShard):
+        return read_record(opened)
+    if opened.entry is not None:
+        raise DataError(
+            "shifted-already",
+            "it is shifted, or its codes are",
+            expected="two original shards",
+            advice="leave out --audio-input",
+        )
+    return None
+
+
+def _job_like(job: Job, schema: pa.Schema) -> Job:
+    """The job of a shifted shard to read an original of this schema; its key if that is there."""
+    for column in job.columns:
+        check_there(schema, column.name, _COLUMNS)
+    return job if job.key in schema.names else dataclasses.replace(job, key=None)
+
+
+def _key_column(opened: Opened, column: str | None, key: str | None) -> str | None:
+    """The column of the rows' keys, if there is one."""
+    if column is None and "id" in opened.schema.names:
+        column = "id"
+    if column is not None and column in opened.schema.names:
+        return column
+    if key is not None or column is not None:
+        raise _no_key(opened, column)
+    return None
+
+
+def _no_key(opened: Opened, key: str | None) -> DataError:
+    return DataError(
+        "missing-column",
+        "there is no column id" if key is None else f"there is no column {key}",
+        expected=f"one of {', '.join(opened.schema.names)}",
+        advice="name the column of the rows' keys with --key, or give --row",
+        place=Place(shard=opened.shard.name),
+    )
+
+
+def _find_key(opened: Opened, column: str | None, key: str) -> int:
+    """The first row whose key is this text."""
+    if column is None or column not in opened.schema.names:
+        raise _no_key(opened, column)
+    row = 0
+    with reading(opened.shard.name):
+        for batch in opened.small_batches([column]):
+            for value in batch.column(0):
+                if str(value.as_py()) == key:
+                    return row
+                row += 1
+    raise DataError(
+        "no-such-row",
+        f"no row has the {column} {key!r}",
+        advice="look for the key in another shard, or give --row",
+        place=Place(shard=opened.shard.name),
+    )
+
+
+def _read_row(opened: Opened, row: int, job: Job, factors: str | None) -> pa.RecordBatch:
+    """A batch of just this row, with the job's columns, the key and factors on the weights."""
+    if not 0 <= row < opened.rows:
+        raise DataError(
+            "no-such-row",
+            f"there is no row {row}",
+            expected=f"0 to {opened.rows - 1}" if opened.rows else "a shard with rows in it",
+            advice="give another --row",
+            place=Place(shard=opened.shard.name),
+        )
+    shifted = opened.entry is not None
+    wanted = [held.name for held in (job.outputs if shifted else job.columns)]
+    wanted += [output.weights for output in job.outputs if output.weights and shifted]
+    wanted += [name for name in (job.key, factors) if name]
+    names = list(dict.fromkeys(wanted))
+    with reading(opened.shard.name):
+        if not isinstance(opened, OpenShard):
+            return _nth_row(opened.small_batches(names), row)
+        first = 0
+        for group in range(opened.file.metadata.num_row_groups):
+            count = opened.file.metadata.row_group(group).num_rows
+            if row < first + count:
+                return _nth_row(opened.small_batches(names, [group]), row - first)
+            first += count
+    raise DataError("unreadable", f"row {row} cannot be read", place=Place(shard=opened.shard.name))
+
+
+def _nth_row(batches: Iterator[pa.RecordBatch], row: int) -> pa.RecordBatch:
+    for batch in batches:
+        if row < batch.num_rows:
+            return batch.slice(row, 1)
+        row -= batch.num_rows
+    raise DataError("unreadable", f"{row} rows fewer than the footer says")
+
+
+def _about(
+    opened: Opened, record: Record | None, job: Job, row: int, batch: pa.RecordBatch
+) -> list[str]:
+    recipe = job.recipe
+    key = key_of(batch, 0, job)
+    where = f"{opened.shard.name}, row {row} of {opened.rows}" + (f" ({key})" if key else "")
+    if record is None:
+        made = "original (not shifted)"
+    else:
+        steps = [name for name in ("initial_step", "final_step") if getattr(recipe, name)]
+        made = f"shifted by delaytool {record.version}: " + ", ".join(
+            [recipe.length, *(name.replace("_", " ") for name in steps)]
+        )
+        made += f", dep_q {recipe.dep_q} of {recipe.n_q}"
+    columns = describe_columns(job.columns if record is None else job.outputs, opened.schema)
+    delays = f"delays (frames): {' '.join(str(delay) for delay in recipe.delays)}"
+    return [where, made, *columns, *([delays] if record else [])]
+
+
+def _stored_weights(batch: pa.RecordBatch, job: Job) -> list[list[float]] | None:
+    """The weights of a batch of one row, [K][S]; None when the shard has none."""
+    weights: list[list[float]] = []
+    for output in job.outputs:
+        if output.weights is None:
+            return None
+        flat, _ = read_values(batch, output.weights, output, job)
+        weights += _lines(flat, output.count)
+    return weights
+
+
+def _lines(flat: Any, count: int) -> list[list[Any]]:
+    """A flat row as one list for each stream; of one row both orders are the same."""
+    lines: list[list[Any]] = flat.reshape(count, flat.size // count).tolist()
+    return lines
+
+
+def _make(about: list[str], title: str, row: int, key: Any, side: _Side, job: Job) -> Grid:
+    recipe, lengths = job.recipe, side.tokens.lengths
+    codes: list[list[int | None]] = []
+    filled: list[list[bool]] = []
+    labels: list[list[str]] = []
+    for number, (column, flat) in enumerate(zip(side.held, side.tokens.columns, strict=True)):
+        segments = segments_of_column(column, lengths, job)
+        lines = _lines(flat, column.count)
+        if side.lost and side.lost[number] is not None:
+            cut = _lines(side.lost[number], column.count)
+            lines = [
+                [None if gone else code for code, gone in zip(*pair, strict=True)]
+                for pair in zip(lines, cut, strict=True)
+            ]
+        codes += lines
+        filled += _filled(segments, side)
+    for stream, line in zip(recipe.streams, filled, strict=True):
+        labels.append(_labels(stream, line, recipe if side.is_shifted else None))
+    return Grid(
+        about=about,
+        title=title,
+        row=row,
+        id=key,
+        streams=[stream.name for stream in recipe.streams],
+        kinds=[stream.kind for stream in recipe.streams],
+        delays=list(recipe.delays),
+        codes=codes,
+        filled=filled,
+        weights=side.weights,
+        labels=labels,
+        padding=_padding(recipe),
+        shifted=side.is_shifted,
+    )
+
+
+def _filled(segments: Segments, side: _Side) -> list[list[bool]]:
+    streams = len(segments.streams)
+    if side.is_shifted:
+        return _lines(segments.is_filled(), streams)
+    return [[False] * int(segments.lengths[0]) for _ in range(streams)]
+
+
+def _padding(recipe: Recipe) -> dict[int, str]:
+    """PAD for what the text is padded with, EPAD for what else counts as padding in the loss."""
+    if not recipe.has_text:
+        return {}
+    text = recipe.streams[0]
+    return {token: "PAD" if token == text.padding else "EPAD" for token in text.padding_ids}
+
+
+def _labels(stream: Stream, filled: list[bool], recipe: Recipe | None) -> list[str]:
+    """S for a filled cell, else the kind and the number of the frame from 1.
+
+    recipe: what the row was shifted with, if it was
+    """
+    before = 0 if recipe is None else recipe.initial_step + stream.delay
+    return [
+        "S" if is_filled else f"{stream.kind}_{step - before + 1}"
+        for step, is_filled in enumerate(filled)
+    ]

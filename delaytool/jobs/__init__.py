@@ -1,0 +1,1 @@
+"""One shard's work: apply, verify, revert, stats."""

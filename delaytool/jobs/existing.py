@@ -1,0 +1,139 @@
+"""What is to become of an output that is there already."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from delaytool.batches.job import Job
+from delaytool.batches.metadata import ASIDE, ENTRY
+from delaytool.batches.schema import already_shifted, quarantine_schema, shifted_schema
+from delaytool.errors import DataError, Place
+from delaytool.jobs.paths import Item
+from delaytool.shards import stores
+from delaytool.shards.commit import State, file_state, is_as_before
+from delaytool.shards.find import Shard
+from delaytool.shards.pairs import Opened
+from delaytool.shards.quarantine import is_intact
+from delaytool.shards.read import open_shard, read_record
+from delaytool.shards.record import Record
+
+
+def quarantine_entry(path: str) -> bytes | None:
+    """What a shard of quarantined rows says of itself; None for any other file, or none."""
+    if stores.kind_of(path) != "file":
+        return None
+    try:
+        with open_shard(Shard(path, path)) as opened:
+            return opened.entry_called(ASIDE)
+    except DataError:
+        return None
+
+
+def check_source(source: Opened, job: Job, aside: bool) -> pa.Schema:
+    """The schema of a source's output; raises DataError when the source does not fit the job.
+
+    aside: whether bad rows are put aside, with a column of their own
+    """
+    if source.entry is not None:
+        raise already_shifted().at(shard=source.shard.name)
+    _ = source.rows
+    if aside:
+        quarantine_schema(source.schema)
+    return shifted_schema(source.schema, job)
+
+
+@dataclass(frozen=True)
+class Existing:
+    """What there is already where a shard goes.
+
+    record:        that of an output that can be left as it is; None where one has to be written
+    target, aside: the files in whose place the new ones may come
+    """
+
+    record: Record | None
+    target: State | None = None
+    aside: State | None = None
+
+
+def existing_record(item: Item, source: Opened, job: Job, overwrite: bool) -> Existing:
+    """What there is already of an output and its quarantined rows.
+
+    Raises DataError when something else is in the way.
+    """
+    # What has come by the time that it is read is not what may be replaced.
+    target, aside = file_state(item.target), None
+    record, why = _record_at(item.target, ENTRY, source, job)
+    if item.aside is not None:
+        aside = file_state(item.aside)
+        record = _with_its_rows(item, aside, record, source, job, overwrite)
+    elif record is not None and record.counts.quarantined:
+        why = f"{record.counts.quarantined} rows of it are in quarantine"
+        record = None
+    is_old = item.began_with is None or is_as_before(target, item.began_with[0])
+    if why and not (overwrite and is_old and stores.kind_of(item.target) == "file"):
+        advice = "choose another output" + ("" if overwrite else ", or replace it with --overwrite")
+        raise in_the_way(item.target, why, source, advice)
+    return Existing(record, target, aside)
+
+
+def _with_its_rows(
+    item: Item,
+    state: State | None,
+    record: Record | None,
+    source: Opened,
+    job: Job,
+    overwrite: bool,
+) -> Record | None:
+    """The record of an output whose quarantined rows are there too; None where it is to be made.
+
+    state: what is where the rows go; raises DataError when that is in the way
+    """
+    assert item.aside is not None, "rows are looked for only where there is a place for them"
+    aside, why = _record_at(item.aside, ASIDE, source, job)
+    if record is not None and record.counts.quarantined and record != aside:
+        record = None
+    if aside is not None and record is None and not is_intact(item.aside, aside):
+        why = "its rows are not those that were put there"
+    if not why:
+        return record
+    is_old = item.began_with is None or is_as_before(state, item.began_with[1])
+    # What is no shard of quarantined rows is not in the quarantine to be replaced.
+    if quarantine_entry(item.aside) is None:
+        raise in_the_way(item.aside, why, source, "choose another --quarantine")
+    if not (overwrite and is_old):
+        advice = "" if overwrite else ", or replace it with --overwrite"
+        raise in_the_way(item.aside, why, source, f"choose another --quarantine{advice}")
+    return record
+
+
+def _record_at(path: str, entry: str, source: Opened, job: Job) -> tuple[Record | None, str]:
+    """The record of a file made from this source with this job, or why there is another file."""
+    if stores.kind_of(path) is None:
+        return None, ""
+    try:
+        with open_shard(Shard(path, path)) as output:
+            record, rows = read_record(output, entry), output.rows
+    except DataError as error:
+        return None, error.reason
+    if record is None:
+        return None, "it is not a shard that delaytool made"
+    if record.job != job:
+        return None, "it was made with other options"
+    if record.sources != source.sources:
+        return None, "it was made from another source"
+    if entry == ASIDE and rows != record.counts.quarantined:
+        return None, f"it holds {rows} rows of the {record.counts.quarantined} that were put there"
+    return record, ""
+
+
+def in_the_way(path: str, why: str, source: Opened, advice: str) -> DataError:
+    """The error for an output that is neither this one nor to be replaced."""
+    return DataError(
+        "output-in-the-way",
+        f"the output {stores.shown(path)} is in the way: {why}",
+        expected="no file, or one made from this source with these options",
+        advice=advice,
+        place=Place(shard=source.shard.name),
+    )

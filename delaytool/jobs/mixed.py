@@ -1,0 +1,106 @@
+"""Whether shards of one folder were made in one way."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from delaytool.batches.job import Job
+from delaytool.errors import DataError, Place
+from delaytool.jobs.mismatches import Verified
+from delaytool.recipes.recipe import Recipe
+from delaytool.shards.find import Shard
+from delaytool.shards.read import open_shard, read_record
+
+_MAX_WAYS, _MAX_DIFFERENCES = 10, 5
+"""Ways in which shards of one folder were made that are told apart, and what is told of each."""
+
+
+def compare_with_first(shards: Sequence[Shard], results: Sequence[Verified]) -> Verified:
+    """Whether shards that belong together were made in one way, as the first of them was.
+
+    Of each other way the first shard is told, and how it differs; the others are counted.
+
+    shards:  those that were verified, by name; results: what was found of each
+    returns: what differs, as mismatches of these shards
+    raises:  DataError when one of them cannot be read any more
+    """
+    ways: dict[str, Shard] = {}
+    counts = Counter(result.way for result in results if result.way)
+    for shard, result in zip(shards, results, strict=True):
+        if result.way:
+            ways.setdefault(result.way, shard)
+    found = Verified("")
+    if len(ways) < 2:
+        return found
+    first, *others = ways.values()
+    found.count = counts.total() - counts[next(iter(ways))]
+    expected = _job_of(first)
+    for shard in others[:_MAX_WAYS]:
+        differing = Verified(shard.name)
+        for what, *values in _ways_differ(expected, _job_of(shard)):
+            differing.add(f"{what}, other than in {first.name}", *values)
+        found.mismatches += differing.mismatches[:_MAX_DIFFERENCES]
+        found.count += max(differing.count - 1, 0)
+    return found
+
+
+def digest_of_way(job: Job) -> str:
+    """A digest of all that a dataset's shards must have in common."""
+    outputs = [dataclasses.asdict(output) for output in job.outputs]
+    text = json.dumps([job.recipe.to_dict(), outputs], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _job_of(shard: Shard) -> Job:
+    with open_shard(shard) as opened:
+        record = read_record(opened)
+    if record is None:
+        raise DataError(
+            "changed",
+            "the file changed while it was verified",
+            expected="the delaytool entry that it had",
+            advice="run again when nothing writes to it",
+            place=Place(shard=shard.name),
+        )
+    return record.job
+
+
+Difference = tuple[str, Any, Any, Place]
+"""What is compared, what was expected and what was found, and where."""
+
+
+def _ways_differ(expected: Job, found: Job) -> Iterator[Difference]:
+    """How recipe and output columns of two jobs differ."""
+    yield from differences(expected.recipe, found.recipe)
+    wanted, had = (
+        [name for output in job.outputs for name in Job.names_of(output)]
+        for job in (expected, found)
+    )
+    if wanted != had:
+        yield "output columns", ", ".join(wanted), ", ".join(had), Place()
+        return
+    for want, have in zip(expected.outputs, found.outputs, strict=True):
+        ours, theirs = dataclasses.asdict(want), dataclasses.asdict(have)
+        for name in ours:
+            if ours[name] != theirs[name]:
+                yield f"output, {name}", ours[name], theirs[name], Place(column=want.name)
+
+
+def differences(expected: Recipe, found: Recipe) -> Iterator[Difference]:
+    """How two recipes differ."""
+    ours, theirs = expected.to_dict(), found.to_dict()
+    for name in ours:
+        if name != "streams" and ours[name] != theirs[name]:
+            yield f"recipe, {name}", ours[name], theirs[name], Place()
+    if len(expected.streams) != len(found.streams):
+        yield "recipe, streams", len(expected.streams), len(found.streams), Place()
+        return
+    for mine, its in zip(ours["streams"], theirs["streams"], strict=True):
+        for name in mine:
+            if mine[name] != its[name]:
+                yield f"recipe, {name}", mine[name], its[name], Place(stream=mine["name"])

@@ -1,0 +1,327 @@
+"""Which shard goes where."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from delaytool.cli.session import say_names
+from delaytool.errors import DataError, Place
+from delaytool.shards.commit import State, file_states
+from delaytool.shards.find import Shard
+from delaytool.shards.pairs import Pair
+from delaytool.shards.quarantine import is_quarantine
+
+if TYPE_CHECKING:
+    from delaytool.shards.find import Shard
+
+
+@dataclass(frozen=True)
+class Item:
+    """A shard, the shard of its codes if they are in one of their own, and where it goes.
+
+    aside:           where its bad rows go; None where the first one is an error
+    from_quarantine: whether rows are taken that are in quarantine, since no others were given
+    began_with:      what was at both targets when the run began; None where nobody looked
+    """
+
+    shard: Shard
+    codes: Shard | None
+    target: str
+    aside: str | None = None
+    from_quarantine: bool = False
+    began_with: tuple[State | None, State | None] | None = None
+
+
+def as_found(items: Sequence[Item], output: str, quarantine: str | None) -> list[Item]:
+    """The items with what is there now, which is all that a run that begins now may replace."""
+    targets = file_states((item.target for item in items), output)
+    asides = file_states((item.aside for item in items), quarantine)
+    both = zip(targets, asides, strict=True)
+    return [replace(item, began_with=pair) for item, pair in zip(items, both, strict=True)]
+
+
+def pairs_of_data(items: Sequence[Item]) -> Iterator[Pair]:
+    """The shards whose rows are to be taken, as far as somebody asks for them."""
+    for item in items:
+        if item.from_quarantine or not is_quarantine(item.shard):
+            yield item.shard, item.codes
+
+
+def find(path: str, what: str, outside: Sequence[str] = ()) -> tuple[list[Shard], list[str]]:
+    """The shards of a path; raises UsageError where there is nothing under it."""
+    """The shards of a path, and what there is to say of how they were found."""
+    from delaytool.shards import stores
+    from delaytool.shards.find import find_shards
+
+    try:
+        found = find_shards(path, outside=outside)
+        return found.shards, [f"{what}: {note}" for note in found.notes]
+    except FileNotFoundError:
+        raise click.UsageError(f"{what} {stores.shown(path)} does not exist") from None
+
+
+def items_of(
+    input: str,
+    output: str,
+    audio_input: str | None = None,
+    quarantine: str | None = None,
+    names: tuple[str, str] = ("INPUT", "OUTPUT"),
+) -> tuple[list[Item], list[str], int]:
+    """Each shard of the input, that of its codes, and the files it goes to; and notes.
+
+    names:   what the command calls the two
+    returns: how many shards of quarantined rows have been left out, too
+    """
+    from delaytool.shards import stores, tables
+
+    kind = stores.kind_of(output)
+    one_file = stores.base_name(output).endswith(".parquet") and kind != "folder"
+    if one_file and stores.kind_of(input) != "file":
+        raise click.UsageError(
+            f"{names[1]} {stores.shown(output)} is one file, so {names[0]} must be one too, "
+            f"not {stores.shown(input)}"
+        )
+    if kind not in (None, "folder") and not one_file:
+        raise click.UsageError(
+            f"{names[1]} {stores.shown(output)} is a file, expected a folder or a name in .parquet"
+        )
+    folders = {names[0]: input, "--audio-input": audio_input, names[1]: output}
+    for name in (names[0], "--audio-input"):
+        path = folders[name]
+        if path is not None and stores.same(path, output):
+            raise click.UsageError(f"{name} and {names[1]} are the same: {stores.shown(path)}")
+    if quarantine is not None:
+        _check_quarantine(quarantine, folders)
+    for folder in (output, *([] if quarantine is None else [quarantine])):
+        tables.check_output(folder)
+    found, notes = find(input, names[0], [output])
+    shards = not_in_quarantine(found, quarantine)
+    left_out = len(found) - len(shards)
+    codes: dict[str, Shard] = {}
+    if audio_input is not None:
+        others, more = find(audio_input, "--audio-input", [output])
+        shards, codes, strays = paired(shards, not_in_quarantine(others, quarantine))
+        notes, left_out = notes + more, left_out + strays
+    items = []
+    for shard in shards:
+        target = output if one_file else stores.join(output, shard.name)
+        aside = None if quarantine is None else stores.join(quarantine, shard.name)
+        items.append(Item(shard, codes.get(shard.name), target, aside))
+    for item in items:
+        for source in (item.shard, item.codes):
+            if source and stores.same(source.path, item.target):
+                raise click.UsageError(
+                    f"{names[0]} and {names[1]} are the same file: {stores.shown(item.target)}"
+                )
+    _check_places(items, os.path.dirname(output) if one_file else output, quarantine)
+    return items, notes, left_out
+
+
+def _check_places(items: Sequence[Item], output: str, quarantine: str | None) -> None:
+    """Raise DataError where links in OUTPUT lead elsewhere, or two files would be one."""
+    import functools
+
+    from delaytool.shards import stores
+
+    real_folder = functools.cache(os.path.realpath)
+
+    def place_of(path: str) -> str:
+        """Where a file is written: a link in its place is replaced, not followed."""
+        if stores.is_remote(path):
+            return stores.resolved(path)
+        return os.path.join(real_folder(os.path.dirname(path)), os.path.basename(path))
+
+    sources = [source.path for item in items for source in (item.shard, item.codes) if source]
+    read = {*map(place_of, sources), *(os.path.realpath(p) for p in sources if os.path.islink(p))}
+    taken: dict[str, str] = {}
+    for item in items:
+        for path, root in ((item.target, output), (item.aside, quarantine)):
+            if path is None or root is None:
+                continue
+            place = place_of(path)
+            if not stores.is_remote(path):
+                top = real_folder(root)
+                if os.path.commonpath([os.path.dirname(place), top]) != top:
+                    raise DataError(
+                        "outside-output",
+                        f"a link leads its output {path} out of {root}",
+                        expected="a folder within it",
+                        advice="remove the link, or choose another output",
+                        place=Place(shard=item.shard.name),
+                    )
+            if place in taken or place in read:
+                other = taken.get(place)
+                what = f"that of {other}" if other else "a shard that is read"
+                raise DataError(
+                    "output-twice",
+                    f"its output is {what} too: {stores.shown(place)}",
+                    expected="an output for each shard",
+                    advice="remove the link, or choose another output",
+                    place=Place(shard=item.shard.name),
+                )
+            taken[place] = item.shard.name
+
+
+def _check_quarantine(quarantine: str, folders: dict[str, str | None]) -> None:
+    """Its shards have the names of the output's, and are not to be taken for them."""
+    from delaytool.shards import stores
+
+    if stores.kind_of(quarantine) not in (None, "folder"):
+        raise click.UsageError(f"--quarantine {quarantine} is a file, expected a folder")
+    name_of = stores.shown(quarantine)
+    for name, path in folders.items():
+        if path is None:
+            continue
+        if stores.same(path, quarantine):
+            raise click.UsageError(f"{name} and --quarantine are the same: {name_of}")
+        if name == "OUTPUT" and stores.is_within(path, quarantine):
+            raise click.UsageError(
+                f"OUTPUT {stores.shown(path)} lies within --quarantine {name_of}"
+            )
+
+
+def not_in_quarantine(shards: list[Shard], quarantine: str | None) -> list[Shard]:
+    """The shards without those that are where the others' bad rows go."""
+    from delaytool.shards.quarantine import without_quarantine_in
+
+    return shards if quarantine is None else without_quarantine_in(quarantine, shards)
+
+
+def paired(shards: list[Shard], codes: list[Shard]) -> tuple[list[Shard], dict[str, Shard], int]:
+    """The shards of text, and the shard of codes of each by the former's name.
+
+    returns: how many shards of quarantined rows without a counterpart have been left out, too
+    """
+    from delaytool.shards.quarantine import without_quarantine
+
+    if len(shards) == len(codes) == 1:
+        return shards, partners_of(shards, codes), 0
+    # One of each may be a pair of different names; more are an error.
+    texts = without_quarantine(shards, codes, enough=2) or shards
+    others = without_quarantine(codes, shards, enough=2)
+    partners = partners_of(texts, others)
+    return texts, partners, len(shards) - len(texts) + len(codes) - len(others)
+
+
+def partners_of(shards: list[Shard], codes: list[Shard]) -> dict[str, Shard]:
+    """The shard of codes of each shard of text, by the latter's name."""
+    if len(shards) == 1 and len(codes) == 1:
+        say_names(shards[0], codes[0])
+        return {shards[0].name: codes[0]}
+    by_name = {shard.name: shard for shard in codes}
+    names = {shard.name for shard in shards}
+    for name in [*sorted(names - set(by_name)), *sorted(set(by_name) - names)]:
+        missing = "codes" if name in names else "text"
+        raise DataError(
+            "unpaired-shard",
+            f"there is no shard of {missing} of this name",
+            expected="one of text and one of codes for each relative path",
+            advice="bring both folders to the same file names",
+            place=Place(shard=name),
+        )
+    return by_name
+
+
+def sources_of(
+    shards: list[Shard], output: str, source: str | None, audio_input: str | None
+) -> tuple[list[tuple[Shard, Shard | None, Shard | None]], list[Any], list[str], int]:
+    """Each shard of the output with its originals, what is missing or too many, and notes.
+
+    returns: how many shards of quarantined rows among the originals have been left out, too
+    """
+    from delaytool.jobs.mismatches import Mismatch
+    from delaytool.shards import stores
+    from delaytool.shards.quarantine import first_of_data, without_quarantine
+
+    if source is None:
+        if audio_input is not None:
+            raise click.UsageError("--audio-input goes with --source")
+        return [(shard, None, None) for shard in shards], [], [], 0
+    if stores.same(source, output):
+        raise click.UsageError(f"OUTPUT and --source are the same: {stores.shown(output)}")
+    originals, notes = find(source, "--source", [output])
+    left_out = 0
+    codes: dict[str, Shard] = {}
+    if audio_input is not None:
+        others, more = find(audio_input, "--audio-input", [output])
+        notes += more
+        originals, codes, left_out = paired(originals, others)
+    one_file = stores.kind_of(output) == "file"
+    # A shard that has a counterpart is compared with it, whatever it holds.
+    found = len(originals) + len(shards)
+    outputs = shards if one_file else without_quarantine(shards, originals)
+    if first_of_data(originals) is not None:
+        originals = without_quarantine(originals, [] if one_file else shards)
+    shards = outputs
+    left_out += found - len(originals) - len(shards)
+    if one_file and len(originals) == 1:
+        only = originals[0]
+        return [(shards[0], only, codes.get(only.name))], [], notes, left_out
+    by_name = {shard.name: shard for shard in originals}
+    ours = {shard.name for shard in shards}
+    verdicts = [
+        Mismatch(Place(shard=name), "shard", "a shard made from this source", "none")
+        for name in by_name
+        if name not in ours
+    ]
+    verdicts += [
+        Mismatch(Place(shard=name), "shard", "a source of this name", "none")
+        for name in sorted(ours)
+        if name not in by_name
+    ]
+    pairs: list[tuple[Shard, Shard | None, Shard | None]] = [
+        (shard, by_name[shard.name], codes.get(shard.name))
+        for shard in shards
+        if shard.name in by_name
+    ]
+    return pairs, verdicts, notes, left_out
+
+
+def quarantines_of(
+    shards: list[Shard], output: str, quarantine: str, source: str | None, audio_input: str | None
+) -> tuple[dict[str, str], list[Any]]:
+    """Where the quarantined rows of each shard of the output are, and what is too much there."""
+    from delaytool.jobs.mismatches import Mismatch
+    from delaytool.shards import stores
+    from delaytool.shards.quarantine import counterpart, strays_among
+
+    folders = {"OUTPUT": output, "--source": source, "--audio-input": audio_input}
+    _check_quarantine(quarantine, folders)
+    found: list[Shard] = []
+    if stores.kind_of(quarantine) is not None:
+        with contextlib.suppress(DataError):
+            found, _ = find(quarantine, "--quarantine")
+    if stores.kind_of(output) == "file":
+        # Its quarantined rows have the name of its source, which may be another one.
+        there = counterpart(shards[0], found)
+        path = there.path if there else stores.join(quarantine, shards[0].name)
+        return {shards[0].name: path}, []
+    places = {shard.name: stores.join(quarantine, shard.name) for shard in shards}
+    strays = strays_among(shard for shard in found if shard.name not in places)
+    verdicts = [
+        Mismatch(Place(shard=shard.name), "quarantine", "an output of this name", "none")
+        for shard in strays
+    ]
+    return places, verdicts
+
+
+def plain_path(path: str, options: dict[str, Any]) -> str:
+    """A path as the stores take it; an absolute one where others have to find it too."""
+    from delaytool.shards import stores
+
+    path = stores.plain(path)
+    is_elsewhere = options.get("engine") == "ray" and not stores.is_remote(path)
+    return os.path.abspath(path) if is_elsewhere else path
+
+
+def plain_paths(options: dict[str, Any], *names: str) -> None:
+    """The same for options, in place."""
+    for name in names:
+        if options[name] is not None:
+            options[name] = plain_path(options[name], options)

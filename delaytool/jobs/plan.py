@@ -1,0 +1,150 @@
+"""What is settled before the first shard is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import pyarrow as pa
+
+from delaytool.batches.columns import describe_columns, find_columns
+from delaytool.batches.job import Job, Where, make_job
+from delaytool.batches.schema import already_shifted
+from delaytool.batches.types import check_there, depth_of
+from delaytool.jobs.existing import check_source, existing_record
+from delaytool.jobs.misfits import check_most_fit
+from delaytool.jobs.paths import Item, pairs_of_data
+from delaytool.jobs.quarantine import is_left_out
+from delaytool.recipes.recipe import Recipe
+from delaytool.shards import stores
+from delaytool.shards.deadly import NOTES
+from delaytool.shards.failures import reading
+from delaytool.shards.pairs import (
+    ORDER_ALONE,
+    Opened,
+    is_by_order_alone,
+    key_in,
+    open_source,
+    rows_of,
+)
+from delaytool.shards.quarantine import first_of_data
+
+_LOOKED_AT, _LOOKERS = 1000, 8
+"""Shards that are looked at before the first one is written, and how many at once where each takes
+its time to answer. Each is looked at again by its own task; a million would take too long."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be done to every shard, and what there is to say about it before it starts."""
+
+    job: Job
+    columns: list[str]
+    notes: list[str]
+    items: list[Item]
+
+
+def plan(items: list[Item], recipe: Recipe, where: Where, overwrite: bool) -> Plan:
+    """Settle where the tokens are, and look at the shards before the first one is written.
+
+    raises: DataError for a shard that cannot be read or does not fit, an output in the way, or rows
+            of which most do not fit; RecipeError when recipe and columns do not go together
+    """
+    notes: list[str] = []
+    # Those that cannot even be opened are told by their own tasks, once the others are done.
+    good = [item for item in items if not _is_deadly(item)] or items
+    data = first_of_data([item.shard for item in good])
+    if data is None:
+        items, good = ([replace(item, from_quarantine=True) for item in x] for x in (items, good))
+    first = next(item for item in good if data in (None, item.shard))
+    with open_source(first.shard, first.codes, where) as source:
+        with reading(source.shard.name):
+            where = replace(where, key=key_in(source, where))
+            if source.entry is not None:
+                raise already_shifted()
+            schema = source.schema
+            columns = find_columns(where, schema, recipe, rows_of(pairs_of_data(good), where))
+        job = make_job(recipe, where, columns)
+        described = describe_columns(columns, schema)
+        notes += _unshifted_columns(source, job)
+        if is_by_order_alone(source, where):
+            notes.append(ORDER_ALONE)
+    # One after the other here: whoever is killed by one has to know which it was.
+    with ThreadPoolExecutor(_LOOKERS if stores.is_remote(first.shard.path) else 1) as pool:
+        looks = [pool.submit(_look_at, item, job, overwrite) for item in good[:_LOOKED_AT]]
+        try:
+            changed = [look.result() for look in looks]
+        finally:
+            pool.shutdown(cancel_futures=True)
+    if first.aside is not None:
+        check_most_fit(good[:_LOOKED_AT], job)
+    return Plan(job, described, notes + _changed_types(changed), items)
+
+
+def _changed_types(shards: Iterable[Mapping[str, tuple[str, str]]]) -> list[str]:
+    """Notes on columns of other types than their outputs have, a line for each."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for path, (was, becomes) in (item for shard in shards for item in shard.items()):
+        kinds = found.setdefault((path, was), [])
+        kinds += [becomes] if becomes not in kinds else []
+    return [
+        f"column {path}: {was} becomes {' or '.join(kinds)}" for (path, was), kinds in found.items()
+    ]
+
+
+def _look_at(item: Item, job: Job, overwrite: bool) -> Mapping[str, tuple[str, str]]:
+    """The types of a shard that pass through changed, by the leaves of its columns.
+
+    Raises DataError when the shard does not fit the job, or an output is in the way.
+    """
+    with (
+        open_source(item.shard, item.codes, job) as source,
+        reading(item.shard.name),
+    ):
+        if is_left_out(item, source):
+            return {}
+        if job.key is not None:
+            check_there(source.schema, job.key, "--key")
+        schema = check_source(source, job, item.aside is not None)
+        existing_record(item, source, job, overwrite)
+        tokens = {column.name for column in job.columns}
+        return source.changed_types({name for name in schema.names if name not in tokens})
+
+
+def _is_deadly(item: Item) -> bool:
+    codes = item.codes
+    return item.shard.path in NOTES.deadly or bool(codes and codes.path in NOTES.deadly)
+
+
+def _unshifted_columns(source: Opened, job: Job) -> list[str]:
+    """Notes on columns that look like they belong to the tokens but pass through unshifted."""
+    held = {column.name for column in job.columns} | {job.factors}
+    with reading(source.shard.name):
+        batch = next(source.small_batches(), None)
+        if batch is None or not batch.num_rows:
+            return []
+        steps = _frames_of_first_row(batch, job)
+        return [
+            f"column {name} is as long as the tokens and passes through unshifted"
+            for name, array in zip(batch.schema.names, batch.columns, strict=True)
+            if name not in held and steps > 1 and _length(array) == steps
+        ]
+
+
+def _frames_of_first_row(batch: pa.RecordBatch, job: Job) -> int:
+    """T of a batch's first row, by its first column; 0 where that is null."""
+    column = job.columns[0]
+    value = batch.column(column.name)[0].as_py()
+    if not value:
+        return 0
+    if column.layout == "codebook":
+        return len(value[0] or ())
+    return len(value) // (column.size if column.layout.startswith("flat") else 1)
+
+
+def _length(array: pa.Array) -> int | None:
+    """How long the list in the first row is; None where it is none."""
+    if not depth_of(array.type)[0] or not array[0].is_valid:
+        return None
+    return len(array[0].as_py())

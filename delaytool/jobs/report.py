@@ -1,0 +1,165 @@
+"""What was done to all shards, or what is in them, as a short table or as JSON.
+
+Each shard is told by a `Summary`, which its record holds, so that shards that were left alone count
+like those that were written.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from delaytool.batches.figures import Counts, Figures
+from delaytool.recipes.describe import name_of_run
+from delaytool.recipes.recipe import Recipe
+from delaytool.shards.record import Reason, Record
+
+_MAX_REASONS = 10
+"""Lines of the table that say why rows are in quarantine."""
+FRAME_RATE = 12.5
+"""Frames a second of Mimi, the codec of Moshi and its like."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One shard in numbers; an original one has no cells and no weights."""
+
+    recipe: Recipe
+    counts: Counts
+    figures: Figures
+    reasons: tuple[Reason, ...] = ()
+
+    @classmethod
+    def of(cls, record: Record) -> Summary:
+        """What the record of an output says."""
+        return cls(record.job.recipe, record.counts, record.figures, record.reasons)
+
+
+class Report:
+    """Shards in numbers, all together.
+
+    frame_rate: frames a second
+    """
+
+    def __init__(self, frame_rate: float = FRAME_RATE) -> None:
+        self.shards, self.frame_rate = 0, frame_rate
+        self.counts = Counts()
+        self.reasons: Counter[tuple[str, str | None]] = Counter()
+        self.padding_ids: set[int] = set()
+        self.cells = self.filled = self.zero = self.text = self.padding = 0
+        self._weights: dict[str, Fraction] = {}
+        self._cells: Counter[str] = Counter()
+        self._kinds: dict[str, str] = {}
+
+    def add(self, summary: Summary | None) -> None:
+        """Count a shard in; None for one of which nothing is known."""
+        if summary is None:
+            return
+        recipe, figures = summary.recipe, summary.figures
+        self.shards, self.counts = self.shards + 1, self.counts + summary.counts
+        for reason in summary.reasons:
+            self.reasons[reason.kind, reason.column] += reason.rows
+        if recipe.has_text:
+            self.padding_ids |= recipe.streams[0].padding_ids
+        self.cells, self.filled = self.cells + figures.cells, self.filled + figures.filled
+        self.zero += figures.zero
+        self.text, self.padding = self.text + figures.text, self.padding + figures.padding
+        for stream, weight in zip(recipe.streams, figures.weights, strict=False):
+            self._weights[stream.name] = self._weights.get(stream.name, Fraction(0)) + weight
+            self._cells[stream.name] += figures.cells // len(recipe.streams)
+            self._kinds[stream.name] = stream.kind
+
+    @property
+    def hours(self) -> float:
+        """Hours of audio."""
+        return self.counts.frames / self.frame_rate / 3600
+
+    def mean_weight(self, name: str) -> float:
+        """The mean loss weight of a stream's cells, filled ones among them."""
+        return float(self._weights[name] / max(self._cells[name], 1))
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it, with JSON's types; shares are null where there is nothing to have a share."""
+        return {
+            "hours": round(self.hours, 6),
+            "text_tokens": self.text,
+            "text_padding": self.padding,
+            "text_padding_share": _share(self.padding, self.text),
+            "zero_tokens": self.zero,
+            "cells": self.cells,
+            "filled": self.filled,
+            "filled_share": _share(self.filled, self.cells),
+            "mean_weights": {name: self.mean_weight(name) for name in self._weights} or None,
+            "reasons": [dataclasses.asdict(reason) for reason in self._ranked_reasons()],
+        }
+
+    def table(self, shards: str = "") -> str:
+        """The same for the eye.
+
+        shards: what to say of the number of shards
+        """
+        counts = self.counts
+        rate = f"{counts.frames:,} frames at {self.frame_rate:g} a second"
+        lines = [
+            ("shards", f"{self.shards:,}{shards}"),
+            ("rows", f"{counts.rows_out:,}"),
+            ("hours of audio", f"{self.hours:,.2f} ({rate})"),
+            ("tokens", f"{counts.tokens:,}"),
+        ]
+        if self.zero:
+            kept = counts.tokens - counts.lost
+            lines.append(("zero tokens", f"{_percent(self.zero, kept)} of the tokens"))
+        if self.text:
+            ids = " and ".join(str(token) for token in sorted(self.padding_ids)) or "none"
+            lines.append(
+                ("text padding", f"{_percent(self.padding, self.text)} of the text (tokens {ids})")
+            )
+        if self.cells:
+            lines.append(("filled cells", f"{_percent(self.filled, self.cells)} of all"))
+        lines += self._weight_lines()
+        lines += self._reason_lines()
+        width = max(len(name) for name, _ in lines)
+        return "\n".join(f"  {name.ljust(width)}  {value}" for name, value in lines)
+
+    def _weight_lines(self) -> list[tuple[str, str]]:
+        """A line for each run of streams of one kind with the same mean weight."""
+        runs: list[tuple[list[str], str, str]] = []
+        for name, kind in self._kinds.items():
+            mean = f"{self.mean_weight(name):.4g}"
+            if runs and runs[-1][1:] == (kind, mean):
+                runs[-1][0].append(name)
+            else:
+                runs.append(([name], kind, mean))
+        width = max((len(name_of_run(names)) for names, _, _ in runs), default=0)
+        return [
+            ("" if number else "mean weight", f"{name_of_run(names).ljust(width)}  {mean}")
+            for number, (names, _, mean) in enumerate(runs)
+        ]
+
+    def _ranked_reasons(self) -> list[Reason]:
+        """The reasons, those of most rows first."""
+        reasons = (Reason(kind, column, rows) for (kind, column), rows in self.reasons.items())
+        return sorted(reasons, key=lambda reason: (-reason.rows, reason.kind, reason.column or ""))
+
+    def _reason_lines(self) -> list[tuple[str, str]]:
+        """A line for each of the most frequent reasons, and one for all others."""
+        ranked = [(reason.rows, str(reason)) for reason in self._ranked_reasons()]
+        if len(ranked) > _MAX_REASONS:
+            others = ranked[_MAX_REASONS - 1 :]
+            rest = sum(rows for rows, _ in others), f"{len(others)} other reasons, see --json"
+            ranked = [*ranked[: _MAX_REASONS - 1], rest]
+        return [
+            ("" if number else "quarantined", f"{rows:,} row{'' if rows == 1 else 's'}: {reason}")
+            for number, (rows, reason) in enumerate(ranked)
+        ]
+
+
+def _share(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
+
+
+def _percent(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.3g}%"

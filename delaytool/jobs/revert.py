@@ -1,0 +1,379 @@
+"""Write back what a shard was made from: a generator of progress that returns what was done.
+
+A shard with a record gives the original rows, columns, types and metadata, and what it gives must
+have the digests that the record holds before the file gets its name. A grid without a record, such
+as a model generated, needs a job from elsewhere; its fill cells may hold anything.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from delaytool.batches.digest import BatchDigest
+from delaytool.batches.figures import Counts, count
+from delaytool.batches.job import Job
+from delaytool.batches.layouts import check_column_type
+from delaytool.batches.metadata import STORED_SCHEMA
+from delaytool.batches.problems import placed
+from delaytool.batches.schema import shifted_schema
+from delaytool.batches.types import check_there, depth_of, is_list, is_stored_as, lists_around
+from delaytool.batches.unshift import read_shifted, unshift
+from delaytool.errors import DataError, Place
+from delaytool.shards import stores
+from delaytool.shards.bounded import ahead
+from delaytool.shards.commit import (
+    NameTakenError,
+    State,
+    file_state,
+    is_as_before,
+    remove_leftovers,
+    remove_second_names,
+)
+from delaytool.shards.failures import reading
+from delaytool.shards.find import Shard
+from delaytool.shards.read import OpenShard, open_shard, read_record
+from delaytool.shards.record import Padded, Record, decode_schema, encode_schema
+from delaytool.shards.sources import entries_of, source_entries, source_schema
+from delaytool.shards.write import writing
+
+
+@dataclass(frozen=True)
+class Reverted:
+    """What was done to one shard.
+
+    written:  whether any file was; False where all were there as they must be
+    left_out: whether nothing was done, since the shard holds quarantined rows
+    """
+
+    name: str
+    rows: int
+    counts: Counts
+    written: bool = True
+    left_out: bool = False
+
+
+def revert_shard(
+    shard: Shard,
+    target: str,
+    codes_target: str | None,
+    job: Job | None,
+    allow_lossy: bool,
+    overwrite: bool,
+    began_with: Sequence[State | None] | None = None,
+) -> Generator[float, None, Reverted]:
+    """Write back the shard that an output was made from.
+
+    codes_target: where the codes go that came in a shard of their own; None for one shard of both
+    job:          what a grid without a record was made with
+    began_with:   what was at both targets when the run began, which alone may be overwritten; None
+                  where nobody looked
+    yields:       the fraction of the rows that are done
+    returns:      what was done; a file that is there already, and is what it must be, is left alone
+    raises:       DataError when tokens are missing that cannot come back and `allow_lossy` is off,
+                  when the rows are not what the record says, or when a target is in the way
+    """
+    with open_shard(shard) as output, reading(shard.name):
+        if output.is_quarantine:
+            yield 1.0
+            return Reverted(shard.name, 0, Counts(), written=False, left_out=True)
+        record = read_record(output)
+        if record is None and job is None:
+            raise DataError(
+                "no-record",
+                "there is no delaytool entry in the footer",
+                expected="a shard that delaytool made, or --recipe or --preset",
+                advice="say with --recipe or --preset how the grid was delayed",
+            )
+        counts = _counts_of(output, record, job)
+        if not allow_lossy:
+            _check_lossless(counts)
+        work = _Work(output, record, job, counts)
+        parts = _parts(work, record, target, codes_target)
+        old = began_with or [file_state(path) for path, *_ in parts]
+        looks = [
+            (part, *_look_for(part, work, state if overwrite else None))
+            for part, state in zip(parts, old, strict=False)
+        ]
+        missing = [(part, state) for part, is_there, state in looks if not is_there]
+        written = False
+        for number, (part, state) in enumerate(missing):
+            written |= yield from _write(part, work, state, (number, len(missing)))
+        yield 1.0
+        return Reverted(shard.name, output.rows, counts, written)
+
+
+def _write(
+    part: _Part, work: _Work, replaces: State | None, turn: tuple[int, int]
+) -> Generator[float, None, bool]:
+    """Write one of the files; False where another run has written the same meanwhile.
+
+    turn: which of how many files it is
+    """
+    path, schema, entries = part
+    kinds = {column.name: "tokens" for column in work.job.columns}
+    rows = 0
+    try:
+        with contextlib.ExitStack() as stack:
+            batches = stack.enter_context(contextlib.closing(ahead(work.batches(schema))))
+            new = stack.enter_context(writing(path, schema, kinds, entries, replaces=replaces))
+            for batch in batches:
+                new.write(batch)
+                rows += batch.num_rows
+                yield (turn[0] + rows / max(work.output.rows, 1)) / turn[1]
+            work.check()
+    except NameTakenError:
+        is_there, _ = _look_for(part, work, None)
+        if not is_there:
+            raise
+        return False
+    return True
+
+
+def _look_for(part: _Part, work: _Work, old: State | None) -> tuple[bool, State | None]:
+    """Whether a file is there as it must be; and the one in whose place it may come.
+
+    old: a file that may be replaced; raises DataError when another one is in the way
+    """
+    path = part[0]
+    state, kind = file_state(path), stores.kind_of(path)
+    if kind is None:
+        return False, None
+    if kind == "file" and _is_restored(part, work):
+        remove_second_names(path)
+        return True, None
+    if kind == "file" and is_as_before(state, old):
+        return False, state
+    raise DataError(
+        "output-in-the-way",
+        f"the output {stores.shown(path)} is in the way",
+        expected="no file, or the one that reverting gives",
+        advice="choose another output, or replace it with --overwrite",
+    )
+
+
+def _is_restored(part: _Part, work: _Work) -> bool:
+    """Whether a file has the schema, the entries and the rows that it must have."""
+    path, schema, entries = part
+    try:
+        with open_shard(Shard(path, path), whole=True) as found:
+            if not _is_schema(found.schema, schema) or found.entries != entries:
+                return False
+            digests = found.digests()
+    except DataError:
+        return False
+    expected = work.expected_digests()
+    return digests == {name: expected.get(name) for name in schema.names}
+
+
+def _is_schema(found: pa.Schema, wanted: pa.Schema) -> bool:
+    """Whether a schema that was read is this one."""
+    return (
+        found.names == wanted.names
+        and all(map(is_stored_as, found, wanted))
+        and (found.metadata or {}) == (wanted.metadata or {})
+    )
+
+
+def look_at(shards: Sequence[Shard], job: Job | None, allow_lossy: bool) -> None:
+    """Raise DataError for the first shard that lost something, before one is written.
+
+    job: what grids without a record were made with
+    """
+    for shard in [] if allow_lossy else shards:
+        with open_shard(shard) as output, reading(shard.name):
+            if not output.is_quarantine:
+                _check_lossless(_counts_of(output, read_record(output), job))
+
+
+def _counts_of(output: OpenShard, record: Record | None, job: Job | None) -> Counts:
+    """What a shard's record says; of one without, what truncation cut off, by its rows' lengths."""
+    if record is not None:
+        return record.counts
+    counts = Counts()
+    if job is None:
+        return counts
+    for column in job.columns:
+        check_there(output.schema, column.name, "--grid-column")
+        check_column_type(output.schema.field(column.name), column.layout)
+    if job.recipe.length == "extend" or not job.recipe.max_delay:
+        return counts
+    for batch in output.small_batches([held.name for held in job.outputs]):
+        try:
+            lengths = read_shifted(batch, job).lengths
+        except DataError as error:
+            raise placed(error, output.shard.name, counts.rows_in, batch, job) from None
+        counts += count(lengths, lengths, job.recipe)
+    return counts
+
+
+def abandon_revert(shard: Shard, target: str, codes_target: str | None, *_: object) -> None:
+    """Clean up behind a process that was killed in `revert_shard`."""
+    for path in (target, codes_target):
+        if path is not None:
+            remove_leftovers(path)
+
+
+def _check_lossless(counts: Counts) -> None:
+    lost = (
+        ("truncation cut off", counts.lost, "tokens"),
+        ("alignment cut off", counts.trimmed, "tokens"),
+        ("quarantine holds", counts.quarantined, "rows"),
+    )
+    missing = [f"{what} {count} {things}" for what, count, things in lost if count]
+    if missing:
+        raise DataError(
+            "lossy",
+            " and ".join(missing) + ", which cannot come back",
+            expected="nothing missing",
+            advice="take the rest with --allow-lossy",
+        )
+
+
+def _check_columns(output: OpenShard, expected: pa.Schema) -> None:
+    """Raise DataError unless a shard has the columns that its record tells of."""
+    if expected.names != output.schema.names:
+        raise DataError(
+            "columns",
+            f"its columns are {', '.join(output.schema.names)}",
+            expected=", ".join(expected.names),
+            advice="make the shard anew",
+        )
+    for want, have in zip(expected, output.schema, strict=True):
+        if want.type != have.type:
+            raise DataError(
+                "column-type",
+                f"has the type {have.type}",
+                expected=str(want.type),
+                advice="make the shard anew",
+                place=Place(column=want.name),
+            )
+
+
+_Part = tuple[str, pa.Schema, dict[bytes, bytes]]
+"""A file to write: its path, its schema, and all key-value entries of its footer."""
+
+
+class _Work:
+    """The reverted batches of a shard."""
+
+    def __init__(
+        self, output: OpenShard, record: Record | None, job: Job | None, counts: Counts
+    ) -> None:
+        self.output, self.record, self.counts = output, record, counts
+        self.padded = None if record is None else Padded(record)
+        if record is not None:
+            self.job, self.schema = record.job, source_schema(record)
+            _check_columns(output, shifted_schema(self.schema, self.job))
+        else:
+            assert job is not None, "checked by the caller"
+            self.job, self.schema = job, output.schema
+        self.digest, self.lost = BatchDigest(self.schema.names), 0
+
+    def batches(self, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+        """The rows with the columns of this schema."""
+        self.digest = BatchDigest(self.schema.names)
+        self.lost = rows = 0
+        for batch in self.output.batches(self.job):
+            padded = None if self.padded is None else self.padded.of_rows(rows, batch.num_rows)
+            try:
+                restored = unshift(batch, self.job, self.schema, padded)
+            except DataError as error:
+                raise placed(error, self.output.shard.name, rows, batch, self.job) from None
+            self.digest.update(restored)
+            self.lost += sum(_nulls_in(restored.column(held.name)) for held in self.job.columns)
+            rows += batch.num_rows
+            arrays = [restored.column(name) for name in schema.names]
+            yield pa.RecordBatch.from_arrays(
+                [
+                    a.cast(f.type) if a.type != f.type else a
+                    for a, f in zip(arrays, schema, strict=True)
+                ],
+                schema=schema,
+            )
+
+    def expected_digests(self) -> Mapping[str, str]:
+        """The digests of the columns that reverting gives; without a record, they are reverted."""
+        if self.record is not None:
+            return self.record.digests.columns
+        for _ in self.batches(self.schema):
+            pass
+        return self.digest.hexdigests()
+
+    def check(self) -> None:
+        """Raise DataError unless the rows are those that the record tells of."""
+        # Not as many where padding that alignment added was cut off, which nobody misses.
+        if self.lost > self.counts.lost:
+            raise DataError(
+                "record",
+                f"truncation cut off {self.lost} tokens of it",
+                expected=f"at most {self.counts.lost}, as its record says",
+                advice="delaytool verify says more",
+            )
+        if self.record is None:
+            return
+        expected = self.record.digests.columns
+        for name, digest in self.digest.hexdigests().items():
+            if expected.get(name) != digest:
+                raise DataError(
+                    "digest",
+                    "its rows are not those that the shard was made from",
+                    expected=f"the digest {expected.get(name)}",
+                    advice="delaytool verify says more",
+                    place=Place(column=name),
+                )
+
+
+def _parts(
+    work: _Work, record: Record | None, target: str, codes_target: str | None
+) -> list[_Part]:
+    """The files to write."""
+    if codes_target is None:
+        entries = work.output.entries if record is None else source_entries(record)
+        return [_part(target, work, work.schema, entries)]
+    if record is None or len(record.sources) != 2:
+        raise DataError(
+            "sources",
+            "it was not made from text and codes in shards of their own",
+            expected="two sources",
+            advice="leave --audio-output away",
+        )
+    pairs = zip((target, codes_target), record.sources, strict=True)
+    return [
+        _part(path, work, decode_schema(source.schema), entries_of(source))
+        for path, source in pairs
+    ]
+
+
+def _part(path: str, work: _Work, schema: pa.Schema, entries: dict[bytes, bytes]) -> _Part:
+    """A file to write; the Arrow schema among its entries is that of what is left."""
+    left = schema
+    if work.counts.lost:
+        left = _nullable(schema, work.job)
+    if left != schema and STORED_SCHEMA in entries:
+        entries = {**entries, STORED_SCHEMA: encode_schema(left).encode()}
+    return path, left, entries
+
+
+def _nulls_in(tokens: pa.Array) -> int:
+    """How many tokens of a column, whose lists are never null, are null."""
+    values = tokens.storage if isinstance(tokens, pa.ExtensionArray) else tokens
+    while is_list(values.type):
+        values = values.flatten()
+    return int(values.null_count)
+
+
+def _nullable(schema: pa.Schema, job: Job) -> pa.Schema:
+    """A schema whose tokens may be null, for those that truncation cut off."""
+    held = {column.name for column in job.columns}
+    fields = []
+    for field in schema:
+        depth, leaf = depth_of(field.type)
+        strict = "not null" in str(field.type)
+        fields.append(
+            field.with_type(lists_around(leaf, depth)) if field.name in held and strict else field
+        )
+    return pa.schema(fields, metadata=schema.metadata)

@@ -1,0 +1,175 @@
+"""One shard in numbers: generators of progress that return them.
+
+A shifted shard says itself what is in it: its footer is enough. Of an original one the columns that
+hold tokens are read; where its own rows leave the layout open, those of the others decide.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Generator, Iterable, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from delaytool.batches.codes import TokenBatch, streams_first
+from delaytool.batches.columns import job_of_original
+from delaytool.batches.figures import Counts, Figures, count_tokens
+from delaytool.batches.job import Job, Where
+from delaytool.batches.layouts import is_by_stream
+from delaytool.batches.problems import placed
+from delaytool.batches.read import read_tokens
+from delaytool.batches.schema import already_shifted
+from delaytool.batches.types import check_there, depth_of
+from delaytool.errors import AmbiguousError, DataError
+from delaytool.jobs.report import Summary
+from delaytool.recipes.adapt import adapt
+from delaytool.recipes.checks import ZERO_TOKEN
+from delaytool.recipes.recipe import Recipe
+from delaytool.shards.failures import reading
+from delaytool.shards.find import Shard
+from delaytool.shards.pairs import Pair, is_by_order_alone, open_source, rows_of
+from delaytool.shards.read import open_shard, read_record
+
+
+@dataclass(frozen=True)
+class Stats:
+    """One shard in numbers, and whether it is shifted; no numbers where it has yet to be read.
+
+    left_out: whether its rows are in quarantine, and so left out where there are others
+    by_order: whether its rows are those of text and codes that only their order pairs, unasked
+    """
+
+    name: str
+    shifted: bool
+    summary: Summary | None
+    left_out: bool = False
+    by_order: bool = False
+
+
+def footer_of(shard: Shard) -> Generator[float, None, Stats]:
+    """Tell what a shifted shard says of itself, and of another one that it is not shifted."""
+    with open_shard(shard) as opened:
+        record, left_out = read_record(opened), opened.is_quarantine
+    yield 1.0
+    summary = None if record is None else Summary.of(record)
+    return Stats(shard.name, record is not None, summary, left_out)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How original shards are to be read.
+
+    where:            where their tokens are
+    recipe:           their streams; None where the columns are to say how many there are, and any
+                      token may be in them
+    text_padding, text_end_padding: tokens that count as padding, instead of the recipe's
+    """
+
+    where: Where
+    recipe: Recipe | None = None
+    text_padding: int | None = None
+    text_end_padding: int | None = None
+
+    def job(self, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> Job:
+        """The job that reads rows of this schema.
+
+        Raises DataError where a column is missing, or no layout or more than one fits.
+        """
+        where = self.where
+        if where.key is not None:
+            check_there(schema, where.key, "--key")
+        elif "id" in schema.names and not where.by_order:
+            where = dataclasses.replace(where, key="id")
+        if where.text != Where().text and not where.grid:
+            check_there(schema, where.text, "--text-column")
+        job = job_of_original(where, schema, batches, self.recipe)
+        return dataclasses.replace(job, recipe=self._padded(job.recipe))
+
+    def _padded(self, recipe: Recipe) -> Recipe:
+        """The recipe with the padding that was asked for."""
+        ids = [x for x in (self.text_padding, self.text_end_padding) if x is not None]
+        if not ids or not recipe.has_text:
+            return recipe
+        card = max(recipe.streams[0].cardinality, 1 + max(ids)) if self.recipe is None else None
+        return adapt(
+            recipe,
+            text_padding=self.text_padding,
+            text_end_padding=self.text_end_padding,
+            text_card=card,
+        )
+
+
+def plan_stats(pairs: Sequence[Pair], how: Reading) -> Job | None:
+    """What the rows of all original shards decide, for those whose own leave the layout open.
+
+    Returns None where they leave it open too. Raises DataError for the first shard, RecipeError
+    where padding is asked for that cannot be.
+    """
+    with open_source(*pairs[0], how.where) as first, reading(pairs[0][0].name):
+        schema = first.schema
+        with contextlib.suppress(AmbiguousError):
+            return how.job(schema, rows_of(pairs, how.where, _lists_in))
+    return None
+
+
+def _lists_in(schema: pa.Schema) -> list[str]:
+    """The columns that may hold tokens, by their types."""
+    kinds = ((field.name, *depth_of(field.type)) for field in schema)
+    return [name for name, depth, leaf in kinds if depth and pa.types.is_integer(leaf)]
+
+
+def stats_shard(
+    shard: Shard, codes: Shard | None, how: Reading, planned: Job | None
+) -> Generator[float, None, Stats]:
+    """Tell what is in an original shard.
+
+    codes:   the shard of its codes, if they are in one of their own
+    planned: what the rows of all shards decide
+    yields:  the fraction of the rows that are done
+    raises:  DataError for a shard that cannot be read, and for the first bad row
+    """
+    with open_source(shard, codes, how.where) as opened, reading(shard.name):
+        if opened.entry is not None:
+            raise already_shifted().at(shard=shard.name)
+        try:
+            job = how.job(opened.schema, opened.small_batches(_lists_in(opened.schema)))
+        except AmbiguousError:
+            if planned is None:
+                raise
+            job = planned
+            for column in job.columns:
+                check_there(opened.schema, column.name, "--text-column or --audio-column")
+        names = [column.name for column in job.columns]
+        if job.key is not None and job.key in opened.schema.names and job.key not in names:
+            names.append(job.key)
+        counts, figures = Counts(), Figures()
+        for batch in opened.small_batches(names):
+            try:
+                tokens = read_tokens(batch, job, any_token=how.recipe is None)
+            except DataError as error:
+                raise placed(error, shard.name, counts.rows_in, batch, job) from None
+            counts += _counts(tokens)
+            figures += _figures(tokens, job)
+            yield counts.rows_in / max(opened.rows, 1)
+        summary = Summary(job.recipe, counts, figures)
+        return Stats(shard.name, False, summary, by_order=is_by_order_alone(opened, how.where))
+
+
+def _counts(tokens: TokenBatch) -> Counts:
+    rows, frames = len(tokens.lengths), int(tokens.lengths.sum())
+    return Counts(rows, rows, frames, sum(flat.size for flat in tokens.columns))
+
+
+def _figures(tokens: TokenBatch, job: Job) -> Figures:
+    """What can be said of cells that are not shifted: zero tokens, and padding in the text."""
+    zero = sum(count_tokens(flat, {ZERO_TOKEN}) for flat in tokens.columns)
+    if not job.recipe.has_text:
+        return Figures(zero=zero)
+    column, text = job.columns[0], tokens.columns[0]
+    if column.count > 1:
+        by_stream = is_by_stream(column.layout)
+        text = streams_first(text, tokens.lengths, column.count, by_stream)[0]
+    padding = count_tokens(text, job.recipe.streams[0].padding_ids)
+    return Figures(zero=zero, text=text.size, padding=padding)

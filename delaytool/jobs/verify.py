@@ -1,0 +1,465 @@
+"""Verify one shard: revert it and compare, and check every cell that the pattern made.
+
+The shard's own record says which job made it. With the original shard at hand its rows are
+compared one by one; without it, the digests in the record stand for it. Either way each filled
+cell, each weight, each length and the counts must be what the recipe says.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections import Counter
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from delaytool.batches.codes import TokenBatch, place_of, streams_first
+from delaytool.batches.digest import BatchDigest, first_difference
+from delaytool.batches.factors import read_factors
+from delaytool.batches.figures import Counts, count, figures_of, figures_of_nothing
+from delaytool.batches.job import Job, segments_of_column, segments_of_outputs
+from delaytool.batches.layouts import Column, Output, codebooks_of
+from delaytool.batches.metadata import ENTRY, REASON, STORED_SCHEMA
+from delaytool.batches.problems import key_of, kind_of_problem, placed, split_rows
+from delaytool.batches.read import read_values, text_lengths
+from delaytool.batches.schema import output_entries, shifted_schema
+from delaytool.batches.shift import bad_rows, weights_of
+from delaytool.batches.types import is_stored_as
+from delaytool.batches.unshift import cut, originals, read_shifted, undelayed
+from delaytool.errors import DataError, Place
+from delaytool.jobs.mismatches import (
+    MAX_MISMATCHES,
+    Verified,
+    entry_differences,
+    keys_of,
+    reasons_in_words,
+    shortened,
+    types_of,
+)
+from delaytool.jobs.mixed import differences, digest_of_way
+from delaytool.jobs.report import Summary
+from delaytool.jobs.verify_quarantine import QuarantineCheck
+from delaytool.pattern.flat import undelay_flat, wrong_tokens
+from delaytool.pattern.segments import Array, Index, Segments
+from delaytool.pattern.weights import Weights, labels_flat
+from delaytool.recipes.recipe import Recipe
+from delaytool.shards.bounded import Rows, ahead
+from delaytool.shards.failures import reading
+from delaytool.shards.find import Shard
+from delaytool.shards.pairs import Opened, is_by_order_alone, open_source
+from delaytool.shards.quarantine import is_quarantine
+from delaytool.shards.read import OpenShard, open_shard, read_record
+from delaytool.shards.record import Padded, Quarantined, Record, reasons_of
+from delaytool.shards.sources import (
+    comparable_entries,
+    digest_of_sources,
+    source_entries,
+    source_schema,
+)
+
+
+def verify_shard(
+    shard: Shard,
+    source: Shard | None,
+    codes: Shard | None,
+    recipe: Recipe | None,
+    quarantine: str | None = None,
+) -> Generator[float, None, Verified]:
+    """Verify a shard.
+
+    source:     the original shard, if it is at hand
+    codes:      the original shard of codes, where they were in one of their own
+    recipe:     what the shard must have been made with, if that is demanded
+    quarantine: where its quarantined rows are, if they are to be checked too
+    yields:     the fraction of the rows that are done
+    returns:    what was found; a shard that cannot be read is a mismatch too, so nothing is raised
+                for it
+    """
+    verified = Verified(shard.name)
+    try:
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(reading(shard.name))
+            output = stack.enter_context(open_shard(shard))
+            if output.is_quarantine:
+                verified.left_out = source is None or is_quarantine(source)
+                if not verified.left_out:
+                    verified.add("shard", "a shard made from this source", "quarantined rows")
+                return verified
+            record = read_record(output)
+            if record is None:
+                verified.add("record", "a delaytool entry in the footer", "none")
+                return verified
+            verified.way = digest_of_way(record.job)
+            original = None
+            if source is not None:
+                original = stack.enter_context(open_source(source, codes, record.job))
+                if len(original.sources) != len(record.sources):
+                    verified.add("sources", len(record.sources), len(original.sources))
+                    return verified
+                verified.by_order = is_by_order_alone(original, record.job)
+            check = _Check(output, original, record, verified)
+            if quarantine is not None:
+                check.quarantine = QuarantineCheck(output, record, verified)
+                stack.enter_context(check.quarantine)
+                check.quarantine.open(quarantine)
+            yield from check.run(recipe)
+    except DataError as error:
+        verified.add("reading", error.expected or "a good shard", error.found, error.place)
+    return verified
+
+
+class _Check:
+    """The comparison of one shard with its record, and with its source."""
+
+    def __init__(
+        self,
+        output: OpenShard,
+        original: Opened | None,
+        record: Record,
+        verified: Verified,
+    ) -> None:
+        self.output, self.original = output, original
+        self.record, self.job, self.verified = record, record.job, verified
+        self.schema = source_schema(record)
+        self.padded = Padded(record)
+        self.aside = Quarantined(record)
+        self.counts, self.figures = Counts(), figures_of_nothing(record.job)
+        # What only the source can tell is counted there, if it is at hand.
+        self.source_rows = self.trimmed = 0
+        self.reasons: Counter[tuple[str, str | None]] = Counter()
+        self.quarantine: QuarantineCheck | None = None
+
+    def run(self, recipe: Recipe | None) -> Generator[float, None, None]:
+        """Everything, from the footer to the last row."""
+        if recipe is not None and recipe != self.job.recipe:
+            self._recipes_differ(recipe)
+        if not self._check_schema():
+            return
+        digest = BatchDigest(self.schema.names)
+        rows = self.verified.rows
+        with contextlib.closing(self._pairs()) as pairs:
+            for batch, original in pairs:
+                try:
+                    self._check_batch(batch, original, digest, rows)
+                except DataError as error:
+                    error = placed(error, self.verified.name, rows, batch, self.job)
+                    self.verified.add("layout", error.expected, error.found, error.place)
+                    digest = BatchDigest([])
+                rows += batch.num_rows
+                self.verified.rows = rows
+                self.verified.tokens = self.counts.tokens
+                yield rows / max(self.output.rows, 1)
+        if self.original is None:
+            self.trimmed = self.record.counts.trimmed
+        self.verified.lost = self.counts.lost + self.trimmed
+        recipe, reasons = self.job.recipe, self.record.reasons
+        self.verified.summary = Summary(recipe, self.counts, self.figures, reasons)
+        self._check_counts(rows)
+        for name, found in digest.hexdigests().items():
+            if self.record.digests.columns.get(name) != found:
+                expected = self.record.digests.columns.get(name, "none")
+                self.verified.add("digest", expected, found, Place(column=name))
+
+    def _recipes_differ(self, recipe: Recipe) -> None:
+        for difference in differences(recipe, self.job.recipe):
+            self.verified.add(*difference)
+
+    def _check_schema(self) -> bool:
+        """Check the columns, types and metadata; False where rows cannot be compared."""
+        record, verified = self.record, self.verified
+        expected = shifted_schema(self.schema, self.job)
+        found = self.output.schema
+        fine = True
+        if expected.names != found.names:
+            verified.add("columns", ", ".join(expected.names), ", ".join(found.names))
+            return False
+        for want, have in zip(expected, found, strict=True):
+            if not is_stored_as(have, want):
+                verified.add("type", str(want), str(have), Place(column=want.name))
+                fine = fine and want.type == have.type
+        if (expected.metadata or {}) != (found.metadata or {}):
+            verified.add("schema metadata", keys_of(expected), keys_of(found))
+        self._check_entries()
+        digest = digest_of_sources(record.sources)
+        if digest != record.digests.schema:
+            verified.add("schema and metadata", record.digests.schema, digest)
+        if set(record.digests.columns) != set(self.schema.names):
+            names = ", ".join(record.digests.columns)
+            verified.add("digests", ", ".join(self.schema.names), names)
+        if list(record.digests.quarantined) != (
+            [*self.schema.names, REASON] if self.aside.count else []
+        ):
+            names = ", ".join(record.digests.quarantined)
+            verified.add("digests of quarantined rows", self.aside.count, names)
+        if self.original is not None:
+            theirs, sources = self.original.schema, self.original.sources
+            if [s.schema for s in sources] != [s.schema for s in record.sources]:
+                same = theirs.types == self.schema.types and theirs.names == self.schema.names
+                describe = keys_of if same else types_of
+                verified.add("source schema", describe(theirs), describe(self.schema))
+                fine = fine and same
+            for pair in zip(sources, record.sources, strict=True):
+                self._compare_entries("source entry", *map(comparable_entries, pair))
+        return fine
+
+    def _check_entries(self) -> None:
+        """The footer has the entries of the sources, and none besides the record."""
+        expected = output_entries(self.schema, source_entries(self.record), self.job)
+        made = ENTRY.encode(), STORED_SCHEMA
+        found = {key: value for key, value in self.output.entries.items() if key not in made}
+        self._compare_entries("entry", expected, found)
+
+    def _compare_entries(
+        self, what: str, expected: dict[bytes, bytes], found: dict[bytes, bytes]
+    ) -> None:
+        for name, *values in entry_differences(expected, found):
+            self.verified.add(f"{what} {name}", *values)
+
+    def _pairs(self) -> Generator[tuple[pa.RecordBatch, pa.RecordBatch | None], None, None]:
+        """Batches of the output, each with the rows of the original that it should hold."""
+        # An original is decoded in a thread of its own.
+        lanes = 2 if self.original is None else 1
+        with contextlib.closing(self.output.batches_in_lanes(lanes)) as batches:
+            if self.original is None:
+                for batch in batches:
+                    yield batch, None
+                return
+            with contextlib.closing(ahead(self._good_rows())) as good:
+                originals = Rows(good)
+                for batch in batches:
+                    yield batch, originals.take(batch.num_rows)
+                rest = originals.count_rest()
+        if rest:
+            self.verified.add("rows", self.output.rows + rest, self.output.rows)
+
+    def _good_rows(self) -> Iterator[pa.RecordBatch]:
+        """The original rows without those that are in quarantine, which must be the bad ones."""
+        assert self.original is not None, "only a source has rows to compare with"
+        rows = 0
+        # As apply read them, so that what it could read can be read here.
+        for batch in self.original.small_batches():
+            aside = self.aside.of_rows(rows, batch.num_rows)
+            if len(aside):
+                bad = bad_rows(batch, self.job)
+                self.reasons.update(map(kind_of_problem, bad.values()))
+                for row in sorted(set(bad) ^ set(aside)):
+                    place = Place(row=rows + row, key=key_of(batch, row, self.job))
+                    pair = ("a good row", "in quarantine")
+                    self.verified.add("quarantine", *(pair if row in aside else pair[::-1]), place)
+                good, put_aside = split_rows(batch, aside)
+                if self.quarantine is not None:
+                    self.quarantine.compare(put_aside)
+                yield good
+            else:
+                yield batch
+            rows += batch.num_rows
+            self.source_rows = rows
+
+    def _check_batch(
+        self,
+        batch: pa.RecordBatch,
+        original: pa.RecordBatch | None,
+        digest: BatchDigest,
+        rows: int,
+    ) -> None:
+        codes = read_shifted(batch, self.job)
+        padded = self.padded.of_rows(rows, batch.num_rows)
+        self.counts += count(codes.lengths, codes.lengths - padded, self.job.recipe)
+        all_segments = segments_of_outputs(codes.lengths, self.job)
+        tokens = undelayed(codes, all_segments)
+        outputs = self.job.outputs
+        factors = read_factors(batch, self.job, tokens, outputs) if self.job.factors else None
+        columns = zip(self.job.outputs, codes.columns, tokens.columns, all_segments, strict=True)
+        all_weights: list[Weights | None] = []
+        for output, flat, kept, segments in columns:
+            at = _Places(batch, rows, output, segments, self.job)
+            self._check_cells(flat, kept, segments, at)
+            all_weights.append(None)
+            if output.weights or output.labels:
+                weights = weights_of(flat, segments, output, factors)
+                self._check_column(output.weights, "loss weight", weights, at)
+                all_weights[-1] = weights if output.weights else None
+                if output.labels:
+                    self._check_column(output.labels, "label", labels_flat(flat, weights), at)
+        self.figures += figures_of(codes.columns, all_segments, all_weights, self.job)
+        restored = originals(batch, tokens, self.job, self.schema, padded)
+        if padded.any():
+            self._check_padding(codes, padded, batch, rows)
+        digest.update(restored)
+        if self.original is not None:
+            self._compare(restored, original, rows)
+        if original is not None and self.job.align == "trim":
+            texts = text_lengths(original, self.job)
+            self.trimmed += int(np.maximum(texts - codes.lengths[: len(texts)], 0).sum())
+
+    def _check_cells(self, flat: Array, kept: Array, segments: Segments, at: _Places) -> None:
+        """Every filled cell holds its fill token, every other one a token of the vocabulary.
+
+        kept: the same cells shifted back
+        """
+        filled, fills = segments.filled, segments.of_filled(segments.token_table())
+        for i in np.flatnonzero(flat[filled] != fills):
+            where = int(filled[i])
+            self.verified.add("fill token", fills[i], flat[where], at.place(where))
+        if not wrong_tokens(kept, segments, segments.lengths).size:
+            return
+        tokens = flat.copy()
+        tokens[filled] = 0
+        for where in wrong_tokens(tokens, segments, segments.steps):
+            place = at.place(int(where))
+            stream = next(s for s in segments.streams if s.name == place.stream)
+            expected = f"0 to {stream.cardinality - 1}, or -1"
+            self.verified.add("token", expected, flat[where], place)
+
+    def _check_column(self, name: str | None, what: str, expected: Array, at: _Places) -> None:
+        """A column of weights or labels, value by value and bit by bit."""
+        if name is None:
+            return
+        found, steps = read_values(at.batch, name, at.output, self.job)
+        for row in np.flatnonzero(steps != at.segments.steps)[:MAX_MISMATCHES]:
+            place = at.of_row(int(row), name)
+            self.verified.add("timesteps", at.segments.steps[row], steps[row], place)
+        if not np.array_equal(steps, at.segments.steps):
+            return
+        bits = np.dtype(f"i{expected.dtype.itemsize}")
+        ours, theirs = found.view(bits), expected.view(bits)
+        # Arrow compares memory, in no time; where values differ is looked for when some do.
+        if pa.array(ours).equals(pa.array(theirs)):
+            return
+        for where in np.flatnonzero(ours != theirs):
+            self.verified.add(what, expected[where], found[where], at.place(int(where)))
+
+    def _check_padding(
+        self, codes: TokenBatch, padded: Index, batch: pa.RecordBatch, rows: int
+    ) -> None:
+        """Text that alignment has made longer ends in as much padding."""
+        stream, output = self.job.recipe.streams[0], self.job.outputs[0]
+        segments = segments_of_column(output, codes.lengths, self.job)
+        grid = streams_first(
+            undelay_flat(codes.columns[0], segments, stream.padding),
+            codes.lengths,
+            output.count,
+            segments.by_stream,
+        )
+        ends = np.cumsum(codes.lengths)
+        at = _Places(batch, rows, output, segments, self.job)
+        for row in np.flatnonzero(padded):
+            tail = grid[0, ends[row] - padded[row] : ends[row]]
+            for i in np.flatnonzero(tail != stream.padding):
+                frame = int(codes.lengths[row] - padded[row] + i)
+                timestep = frame + stream.delay + self.job.recipe.initial_step
+                place = dataclasses.replace(
+                    at.of_row(int(row), output.name), stream=stream.name, timestep=timestep
+                )
+                self.verified.add("text padding", stream.padding, tail[i], place)
+
+    def _compare(
+        self,
+        restored: pa.RecordBatch,
+        original: pa.RecordBatch | None,
+        rows: int,
+    ) -> None:
+        """Compare reverted rows with the source's."""
+        there = 0 if original is None else original.num_rows
+        if there < restored.num_rows:
+            self.verified.add("rows", rows + there, self.output.rows)
+        if original is None or not there:
+            return
+        expected = cut(original, self.job)
+        columns = {column.name: column for column in self.job.columns}
+        for name in self.schema.names:
+            ours, theirs = restored.column(name).slice(0, there), expected.column(name)
+            start = 0
+            while self.verified.count <= MAX_MISMATCHES:
+                row = first_difference(ours.slice(start), theirs.slice(start))
+                if row is None:
+                    break
+                row += start
+                key = key_of(original, row, self.job)
+                place = Place(row=rows + row, key=key, column=name)
+                pair = (theirs[row].as_py(), ours[row].as_py())
+                if name in columns:
+                    self._tokens_differ(pair, columns[name], place)
+                else:
+                    self.verified.add("value", shortened(pair[0]), shortened(pair[1]), place)
+                start = row + 1
+
+    def _tokens_differ(self, pair: tuple[Any, Any], column: Column, place: Place) -> None:
+        """Note where the tokens of one row differ from the source's."""
+        wanted, had = (codebooks_of(row, column) for row in pair)
+        recipe = self.job.recipe
+        for number, (want, have) in enumerate(zip(wanted, had, strict=False)):
+            stream = None
+            if 0 <= number - column.start < column.count:
+                stream = column.streams(recipe)[number - column.start]
+            where = dataclasses.replace(
+                place, stream=stream.name if stream else f"codebook {number}"
+            )
+            if len(want) != len(have):
+                self.verified.add("frames", len(want), len(have), where)
+                return
+            for frame, (token, other) in enumerate(zip(want, have, strict=True)):
+                if token != other:
+                    moved = stream.delay + recipe.initial_step if stream else 0
+                    self.verified.add(
+                        "token", token, other, dataclasses.replace(where, timestep=frame + moved)
+                    )
+        if len(wanted) != len(had):
+            self.verified.add("codebooks", len(wanted), len(had), place)
+
+    def _check_counts(self, rows: int) -> None:
+        counts = self.record.counts
+        aside = self.aside.count
+        rows_in = self.counts.rows_out + aside if self.original is None else self.source_rows
+        found = dataclasses.replace(
+            self.counts, trimmed=self.trimmed, rows_in=rows_in, quarantined=aside
+        )
+        if self.output.rows != rows:
+            self.verified.add("rows", self.output.rows, rows)
+        for name in dataclasses.asdict(counts):
+            want, have = getattr(counts, name), getattr(found, name)
+            if want != have:
+                self.verified.add(f"count of {name}", want, have)
+        recorded, figures = self.record.figures.to_dict(), self.figures.rounded().to_dict()
+        for name in figures:
+            if recorded[name] != figures[name]:
+                self.verified.add(f"figure of {name}", recorded[name], figures[name])
+        reasons = self.record.reasons
+        told = sum(reason.rows for reason in reasons)
+        if told != aside:
+            self.verified.add("rows with a reason", told, aside)
+        elif self.original is not None and reasons != (seen := reasons_of(self.reasons)):
+            self.verified.add("reasons", reasons_in_words(reasons), reasons_in_words(seen))
+        for name, align in (("trimmed", "trim"), ("padded", "pad")):
+            if getattr(counts, name) and self.job.align != align:
+                self.verified.add(f"count of {name}", 0, getattr(counts, name))
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Where the cells of an output's column are, in the words of an error."""
+
+    batch: pa.RecordBatch
+    rows: int
+    output: Output
+    segments: Segments
+    job: Job
+
+    def of_row(self, row: int, column: str) -> Place:
+        """The place of a row of the batch."""
+        return Place(row=self.rows + row, key=key_of(self.batch, row, self.job), column=column)
+
+    def place(self, position: int) -> Place:
+        """The place of a position in the flat array."""
+        row, number, timestep = place_of(
+            position, self.segments.steps, self.output.count, self.segments.by_stream
+        )
+        return dataclasses.replace(
+            self.of_row(row, self.output.name),
+            stream=self.segments.streams[number].name,
+            timestep=timestep,
+        )

@@ -1,0 +1,1 @@
+"""The delay pattern and loss weights on arrays."""

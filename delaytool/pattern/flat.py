@@ -1,0 +1,183 @@
+"""The delay pattern on flat arrays: the tokens of many rows of different lengths at once.
+
+There is no Python loop over rows or timesteps. `delay` and `undelay` are built on this form."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from delaytool.pattern.segments import FILLED, FINAL, INITIAL, Array, Index, Segments
+from delaytool.recipes.checks import ZERO_TOKEN
+from delaytool.recipes.recipe import Recipe, Stream
+
+_WIDER = (np.dtype(np.int8), np.dtype(np.int16), np.dtype(np.int32), np.dtype(np.int64))
+
+
+def possible_fills(recipe: Recipe, streams: tuple[Stream, ...]) -> set[int]:
+    """The fill tokens that can occur in these streams, whatever the rows' lengths.
+
+    delays [0, 1], neither step: the first stream's final, the second's initial
+    """
+    fills: set[int] = set()
+    for stream in streams:
+        initial, final, padding = stream.fills
+        extra = recipe.max_delay - stream.delay if recipe.length == "extend" else 0
+        behind = extra + recipe.final_step
+        if stream.delay + recipe.initial_step:
+            fills.add(initial)
+        if behind:
+            fills.add(final)
+        if behind > 1:
+            fills.add(padding)
+    return fills
+
+
+def widened(dtype: np.dtype[Any], fills: set[int]) -> np.dtype[Any]:
+    """The type that holds the tokens and the fill tokens too.
+
+    int16, {2048} -> int16;  uint8, {2048} -> int16;  uint16, {-1} -> int32
+    """
+    if dtype.kind not in "iu":
+        raise TypeError(f"tokens of type {dtype}, expected integers")
+    info = np.iinfo(dtype)
+    low, high = min(fills, default=0), max(fills, default=0)
+    if info.min <= low and high <= info.max:
+        return dtype
+    for wider in _WIDER:
+        room = np.iinfo(wider)
+        # Nothing is wider than uint64; its valid tokens fit into int64 all the same.
+        is_wider = wider.itemsize > min(dtype.itemsize, 4)
+        if is_wider and room.min <= low and high <= room.max:
+            return wider
+    raise AssertionError("fill tokens fit into 64 bits")
+
+
+def delay_flat(tokens: Array, segments: Segments) -> Array:
+    """Shift a flat batch.
+
+    tokens:  integers, flat, `segments.source_size` of them
+    returns: integers, flat, `segments.shifted_size` of them, of the type `widened` says
+    """
+    dtype = widened(tokens.dtype, possible_fills(segments.recipe, segments.streams))
+    return shift_flat(tokens, segments, segments.token_table(), dtype)
+
+
+def shift_flat(values: Array, segments: Segments, fills: Array, dtype: Any) -> Array:
+    """Put the values of a flat batch where the shift moves them.
+
+    values:  any type, flat, `segments.source_size` of them
+    fills:   what the filled cells hold, [streams, 3]
+    returns: dtype, flat, `segments.shifted_size` of them
+    """
+    if values.size != segments.source_size:
+        raise ValueError(f"{values.size} tokens, expected {segments.source_size}")
+    lost = segments.lost()
+    kept = values if lost is None else values[~lost]
+    if segments.recipe.length == "truncate" and np.any(
+        segments.lengths < max((stream.delay for stream in segments.streams), default=0)
+    ):
+        return _merged(kept, segments, fills, dtype)
+    return _joined(kept, segments, fills, dtype)
+
+
+def _merged(kept: Array, segments: Segments, fills: Array, dtype: Any) -> Array:
+    """Kept tokens and fills cell by cell, for any number of filled cells in any segment."""
+    out = np.empty(segments.shifted_size, dtype=dtype)
+    out[segments.filled] = segments.of_filled(fills)
+    out[~segments.is_filled()] = kept
+    return out
+
+
+def _joined(kept: Array, segments: Segments, fills: Array, dtype: Any) -> Array:
+    """Kept tokens and fills run by run, where all segments of a stream are filled alike.
+
+    A segment is a string of bytes, and what lies between it and the next one is a string of fills,
+    one of a few. Arrow's `take` puts strings together three times as fast as numpy moves cells.
+    """
+    streams, n = len(segments.streams), len(segments.numbers)
+    if not segments.shifted_size:
+        return np.empty(0, dtype=dtype)
+    first_row = segments.pieces[:: len(segments.lengths)] if segments.by_stream else segments.pieces
+    before, behind = [], []
+    for fill, counts in zip(fills, first_row[:streams, FILLED], strict=True):
+        before.append(np.repeat(fill[INITIAL], counts[0]))
+        behind.append(np.repeat(fill[FINAL:], counts[1:]))
+    strings = [before[0]]
+    strings += [np.concatenate([behind[k], before[k]]) for k in range(streams)]
+    strings += [np.concatenate([behind[k], before[(k + 1) % streams]]) for k in range(streams)]
+    own = np.concatenate([kept.astype(dtype, copy=False), np.concatenate(strings).astype(dtype)])
+    sizes = np.concatenate([segments.pieces[:, 1], [string.size for string in strings]])
+    # The fills before the first segment, then each segment and what is behind it. Behind the last
+    # one this begins anew, which is left out of the result.
+    order = np.empty(2 * n + 1, dtype=np.int64)
+    order[0] = n
+    order[1::2] = np.arange(n)
+    numbers = segments.numbers
+    order[2::2] = n + 1 + numbers + streams * (numbers != np.roll(numbers, -1))
+    return _taken(own, sizes, order)[: segments.shifted_size]
+
+
+def _taken(values: Array, sizes: Index, order: Index) -> Array:
+    """Runs of values, of these sizes one behind the other, in another order."""
+    ends = np.zeros(len(sizes) + 1, dtype=np.int64)
+    np.cumsum(sizes, out=ends[1:])
+    buffers = [None, pa.py_buffer(ends * values.itemsize), pa.py_buffer(values)]
+    runs = pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(sizes), buffers)
+    taken = runs.take(pa.array(order))
+    size = int(sizes[order].sum())
+    return np.frombuffer(taken.buffers()[2], dtype=values.dtype, count=size)
+
+
+def undelay_flat(codes: Array, segments: Segments, lost_token: int = 0) -> Array:
+    """Shift a flat batch back; fill tokens are not looked at.
+
+    codes:      integers, flat, `segments.shifted_size` of them
+    lost_token: stands where `segments.lost()` says that a token was cut off
+    returns:    integers of the same type, flat, `segments.source_size` of them
+    """
+    if codes.size != segments.shifted_size:
+        raise ValueError(f"{codes.size} cells, expected {segments.shifted_size}")
+    kept = _kept(codes, segments)
+    lost = segments.lost()
+    if lost is None:
+        return kept
+    tokens = np.full(segments.source_size, lost_token, dtype=codes.dtype)
+    tokens[~lost] = kept
+    return tokens
+
+
+def _kept(codes: Array, segments: Segments) -> Array:
+    """The cells of a flat shifted array that are not filled."""
+    pieces = segments.pieces
+    if pieces[:, 1].sum() in (0, codes.size):
+        return codes[: int(pieces[:, 1].sum())]
+    # Runs: the kept tokens of each segment, and in front of each and at the end what is filled.
+    sizes = np.zeros(2 * len(pieces) + 1, dtype=np.int64)
+    sizes[1::2] = pieces[:, 1]
+    sizes[0:-1:2] = pieces[:, 0]
+    sizes[2::2] += pieces[:, 2] + pieces[:, 3]
+    return _taken(np.ascontiguousarray(codes), sizes, np.arange(1, len(sizes), 2))
+
+
+def wrong_tokens(tokens: Array, segments: Segments, steps: Index) -> Index:
+    """Where a flat array holds what is neither -1 nor in the vocabulary.
+
+    steps: entries of each row: `segments.lengths` before the shift, `segments.steps` after it
+    returns positions in the flat array, in order
+    """
+    cards = np.array([stream.cardinality for stream in segments.streams], dtype=np.int64)
+    if not tokens.size:
+        return np.zeros(0, dtype=np.int64)
+    low, high = int(tokens.min()), int(tokens.max())
+    if low >= ZERO_TOKEN and high < int(cards.min()):
+        return np.zeros(0, dtype=np.int64)
+    limits = np.repeat(segments.of_streams(cards), segments.of_rows(steps))
+    # numpy would compare unsigned 64-bit tokens with signed limits as floats.
+    limits = limits.astype(np.uint64) if tokens.dtype == np.uint64 else limits
+    wrong = tokens >= limits
+    if low < ZERO_TOKEN:
+        wrong |= tokens < ZERO_TOKEN
+    return np.flatnonzero(wrong)

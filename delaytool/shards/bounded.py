@@ -1,0 +1,137 @@
+"""Batches of a bounded number of cells and bytes, whose borders follow from the rows alone."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+from collections.abc import Generator, Iterator
+from typing import Any, TypeVar
+
+import numpy as np
+import pyarrow as pa
+
+from delaytool.batches.job import Job
+from delaytool.batches.types import cell_sizes, leaf_width
+
+MAX_CELLS = 1 << 20
+MAX_BYTES = 32 << 20
+T = TypeVar("T")
+
+
+class Rows:
+    """Takes rows off a stream of batches, any number at a time."""
+
+    def __init__(self, batches: Iterator[pa.RecordBatch]) -> None:
+        self.batches = batches
+        self.rest: pa.RecordBatch | None = None
+
+    def take(self, count: int) -> pa.RecordBatch | None:
+        """The next rows, fewer when the stream ends; None when it has ended."""
+        taken: list[pa.RecordBatch] = []
+        while count:
+            if self.rest is None or not self.rest.num_rows:
+                self.rest = next(self.batches, None)
+                if self.rest is None:
+                    break
+            part = self.rest.slice(0, count)
+            self.rest = self.rest.slice(part.num_rows)
+            taken.append(part)
+            count -= part.num_rows
+        return joined(taken, taken[0].schema) if taken else None
+
+    def count_rest(self) -> int:
+        """How many rows are left; they are read."""
+        rest = 0 if self.rest is None else int(self.rest.num_rows)
+        return rest + sum(int(batch.num_rows) for batch in self.batches)
+
+
+def ahead(items: Iterator[T]) -> Generator[T, None, None]:
+    """The same items, each made in a thread while the one before is in use."""
+    made: queue.Queue[tuple[str, Any]] = queue.Queue(maxsize=1)
+    stop = threading.Event()
+
+    def make() -> None:
+        try:
+            for item in items:
+                made.put(("item", item))
+                if stop.is_set():
+                    return
+            made.put(("end", None))
+        except BaseException as error:  # It is raised again in the other thread.
+            made.put(("error", error))
+
+    thread = threading.Thread(target=make, daemon=True)
+    thread.start()
+    try:
+        while True:
+            what, item = made.get()
+            if what == "error":
+                raise item
+            if what == "end":
+                return
+            yield item
+    finally:
+        stop.set()
+        while thread.is_alive():
+            # The thread may be waiting for room; what it still makes is not wanted.
+            with contextlib.suppress(queue.Empty):
+                made.get_nowait()
+            thread.join(0.01)
+
+
+def bounded(
+    batches: Iterator[pa.RecordBatch], schema: pa.Schema, job: Job, added: int
+) -> Iterator[pa.RecordBatch]:
+    """Coalesce and split batches: as many rows as fit MAX_CELLS and MAX_BYTES, at least one."""
+    pending: list[pa.RecordBatch] = []
+    cells = size = 0
+    for batch in batches:
+        batch_cells, batch_sizes = _row_sizes(batch, job, added)
+        start = 0
+        while start < batch.num_rows:
+            taken = _rows_that_fit(batch_cells[start:], MAX_CELLS - cells)
+            taken = min(taken, _rows_that_fit(batch_sizes[start:], MAX_BYTES - size))
+            if not pending:
+                taken = max(taken, 1)
+            if taken:
+                pending.append(batch.slice(start, taken))
+                cells += int(batch_cells[start : start + taken].sum())
+                size += int(batch_sizes[start : start + taken].sum())
+                start += taken
+            if start < batch.num_rows:
+                yield joined(pending, schema)
+                if size > MAX_BYTES // 2:
+                    # The allocator would keep what so large a batch has freed, in case it is asked.
+                    pa.default_memory_pool().release_unused()
+                pending, cells, size = [], 0, 0
+    if pending:
+        yield joined(pending, schema)
+
+
+def _rows_that_fit(sizes: Any, room: int) -> int:
+    return int(np.searchsorted(np.cumsum(sizes), room, side="right"))
+
+
+def joined(batches: list[pa.RecordBatch], schema: pa.Schema) -> pa.RecordBatch:
+    """Several batches as one."""
+    if len(batches) == 1:
+        return batches[0]
+    arrays = [pa.concat_arrays([batch.column(i) for batch in batches]) for i in range(len(schema))]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _row_sizes(batch: pa.RecordBatch, job: Job, added: int) -> tuple[Any, Any]:
+    """Token cells and decoded bytes of each row, the timesteps that the pattern adds included."""
+    cells = np.zeros(batch.num_rows, dtype=np.int64)
+    sizes = np.zeros(batch.num_rows, dtype=np.int64)
+    token_columns = {column.name: column for column in job.columns}
+    for name, array in zip(batch.schema.names, batch.columns, strict=True):
+        column_sizes = np.broadcast_to(cell_sizes(array), (batch.num_rows,))
+        if name in token_columns:
+            width = max(1, leaf_width(array.type))
+            new = added * token_columns[name].size
+            cells += column_sizes // width + new
+            sizes += new * width
+        sizes += column_sizes
+    return cells, sizes

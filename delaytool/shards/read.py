@@ -1,0 +1,341 @@
+"""Opens Parquet shards and reads them a few rows at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import hashlib
+import os
+import queue
+from collections import deque
+from collections.abc import Collection, Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from delaytool.batches.digest import BatchDigest
+from delaytool.batches.job import Job
+from delaytool.batches.metadata import ASIDE, ENTRY, REASON, STORED_SCHEMA
+from delaytool.batches.schema import mended_entries, without_reason
+from delaytool.batches.types import leaf_arrays
+from delaytool.errors import DataError, Place, ReaderDiedError
+from delaytool.shards import stores
+from delaytool.shards.bounded import Rows, bounded, joined
+from delaytool.shards.deadly import NOTES
+from delaytool.shards.failures import first_line, reading
+from delaytool.shards.find import Shard
+from delaytool.shards.parquet_types import Leaf, changes, columns_in_microseconds, leaves_of
+from delaytool.shards.record import Record, Source, encode_schema
+from delaytool.shards.row_bytes import RowBytes
+from delaytool.shards.sources import base64_of, entries_in_schema
+
+_LANE_BYTES = 16 << 20
+"""The size up to which row groups are decoded whole, for who does not mind where batches end."""
+_MAGIC, _ENCRYPTED = b"PAR1", b"PARE"
+
+
+@dataclass(frozen=True)
+class OpenShard:
+    """A shard that is open for reading.
+
+    Of one of quarantined rows only the columns are seen that its rows came with, unless it was
+    opened whole.
+    """
+
+    shard: Shard
+    file: pq.ParquetFile
+    schema: pa.Schema
+    fingerprint: tuple[int, str]
+    """Its size in bytes and the sha256 of its footer."""
+    coarse: tuple[pq.ParquetFile, Collection[str]] | None = None
+    """The file, opened to read INT96 timestamps as microseconds, and which columns to read so."""
+
+    @property
+    def rows(self) -> int:
+        """How many rows its footer says it has."""
+        return int(self.file.metadata.num_rows)
+
+    @property
+    def entry(self) -> bytes | None:
+        """The delaytool entry of its footer, unparsed."""
+        return self.entry_called(ENTRY)
+
+    def entry_called(self, name: str) -> bytes | None:
+        """An entry of its footer's key-value metadata."""
+        entry = (self.file.metadata.metadata or {}).get(name.encode())
+        return entry if isinstance(entry, bytes) else None
+
+    @property
+    def is_quarantine(self) -> bool:
+        """Whether its rows are those of another shard that are in quarantine."""
+        return _is_quarantine(self.file)
+
+    @property
+    def entries(self) -> dict[bytes, bytes]:
+        """The key-value entries of its footer, whether the Arrow schema holds them too or not.
+
+        Those of quarantined rows that are data again are as before they were put aside.
+        """
+        entries = dict(sorted((self.file.metadata.metadata or {}).items()))
+        whole = self.file.schema_arrow
+        if not self.is_quarantine or self.schema.names == whole.names:
+            return entries
+        seen = mended_entries(whole, entries, without_reason)
+        if STORED_SCHEMA in entries:
+            seen[STORED_SCHEMA] = encode_schema(self.schema).encode()
+        return dict(sorted(seen.items()))
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """What a record says of this shard as a source."""
+        size, footer = self.fingerprint
+        schema = encode_schema(self.schema)
+        held = entries_in_schema(schema)
+        entries = {
+            base64_of(key): None if held.get(key) == value else base64_of(value)
+            for key, value in self.entries.items()
+        }
+        return (Source(size, footer, schema, entries),)
+
+    def changed_types(self, columns: Collection[str]) -> dict[str, tuple[str, str]]:
+        """Types of these columns that do not come out as they went in: see parquet_types."""
+        return changes(self.file.schema, self.schema, columns)
+
+    def check_unchanged(self) -> None:
+        """Raise DataError when the shard is no longer the file that was opened."""
+        with reading(self.shard.name):
+            now = footer_fingerprint(self.shard.path)
+        if now != self.fingerprint:
+            raise DataError(
+                "changed",
+                "the file changed while it was read",
+                expected="the same size and footer as before",
+                advice="run again when nothing writes to it",
+                place=Place(shard=self.shard.name),
+            )
+
+    def digests(self) -> dict[str, str]:
+        """The digest of each of its columns; raises DataError when the file cannot be read."""
+        digest = BatchDigest(self.schema.names)
+        with reading(self.shard.name):
+            for batch in self.small_batches():
+                digest.update(batch)
+        return digest.hexdigests()
+
+    def batches(self, job: Job, added: int = 0) -> Iterator[pa.RecordBatch]:
+        """Its rows in batches whose borders follow from the rows alone.
+
+        added: timesteps that the pattern adds to each row, which count towards a batch's size
+        Raises DataError when the file cannot be read on.
+        """
+        with reading(self.shard.name):
+            yield from bounded(self.small_batches(), self.schema, job, added)
+
+    def small_batches(
+        self, names: Sequence[str] | None = None, groups: Sequence[int] | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """Its rows a few at a time; with these columns, and of these row groups, if given."""
+        rows = self._bytes.rows_at_a_time(names)
+        parts = [groups]
+        if any(
+            pa.types.is_dictionary(leaf.kind) and leaf.path != leaf.column for leaf in self._leaves
+        ):
+            # Arrow cannot read nested dictionaries of two row groups at once.
+            parts = [[number] for number in groups or range(self.file.metadata.num_row_groups)]
+
+        def read(file: pq.ParquetFile, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
+            for part in parts:
+                yield from file.iter_batches(rows, part, columns, use_threads=False)
+
+        batches = read(self.file, names)
+        if self.coarse is not None:
+            file, columns = self.coarse
+            asked = self.schema.names if names is None else names
+            coarse = [name for name in asked if name in columns]
+            fine = [name for name in asked if name not in columns]
+            batches = read(file, coarse) if coarse else batches
+            if coarse and fine:
+                batches = self._put_together(read(self.file, fine), Rows(batches))
+        decimals = {leaf.column for leaf in self._leaves if pa.types.is_decimal(leaf.kind)}
+        for batch in batches:
+            _check_decimals(batch, decimals)
+            yield self._as_seen(batch) if names is None else batch
+
+    def _as_seen(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """A batch of all the file's columns without the one that is not seen."""
+        if batch.num_columns == len(self.schema):
+            return batch
+        pairs = zip(batch.schema.names, batch.columns, strict=True)
+        seen = [array for name, array in pairs if name != REASON]
+        return pa.RecordBatch.from_arrays(seen, schema=self.schema)
+
+    def _put_together(
+        self, batches: Iterator[pa.RecordBatch], others: Rows
+    ) -> Iterator[pa.RecordBatch]:
+        """The columns of both in the shard's order."""
+        for batch in batches:
+            arrays = dict(zip(batch.schema.names, batch.columns, strict=True))
+            if (other := others.take(batch.num_rows)) is not None:
+                arrays.update(zip(other.schema.names, other.columns, strict=True))
+            fields = [field for field in self.schema if field.name in arrays]
+            schema = pa.schema(fields, metadata=self.schema.metadata)
+            yield pa.RecordBatch.from_arrays([arrays[name] for name in schema.names], schema=schema)
+
+    def batches_in_lanes(self, lanes: int) -> Generator[pa.RecordBatch, None, None]:
+        """Its rows in batches of any size, decoded in threads where its row groups are small.
+
+        lanes: threads; one more takes some 55 MB of memory
+        Raises DataError when the file cannot be read on.
+        """
+        with reading(self.shard.name):
+            if self.coarse is None and self._bytes.groups_are_within(_LANE_BYTES):
+                yield from self._in_lanes(lanes)
+            else:
+                yield from self.small_batches()
+
+    def _in_lanes(self, lanes: int) -> Iterator[pa.RecordBatch]:
+        """Row groups in order, each a batch, the next ones being decoded meanwhile."""
+        handles: queue.SimpleQueue[pq.ParquetFile] = queue.SimpleQueue()
+
+        def decode(number: int) -> pa.RecordBatch:
+            file = handles.get()
+            try:
+                rows = file.metadata.row_group(number).num_rows
+                batches = file.iter_batches(rows, row_groups=[number], use_threads=False)
+                return joined(list(map(self._as_seen, batches)), self.schema)
+            finally:
+                handles.put(file)
+
+        with contextlib.ExitStack() as stack:
+            for _ in range(lanes):
+                handles.put(stack.enter_context(_open_file(self.shard.path, self.file.metadata)))
+            pool = stack.enter_context(ThreadPoolExecutor(lanes))
+            made: deque[Future[pa.RecordBatch]] = deque()
+            try:
+                for number, group in enumerate(self._groups()):
+                    if group.num_rows:
+                        made.append(pool.submit(decode, number))
+                    # One more than are taken or being made: a lane never waits for who takes them.
+                    if len(made) > lanes + 1:
+                        yield made.popleft().result()
+                while made:
+                    yield made.popleft().result()
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+    def _groups(self) -> list[Any]:
+        """What the footer says of each row group."""
+        return [self.file.metadata.row_group(i) for i in range(self.file.metadata.num_row_groups)]
+
+    @functools.cached_property
+    def _leaves(self) -> list[Leaf]:
+        """Its leaves, which are the columns of a row group."""
+        return leaves_of(self.file.schema, self.schema)
+
+    @functools.cached_property
+    def _bytes(self) -> RowBytes:
+        """What its rows take decoded."""
+        return RowBytes(self.file, self._leaves, self._reopened)
+
+    def _reopened(self, **options: Any) -> pq.ParquetFile:
+        """The file once more, with other options for the reader."""
+        return _open_file(self.shard.path, self.file.metadata, **options)
+
+    def with_timestamps(self, stack: contextlib.ExitStack) -> OpenShard:
+        """The shard, INT96 timestamps read as microseconds where nanoseconds do not do.
+
+        stack:  closes what is opened
+        raises: DataError for a column that neither unit holds
+        """
+        columns = {leaf.column for leaf in self._leaves if leaf.is_int96}
+        if not columns:
+            return self
+        units = (self._reopened(coerce_int96_timestamp_unit=unit) for unit in ("us", "s"))
+        microseconds, seconds = map(stack.enter_context, units)
+        rows = self._bytes.rows_at_a_time(columns)
+        files = self.file, microseconds, seconds
+        coarse = columns_in_microseconds(files, self._leaves, rows)
+        pairs = zip(self.schema, microseconds.schema_arrow, strict=True)
+        fields = [other if field.name in coarse else field for field, other in pairs]
+        schema = pa.schema(fields, metadata=self.schema.metadata)
+        return dataclasses.replace(self, schema=schema, coarse=(microseconds, coarse))
+
+
+def _check_decimals(batch: pa.RecordBatch, columns: Collection[str]) -> None:
+    """Raise DataError for a decimal of more digits than its type has: it would lose the others."""
+    for name in columns if batch.num_rows else ():
+        arrays = leaf_arrays(batch.column(name)) if name in batch.schema.names else ()
+        for leaf in arrays:
+            try:
+                if pa.types.is_decimal(leaf.type):
+                    leaf.validate(full=True)
+            except pa.ArrowInvalid as error:
+                raise DataError(
+                    "decimal",
+                    first_line(error),
+                    advice="store it as a decimal of more digits, or leave the column out",
+                    place=Place(column=name),
+                ) from None
+
+
+def footer_fingerprint(path: str) -> tuple[int, str]:
+    """A Parquet file's size in bytes and the sha256 of its footer, as hex."""
+    with stores.open_input(path) as file:
+        size = file.seek(0, os.SEEK_END)
+        if size < 12:
+            raise pa.ArrowInvalid(f"it has {size} bytes, which is no Parquet file")
+        file.seek(size - 8)
+        tail = file.read(8)
+        length = int.from_bytes(tail[:4], "little")
+        if tail[4:] == _ENCRYPTED:
+            raise pa.ArrowInvalid("its footer is encrypted")
+        if tail[4:] != _MAGIC or length > size - 12:
+            raise pa.ArrowInvalid("it does not end like a Parquet file")
+        file.seek(size - 8 - length)
+        return size, hashlib.sha256(file.read(length)).hexdigest()
+
+
+@contextlib.contextmanager
+def open_shard(shard: Shard, what: str = "", *, whole: bool = False) -> Iterator[OpenShard]:
+    """Open a shard for reading; raises DataError when it is no Parquet file.
+
+    whole: whether the reasons of quarantined rows are seen too
+    """
+    if shard.path in NOTES.deadly:
+        raise ReaderDiedError.of(what + shard.name)
+    NOTES.write(shard.path)
+    with contextlib.ExitStack() as stack:
+        with reading(what + shard.name):
+            fingerprint = footer_fingerprint(shard.path)
+            file = stack.enter_context(_open_file(shard.path))
+            opened = OpenShard(shard, file, file.schema_arrow, fingerprint)
+            opened = opened.with_timestamps(stack)
+            if not whole and opened.is_quarantine:
+                opened = dataclasses.replace(opened, schema=without_reason(opened.schema))
+        yield opened
+
+
+def _is_quarantine(file: pq.ParquetFile) -> bool:
+    """Whether a file says that it holds quarantined rows, and not that it is an output."""
+    entries = file.metadata.metadata or {}
+    return ASIDE.encode() in entries and ENTRY.encode() not in entries
+
+
+def _open_file(path: str, metadata: Any = None, **options: Any) -> pq.ParquetFile:
+    source = stores.open_input(path) if stores.is_remote(path) else path
+    return pq.ParquetFile(
+        source, metadata=metadata, pre_buffer=False, buffer_size=1 << 20, **options
+    )
+
+
+def read_record(opened: OpenShard, entry: str = ENTRY) -> Record | None:
+    """The record of a shard, None where there is none; raises DataError for one that cannot be."""
+    text = opened.entry_called(entry)
+    if text is None:
+        return None
+    with reading(opened.shard.name):
+        return Record.from_json(text)

@@ -1,0 +1,646 @@
+"""apply on one shard, and what other libraries make of its output."""
+
+import os
+import random
+from dataclasses import replace
+from fractions import Fraction
+
+import datasets
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import reference
+from make import (
+    delaytool,
+    entry_of,
+    files_in,
+    finish,
+    job_on,
+    rewrite,
+    tokens_job,
+    tokens_table,
+)
+
+from delaytool.batches.schema import shifted_schema
+from delaytool.batches.shift import bad_rows, shift_batch
+from delaytool.errors import DataError, RecipeError
+from delaytool.jobs.apply import apply_shard
+from delaytool.jobs.paths import Item
+from delaytool.jobs.report import Summary
+from delaytool.jobs.verify import verify_shard
+from delaytool.recipes.adapt import adapt
+from delaytool.recipes.presets import plain_recipe
+from delaytool.shards.bounded import MAX_CELLS
+from delaytool.shards.find import Shard
+from delaytool.shards.read import open_shard
+from delaytool.shards.record import Record
+
+PLAIN = ("--n-q", 3, "--delays", "0,0,1,2")
+
+
+def item(source, output):
+    return Item(Shard("a.parquet", str(source)), None, str(output))
+
+
+def apply(source, output, job, overwrite=False):
+    return finish(apply_shard(item(source, output), job, overwrite))
+
+
+def verified(output, source=None):
+    original = None if source is None else Shard("a.parquet", str(source))
+    found = finish(verify_shard(Shard("a.parquet", str(output)), original, None, None))
+    return found.mismatches == []
+
+
+def test_other_columns_come_out_unchanged(tmp_path):
+    extra = {
+        "when": pa.array(range(12), pa.timestamp("us", "UTC")),
+        "price": pa.array([None, *range(11)], pa.decimal128(9, 2)),
+        "kind": pa.array(["a", "b", None] * 4).dictionary_encode(),
+        "point": pa.array([{"x": 1.5, "y": None}] * 12),
+        "map": pa.array([[("k", 1)], None] * 6, pa.map_(pa.string(), pa.int32())),
+        "audio": pa.array([os.urandom(50)] * 12, pa.large_binary()),
+        "pair": pa.array([[1, 2]] * 12, pa.list_(pa.int8(), 2)),
+        "nothing": pa.nulls(12),
+        "nan": pa.array([float("nan"), -0.0] * 6, pa.float32()),
+    }
+    table = tokens_table(**extra).replace_schema_metadata({"license": "cc0", "note": "x"})
+    source, output = tmp_path / "a.parquet", tmp_path / "out.parquet"
+    pq.write_table(table, source, row_group_size=5)
+    table = pq.read_table(source)
+    apply(source, output, tokens_job())
+    shifted = pq.read_table(output)
+    assert shifted.column_names == [*table.column_names, "text_loss_weights", "audio_loss_weights"]
+    assert shifted.schema.metadata == table.schema.metadata
+    for name in table.column_names:
+        assert shifted.schema.field(name) == table.schema.field(name)
+        if name not in ("text_tokens", "audio_codes"):
+            assert repr(shifted[name].to_pylist()) == repr(table[name].to_pylist())
+    assert verified(output)
+    assert verified(output, source)
+
+
+def test_the_record_says_how_the_shard_was_made(tmp_path):
+    source, output = tmp_path / "a.parquet", tmp_path / "out.parquet"
+    pq.write_table(tokens_table(), source)
+    job = tokens_job()
+    result = apply(source, output, job)
+    record = Record.from_json(entry_of(output))
+    assert record.job == job
+    assert result.summary == Summary(record.job.recipe, record.counts, record.figures)
+    assert record.counts.rows_in == record.counts.rows_out == 12
+    assert set(record.digests.columns) == set(pq.read_schema(source).names)
+    assert record.sources[0].size == source.stat().st_size
+    assert str(tmp_path) not in entry_of(output).decode(), "no path in an output"
+
+
+def test_an_output_does_not_depend_on_the_sources_row_groups(tmp_path):
+    table, outputs = tokens_table(rows=40), []
+    for size in (1, 7, 40):
+        pq.write_table(table, tmp_path / "a.parquet", row_group_size=size)
+        apply(tmp_path / "a.parquet", tmp_path / "out.parquet", tokens_job(), True)
+        metadata = pq.read_metadata(tmp_path / "out.parquet")
+        outputs.append([metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)])
+        assert verified(tmp_path / "out.parquet", tmp_path / "a.parquet")
+    assert outputs[0] == outputs[1] == outputs[2]
+
+
+def test_batches_are_bounded_in_cells(tmp_path):
+    lengths = np.random.default_rng(0).integers(1, 30_000, size=60)
+    table = pa.table(
+        {
+            "text_tokens": [np.zeros(n, np.int32) for n in lengths],
+            "audio_codes": [[np.ones(n, np.int16)] * 3 for n in lengths],
+        }
+    )
+    pq.write_table(table, tmp_path / "a.parquet")
+    with open_shard(Shard("a.parquet", str(tmp_path / "a.parquet"))) as opened:
+        batches = list(opened.batches(tokens_job(), added=2))
+    assert pa.Table.from_batches(batches).num_rows == 60
+    cells = [4 * sum(len(x) + 2 for x in b["text_tokens"].to_pylist()) for b in batches]
+    assert max(cells) <= MAX_CELLS
+    assert min(cells[:-1]) > MAX_CELLS - 4 * 30_000, "as full as they can be"
+
+
+@pytest.mark.parametrize("factors", [None, "mask"])
+def test_figures_do_not_depend_on_where_batches_end(tmp_path, factors):
+    random = np.random.default_rng(1)
+    lengths = random.integers(1, 30_000, size=40)
+    table = pa.table(
+        {
+            "text_tokens": [random.integers(-1, 6, n, dtype=np.int32) for n in lengths],
+            "audio_codes": [list(random.integers(-1, 2048, (3, n), np.int16)) for n in lengths],
+            "mask": [random.random(n, np.float32) for n in lengths],
+        }
+    )
+    source, output = tmp_path / "a.parquet", tmp_path / "out.parquet"
+    pq.write_table(table, source)
+    job = job_on(table, adapt(plain_recipe(3, (0, 0, 1, 2)), final_weight=0.1), factors=factors)
+    apply(source, output, job)
+    assert pq.read_metadata(output).num_row_groups > 1, "there was more than one batch"
+    found = Record.from_json(entry_of(output)).figures
+    (batch,) = table.combine_chunks().to_batches()
+    assert found == shift_batch(batch, job, shifted_schema(batch.schema, job)).figures.rounded()
+    text = np.concatenate(table["text_tokens"].to_pylist())
+    codes = np.concatenate([np.concatenate(row) for row in table["audio_codes"].to_pylist()])
+    assert found.cells == 4 * (text.size + 2 * 40)
+    assert found.filled == 4 * 2 * 40
+    assert found.zero == (text == -1).sum() + (codes == -1).sum()
+    assert (found.text, found.padding) == (text.size, np.isin(text, [0, 3]).sum())
+    weights = np.concatenate(pq.read_table(output)["text_loss_weights"].to_pylist())
+    assert float(found.weights[0]) == pytest.approx(weights.astype(np.float64).sum(), rel=1e-12)
+    assert verified(output)
+    shifted, entry = pq.read_table(output), entry_of(output)
+    rewrite(output, shifted.slice(0, 1), entry)
+    assert not verified(output)
+    with pq.ParquetWriter(output, shifted.schema) as writer:
+        writer.write_table(shifted, row_group_size=7)
+        writer.add_key_value_metadata({"delaytool": entry})
+    assert verified(output), "in batches that are cut elsewhere"
+
+
+def test_progress_reaches_the_end(tmp_path):
+    pq.write_table(tokens_table(rows=30), tmp_path / "a.parquet")
+    work = item(tmp_path / "a.parquet", tmp_path / "out.parquet")
+    fractions = list(apply_shard(work, tokens_job(), False))
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == 1.0
+
+
+@pytest.mark.parametrize("rows", [0, 1])
+def test_empty_shards_and_rows(tmp_path, rows):
+    table = tokens_table(rows=2).slice(0, 0)
+    if rows:
+        empty = {"id": ["e"], "text_tokens": [[]], "audio_codes": [[[], [], []]]}
+        table = pa.table(empty).cast(table.select(["id", "text_tokens", "audio_codes"]).schema)
+    pq.write_table(table, tmp_path / "a.parquet")
+    for job in (tokens_job(), tokens_job(length="truncate", final_step=True)):
+        result = apply(tmp_path / "a.parquet", tmp_path / "out.parquet", job, True)
+        assert (result.summary.counts.rows_out, result.summary.counts.tokens) == (rows, 0)
+        assert pq.read_metadata(tmp_path / "out.parquet").num_rows == rows
+        assert verified(tmp_path / "out.parquet", tmp_path / "a.parquet")
+
+
+@pytest.mark.parametrize("length", ["extend", "truncate"])
+def test_fixed_size_time_axes_become_lists(tmp_path, length):
+    codes = pa.list_(pa.list_(pa.int16(), 4), 3)
+    table = pa.table(
+        {
+            "text_tokens": pa.array([[1, 2, 3, 4]] * 5, pa.list_(pa.int32(), 4)),
+            "audio_codes": pa.array([[[1, 2, 3, 4]] * 3] * 5, codes),
+        }
+    )
+    pq.write_table(table, tmp_path / "a.parquet")
+    apply(tmp_path / "a.parquet", tmp_path / "out.parquet", tokens_job(length=length))
+    schema = pq.read_schema(tmp_path / "out.parquet")
+    assert (
+        str(schema.field("audio_codes").type) == "fixed_size_list<element: list<element: int16>>[3]"
+    )
+    assert str(schema.field("text_tokens").type) == "list<element: int32>"
+    assert verified(tmp_path / "out.parquet", tmp_path / "a.parquet")
+
+
+def test_a_stopped_job_leaves_nothing(tmp_path):
+    table = pa.concat_tables([tokens_table(rows=50, longest=4000, seed=seed) for seed in range(8)])
+    pq.write_table(table, tmp_path / "a.parquet")
+    work = item(tmp_path / "a.parquet", tmp_path / "new" / "out.parquet")
+    steps = apply_shard(work, tokens_job(), False)
+    assert 0 < next(steps) < 1
+    assert next(iter(files_in(tmp_path / "new"))).endswith(".delaytool-part")
+    steps.close()
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_source_that_changes_while_it_is_read(tmp_path):
+    table = pa.concat_tables([tokens_table(rows=50, longest=4000, seed=seed) for seed in range(8)])
+    pq.write_table(table, tmp_path / "a.parquet")
+    work = item(tmp_path / "a.parquet", tmp_path / "out.parquet")
+    steps = apply_shard(work, tokens_job(), False)
+    next(steps)
+    # Other bytes under the same name, the old file still open: as an editor or a sync would.
+    pq.write_table(table.slice(1), tmp_path / "b.parquet")
+    os.replace(tmp_path / "b.parquet", tmp_path / "a.parquet")
+    with pytest.raises(DataError, match="changed while it was read"):
+        finish(steps)
+    assert sorted(files_in(tmp_path)) == ["a.parquet"]
+
+
+# What other libraries make of it
+
+
+def test_datasets_loads_the_output(tmp_path):
+    table = tokens_table().to_pydict()
+    table["audio_codes"] = [[[x % 200 for x in q] for q in row] for row in table["audio_codes"]]
+    table["label"] = [0, 1] * 6
+    features = datasets.Features(
+        {
+            "id": datasets.Value("string"),
+            "text_tokens": datasets.Sequence(datasets.Value("int32")),
+            "speaker": datasets.Value("string"),
+            "audio_codes": datasets.Sequence(datasets.Sequence(datasets.Value("uint8"))),
+            "score": datasets.Value("float64"),
+            "tags": datasets.Sequence(datasets.Value("string")),
+            "label": datasets.ClassLabel(names=["calm", "loud"]),
+        }
+    )
+    original = datasets.Dataset.from_dict(table, features=features)
+    original.to_parquet(tmp_path / "a.parquet")
+    assert b"huggingface" in pq.read_schema(tmp_path / "a.parquet").metadata
+    apply(tmp_path / "a.parquet", tmp_path / "out" / "a.parquet", tokens_job())
+    loaded = datasets.load_dataset(
+        "parquet",
+        data_files=str(tmp_path / "out" / "a.parquet"),
+        split="train",
+        cache_dir=str(tmp_path / "cache"),
+    )
+    shifted = pq.read_table(tmp_path / "out" / "a.parquet")
+    assert loaded.column_names == shifted.column_names
+    assert loaded[3] == shifted.to_pylist()[3]
+    assert loaded.features["label"] == original.features["label"], "its names are still there"
+    assert loaded.features["audio_codes"].feature.feature.dtype == "int16", "wide enough for 2048"
+    assert loaded.features["audio_loss_weights"].feature.feature.dtype == "float32"
+
+
+@pytest.mark.parametrize("index", [None, "id"])
+def test_pandas_loads_the_output(tmp_path, index):
+    frame = tokens_table().to_pandas()
+    frame = frame.set_index(index) if index else frame
+    frame.to_parquet(tmp_path / "a.parquet")
+    table = pq.read_table(tmp_path / "a.parquet")
+    assert b"pandas" in table.schema.metadata
+    apply(tmp_path / "a.parquet", tmp_path / "out.parquet", tokens_job())
+    loaded = pd.read_parquet(tmp_path / "out.parquet")
+    shifted = pq.read_table(tmp_path / "out.parquet")
+    assert loaded.index.name == index
+    assert list(loaded.columns) == [name for name in shifted.column_names if name != index]
+    row = loaded.iloc[3]
+    expected = shifted.to_pylist()[3]
+    assert row["text_tokens"].tolist() == expected["text_tokens"]
+    assert [q.tolist() for q in row["audio_loss_weights"]] == expected["audio_loss_weights"]
+    assert verified(tmp_path / "out.parquet", tmp_path / "a.parquet")
+
+
+# What comes out
+
+
+def rows_and_output(tmp_path, table, recipe, **where):
+    """Rows [K][T] of a table with text_tokens and audio_codes, and the shifted table."""
+    pq.write_table(table, tmp_path / "a.parquet")
+    job = job_on(table, recipe, **where)
+    apply(tmp_path / "a.parquet", tmp_path / "out.parquet", job)
+    assert verified(tmp_path / "out.parquet", tmp_path / "a.parquet")
+    assert verified(tmp_path / "out.parquet")
+    rows = [[row["text_tokens"], *row["audio_codes"]] for row in table.to_pylist()]
+    return rows, pq.read_table(tmp_path / "out.parquet")
+
+
+def ending(**changes):
+    """A recipe whose end tokens are in the vocabulary, so that they can be labels."""
+    changes = {"card": 2049, "audio_initial": 2049, "audio_padding": 2048, **changes}
+    return adapt(plain_recipe(3, (0, 0, 1, 2)), **changes)
+
+
+@pytest.mark.parametrize("final_weight", [0.0, 0.25])
+@pytest.mark.parametrize("weights", [True, False])
+def test_labels_are_tokens_where_weight_is_and_else_100_below(tmp_path, final_weight, weights):
+    recipe = ending(final_weight=final_weight, final_step=True, dep_q=2)
+    table = tokens_table(n_q=3, text_type=pa.uint16())
+    rows, out = rows_and_output(tmp_path, table, recipe, labels=True, weights=weights)
+    for row, text, audio in zip(
+        rows, out["text_labels"].to_pylist(), out["audio_labels"].to_pylist(), strict=True
+    ):
+        codes, factors = reference.delay(row, recipe), reference.loss_weights(row, recipe)
+        expected = [
+            [token if weight > 0 else -100 for token, weight in zip(*lines, strict=True)]
+            for lines in zip(codes, factors, strict=True)
+        ]
+        assert [text, *audio] == expected
+        for line, stream in zip(expected, recipe.streams, strict=True):
+            assert all(label == -100 or 0 <= label < stream.cardinality for label in line)
+        assert [2048 in line for line in expected[1:]] == [final_weight > 0] * 2 + [False]
+    assert ("text_loss_weights" in out.column_names) is weights
+    assert str(out.schema.field("text_labels").type) == "list<element: int32>", "holds -100"
+    assert str(out.schema.field("audio_labels").type) == "list<element: list<element: int16>>"
+
+
+def test_a_label_beyond_the_vocabulary_is_refused():
+    table = tokens_table(n_q=3)
+    recipe = adapt(plain_recipe(3, (0, 0, 1, 2)), final_weight=1.0)
+    with pytest.raises(RecipeError, match="semantic: the final token 2048 would be a label"):
+        job_on(table, recipe, labels=True)
+    assert job_on(table, recipe).recipe == recipe, "as a weight it may be"
+
+
+@pytest.mark.parametrize("shape", ["[T]", "[K][T]"])
+@pytest.mark.parametrize("kind", [pa.float32(), pa.float64(), pa.int8()])
+def test_factors_move_with_the_tokens(tmp_path, shape, kind):
+    recipe = ending(final_weight=0.5, initial_step=True)
+    table = tokens_table(n_q=3)
+    dice = random.Random(0)
+    lengths = [len(line) for line in table["text_tokens"].to_pylist()]
+
+    def line(n):
+        return [dice.randrange(3) / (1 if pa.types.is_integer(kind) else 4) for _ in range(n)]
+
+    if shape == "[T]":
+        factors = [line(n) for n in lengths]
+        table = table.append_column("mask", pa.array(factors, pa.list_(kind)))
+        factors = [[row] * 4 for row in factors]
+    else:
+        factors = [[line(n) for _ in range(4)] for n in lengths]
+        table = table.append_column("mask", pa.array(factors, pa.list_(pa.list_(kind))))
+    rows, out = rows_and_output(tmp_path, table, recipe, factors="mask", labels=True)
+    assert out["mask"].equals(table["mask"]), "it passes through unshifted"
+    for row, own, text, audio in zip(
+        rows,
+        factors,
+        out["text_loss_weights"].to_pylist(),
+        out["audio_loss_weights"].to_pylist(),
+        strict=True,
+    ):
+        cells = [
+            reference.cells_of(tokens, stream, recipe)
+            for tokens, stream in zip(row, recipe.streams, strict=True)
+        ]
+        plain = reference.loss_weights(row, recipe)
+        expected = [
+            [
+                weight * (own[k][origin] if what == "token" else 1)
+                for (what, _, origin), weight in zip(cells[k], plain[k], strict=True)
+            ]
+            for k in range(4)
+        ]
+        expected = np.concatenate(expected).astype(np.float32)
+        assert np.concatenate([text, *audio]).tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize(
+    ("bad", "found"),
+    [
+        (-0.5, "the factor -0.5"),
+        (float("nan"), "the factor nan"),
+        (None, "a null token"),
+        # A semantic token weighs 100, and 3e38 is within what float32 holds.
+        (3e38, "the factor 3e.38, expected .* leaves weights finite"),
+        (1e300, "the factor 1e.300"),
+    ],
+)
+@pytest.mark.filterwarnings("error")
+def test_a_factor_that_cannot_be(tmp_path, bad, found):
+    table = tokens_table(n_q=3)
+    factors = [[1.0] * len(line) for line in table["text_tokens"].to_pylist()]
+    factors[4][2] = bad
+    kind = pa.float64() if bad == 1e300 else pa.float32()
+    table = table.append_column("mask", pa.array(factors, pa.list_(kind)))
+    with pytest.raises(DataError, match=f"row 4.*column mask.*timestep 2: {found}"):
+        rows_and_output(tmp_path, table, ending(), factors="mask")
+    assert not (tmp_path / "out.parquet").exists()
+
+
+def weighing(weight, token_weights=None, **more):
+    """A recipe whose text weighs so much."""
+    recipe = plain_recipe(1, (0, 0))
+    text = replace(recipe.streams[0], weight=weight, token_weights=token_weights or {})
+    return replace(recipe, streams=(text, *recipe.audio), **more)
+
+
+@pytest.mark.parametrize("shape", ["[T]", "[K][T]"])
+@pytest.mark.parametrize(
+    ("weight", "token_weight", "factor", "kind"),
+    [
+        (1e-46, 1e10, 1.0, pa.float32()),
+        (1e-46, 1e45, 1.0, pa.float64()),
+        (1e-46, 1.0, 1e20, pa.float32()),
+        (1e20, 1.0, 1e-50, pa.float64()),
+        (1e-290, 1.0, 1e300, pa.float64()),
+        (1e-300, 1e-30, 1e308, pa.float64()),
+        (3e-320, 1.0, 1e300, pa.float64()),
+        (1e-300, 1e308, 1e-300, pa.float64()),
+        (0.1, 1.0, np.float32(0.3).item(), pa.float32()),
+        (1 / 3, 1.0, 3.0, pa.int8()),
+        (1.0, 1.0, 0.1, pa.float64()),
+        (3.0, 1.0, 1 / 3, pa.float64()),
+        (1.1, 1.0, 2**24 + 1, pa.int32()),
+        (1.0, 1.0, 2.0**-149, pa.float32()),
+        (0.5, 1.0, 2.0**-149, pa.float64()),
+        (1.0, 1.0, float(np.finfo(np.float32).max), pa.float32()),
+    ],
+)
+@pytest.mark.filterwarnings("error")
+def test_a_product_is_rounded_once_whatever_its_factors(
+    tmp_path, weight, token_weight, factor, kind, shape
+):
+    recipe = weighing(weight, {5: token_weight}, dep_q=0)
+    mask = pa.array([factor], kind)
+    product = Fraction(weight) * Fraction(token_weight) * Fraction(mask[0].as_py())
+    lists = [[factor]] if shape == "[T]" else [[[factor], [0]]]
+    mask = pa.array(lists, pa.list_(kind) if shape == "[T]" else pa.list_(pa.list_(kind)))
+    table = pa.table({"text_tokens": [[5]], "audio_codes": [[[7]]], "mask": mask})
+    _, out = rows_and_output(tmp_path, table, recipe, factors="mask", layout="codebook")
+    assert out["text_loss_weights"].to_pylist() == [[np.float32(float(product)).item()]]
+    assert out["audio_loss_weights"].to_pylist() == [[[0.0]]]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("length", ["extend", "truncate"])
+def test_a_factor_need_not_go_with_tokens_that_it_is_not_on(tmp_path, length):
+    """1e20 is too much for token 5, not for 6 and the zero token, nor where there is no weight."""
+    recipe = weighing(1.0, {5: 1e30}, dep_q=0, length=length)
+    text = replace(recipe.streams[0], delay=1)
+    recipe = replace(recipe, streams=(text, *recipe.audio))
+    table = pa.table(
+        {
+            "text_tokens": [[6, -1, 5, 6]],
+            "audio_codes": [[[7, 8, 9, 5]]],
+            "mask": [[[1e20, 1e300, 1e8, 1e8], [1e300] * 4]],
+        }
+    )
+    _, out = rows_and_output(tmp_path, table, recipe, factors="mask")
+    shifted = [0, np.float32(1e20).item(), 0, np.float32(1e38).item(), np.float32(1e8).item()]
+    assert out["text_loss_weights"].to_pylist() == [shifted[: recipe.steps(4)]]
+    assert not any(out["audio_loss_weights"].to_pylist()[0][0])
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_factor_on_what_truncation_cuts_off_weighs_nothing(tmp_path):
+    recipe = weighing(1.0, {5: 1e30}, length="truncate")
+    text = replace(recipe.streams[0], delay=1)
+    recipe = replace(recipe, streams=(text, *recipe.audio))
+    table = pa.table(
+        {
+            "text_tokens": [[6, 5]],
+            "audio_codes": [[[7, 8]]],
+            "mask": [[[1.0, 1e20], [1.0, 1.0]]],
+        }
+    )
+    _, out = rows_and_output(tmp_path, table, recipe, factors="mask", layout="codebook")
+    assert out["text_loss_weights"].to_pylist() == [[0, 1]]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("layout", ["codebook", "frame", "grid"])
+def test_a_weight_that_no_float32_holds_is_told_with_its_place(tmp_path, layout):
+    recipe = plain_recipe(2, (0, 0, 1))
+    semantic = replace(recipe.streams[1], token_weights={8: 1e30})
+    recipe = replace(recipe, streams=(recipe.streams[0], semantic, recipe.streams[2]))
+    rows = [[[5, 6], [7, 9], [1, 2]], [[5, 6, 7], [7, 9, 8], [8, 8, 8]]]
+    mask = pa.array([[[1e10] * 2] * 3, [[1e10] * 3] * 3])
+    where = {"layout": "codebook"}
+    if layout == "grid":
+        table = pa.table({"grids": rows, "mask": mask})
+        where["grid"] = ("grids",)
+    else:
+        audio = [row[1:] for row in rows]
+        if layout == "frame":
+            audio = [np.transpose(books).tolist() for books in audio]
+            where = {"layout": "frame"}
+        table = pa.table(
+            {"text_tokens": [row[0] for row in rows], "audio_codes": audio, "mask": mask}
+        )
+    pq.write_table(table, tmp_path / "a.parquet")
+    job = job_on(table, recipe, factors="mask", **where)
+    with pytest.raises(DataError) as raised:
+        apply(tmp_path / "a.parquet", tmp_path / "out.parquet", job)
+    place = raised.value.place
+    assert raised.value.kind == "weight"
+    assert raised.value.found == "the factor 1e+10"
+    assert (place.row, place.column, place.stream, place.timestep) == (1, "mask", "semantic", 2)
+    (problem,) = bad_rows(table.to_batches()[0], job).items()
+    assert problem[0] == 1
+    assert problem[1].place == replace(place, shard=None)
+
+
+@pytest.mark.parametrize("bad", [-1.0, float("nan"), float("inf")])
+def test_a_factor_of_one_stream_is_told_with_its_name(bad):
+    table = tokens_table(n_q=3)
+    lengths = [len(line) for line in table["text_tokens"].to_pylist()]
+    mask = [[[1.0] * n for _ in range(4)] for n in lengths]
+    mask[7][2][0] = bad
+    table = table.append_column("mask", pa.array(mask))
+    problems = bad_rows(table.to_batches()[0], job_on(table, ending(), factors="mask"))
+    (row, error), *rest = problems.items()
+    assert not rest
+    assert (row, error.place.stream, error.place.timestep) == (7, "acoustic_1", 0)
+    assert error.found == f"the factor {bad}"
+
+
+def test_heavy_rows_are_found_whatever_else_is_wrong_around_them(tmp_path):
+    """Of text that alignment cuts, factors of another length, and rows that are too heavy."""
+    table = pa.table(
+        {
+            "text_tokens": [[6, 5], [5], [6], [5, 6, 6], [5]],
+            "audio_codes": [[[1]], [[1]], [[1]], [[1]], [[1]]],
+            "mask": [[1e20], [1e20], [1e20, 1e20], [1e20], [float("nan")]],
+        }
+    )
+    job = job_on(table, weighing(1.0, {5: 1e30}), align="trim", factors="mask", layout="codebook")
+    problems = bad_rows(table.to_batches()[0], job)
+    assert {row: (error.kind, error.place.stream) for row, error in problems.items()} == {
+        1: ("weight", "text"),
+        2: ("weight-length", None),
+        3: ("weight", "text"),
+        4: ("weight", None),
+    }
+
+
+def test_factors_of_another_length(tmp_path):
+    table = tokens_table(n_q=3)
+    factors = [[1.0] * len(line) for line in table["text_tokens"].to_pylist()]
+    factors[3].append(1.0)
+    table = table.append_column("mask", pa.array(factors, pa.list_(pa.float32())))
+    with pytest.raises(DataError, match="row 3.*column mask: .* frames, expected .*audio"):
+        rows_and_output(tmp_path, table, ending(), factors="mask")
+
+
+def test_split_to_grid_and_grid_to_split(tmp_path):
+    recipe = ending()
+    rows, out = rows_and_output(tmp_path, tokens_table(n_q=3), recipe, result="grid", labels=True)
+    names = ["id", "codes", "speaker", "score", "tags", "loss_weights", "labels"]
+    assert out.column_names == names
+    assert out["codes"].to_pylist() == [reference.delay(row, recipe) for row in rows]
+    assert out["loss_weights"].to_pylist() == [reference.loss_weights(row, recipe) for row in rows]
+    assert str(out.schema.field("codes").type) == "list<element: list<element: int32>>"
+
+    grid = pa.table({"name": ["x"] * len(rows), "both": rows})
+    pq.write_table(grid, tmp_path / "grid.parquet")
+    job = job_on(grid, recipe, grid=("both",), result="split")
+    apply(tmp_path / "grid.parquet", tmp_path / "split.parquet", job)
+    split = pq.read_table(tmp_path / "split.parquet")
+    names = ["name", "text_tokens", "audio_codes", "text_loss_weights", "audio_loss_weights"]
+    assert split.column_names == names
+    shifted = [
+        [text, *audio]
+        for text, audio in zip(
+            split["text_tokens"].to_pylist(), split["audio_codes"].to_pylist(), strict=True
+        )
+    ]
+    assert shifted == [reference.delay(row, recipe) for row in rows]
+    assert verified(tmp_path / "split.parquet", tmp_path / "grid.parquet")
+
+
+def test_what_a_slice_leaves_out_stays(tmp_path):
+    recipe = adapt(plain_recipe(3, (0, 0, 1, 2)), initial_step=True)
+    a = [[[1, 2, 3], [4, 5, 6]], [[7], [8]]]
+    b = [[[90, 91, 92], [10, 11, 12], [13, 14, 15]], [[93], [16], [17]]]
+    table = pa.table({"A": a, "B": b})
+    pq.write_table(table, tmp_path / "a.parquet")
+    job = job_on(table, recipe, grid=("A", "B[1:]"))
+    apply(tmp_path / "a.parquet", tmp_path / "out.parquet", job)
+    out = pq.read_table(tmp_path / "out.parquet")
+    assert out.column_names == ["codes", "B", "loss_weights"]
+    assert out["B"].to_pylist() == [[line[0]] for line in b]
+    stacked = [[*one, *other[1:]] for one, other in zip(a, b, strict=True)]
+    assert out["codes"].to_pylist() == [reference.delay(row, recipe) for row in stacked]
+    assert verified(tmp_path / "out.parquet", tmp_path / "a.parquet")
+
+
+def test_two_speakers_have_weights_of_their_own(tmp_path):
+    recipe = adapt(plain_recipe(4, (0, 0, 1, 0, 1)), dep_q=2)
+    text, codes = [[1, 3, 4]], [[[5, 6, 7], [8, 9, 10]]]
+    table = pa.table({"text_tokens": text, "moshi": codes, "user": codes})
+    pq.write_table(table, tmp_path / "a.parquet")
+    job = job_on(table, recipe, audio=("moshi", "user"))
+    apply(tmp_path / "a.parquet", tmp_path / "out.parquet", job)
+    out = pq.read_table(tmp_path / "out.parquet")
+    assert out.column_names == [
+        "text_tokens", "moshi", "user",
+        "text_loss_weights", "moshi_loss_weights", "user_loss_weights",
+    ]  # fmt: skip
+    assert out["user"].to_pylist() == out["moshi"].to_pylist()
+    assert out["moshi_loss_weights"].to_pylist() == [[[100, 100, 100, 0], [0, 1, 1, 1]]]
+    assert out["user_loss_weights"].to_pylist() == [[[0, 0, 0, 0], [0, 0, 0, 0]]]
+
+
+def test_datasets_loads_what_becomes_of_its_arrays(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    rows = [[[t, t + 1, t + 2] for t in range(frames)] for frames in (4, 6, 1)]
+    features = datasets.Features(
+        {
+            "text_tokens": datasets.Sequence(datasets.Value("int32")),
+            "audio_codes": datasets.Array2D(shape=(None, 3), dtype="int16"),
+        }
+    )
+    text = [list(range(len(row))) for row in rows]
+    original = datasets.Dataset.from_dict({"text_tokens": text, "audio_codes": rows}, features)
+    original.to_parquet(str(tmp_path / "a.parquet"))
+    delaytool("apply", "a.parquet", "out.parquet", *PLAIN, cwd=tmp_path)
+    loaded = datasets.load_dataset(
+        "parquet",
+        data_files=str(tmp_path / "out.parquet"),
+        split="train",
+        cache_dir=str(tmp_path / "cache"),
+    )
+    recipe = plain_recipe(3, (0, 0, 1, 2))
+    for row, own, line in zip(rows, text, loaded, strict=True):
+        codes = [own, *([frame[q] for frame in row] for q in range(3))]
+        expected = reference.delay(codes, recipe)
+        assert line["text_tokens"] == expected[0]
+        assert line["audio_codes"] == [list(frame) for frame in zip(*expected[1:], strict=True)]
+    delaytool("revert", "out.parquet", "back.parquet", cwd=tmp_path)
+    back = datasets.Dataset.from_parquet(
+        str(tmp_path / "back.parquet"), cache_dir=str(tmp_path / "other")
+    )
+    assert back.features == original.features
+    assert back[1] == original[1]

@@ -1,0 +1,469 @@
+"""Recipes: there and back as JSON, every check, and what each option changes."""
+
+import dataclasses
+import json
+
+import pytest
+from hypothesis import given, settings
+from reference import recipes
+
+from delaytool.errors import RecipeError
+from delaytool.recipes.adapt import adapt
+from delaytool.recipes.describe import runs_of_like_streams
+from delaytool.recipes.presets import load_preset, plain_recipe, preset_names
+from delaytool.recipes.recipe import Recipe, Stream
+
+AUDIO = {
+    "name": "semantic",
+    "kind": "semantic",
+    "delay": 0,
+    "initial": 2048,
+    "padding": 2048,
+    "cardinality": 2048,
+}
+TEXT = {**AUDIO, "name": "text", "kind": "text"}
+EXAMPLE = """
+{"streams": [{"name": "text", "kind": "text", "delay": 0, "initial": 32000, "padding": 3,
+              "cardinality": 32000, "weight": 1.0, "token_weights": {"0": 0.5, "3": 0.5}},
+             {"name": "semantic", "kind": "semantic", "delay": 0, "initial": 2048,
+              "padding": 2048, "cardinality": 2048, "weight": 100.0},
+             {"name": "acoustic", "kind": "acoustic", "delay": 1, "initial": 2048,
+              "padding": 2048, "cardinality": 2048}],
+ "dep_q": 2, "length": "extend", "initial_step": false, "final_step": false}
+"""
+INFINITY, NAN = float("inf"), float("nan")
+
+
+@given(recipes())
+@settings(max_examples=100, deadline=None)
+def test_a_recipe_comes_back_from_its_json(recipe):
+    back = Recipe.from_json(recipe.to_json())
+    assert back == recipe
+    assert back.to_json() == recipe.to_json()
+    assert hash(back) == hash(recipe)
+    assert Recipe.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
+
+
+def test_the_example_is_the_plain_recipe():
+    assert Recipe.from_json(EXAMPLE) == plain_recipe(2, (0, 0, 1))
+    assert Recipe.from_json(EXAMPLE.encode()) == plain_recipe(2, (0, 0, 1))
+
+
+def test_json_has_a_line_for_each_stream():
+    lines = load_preset("moshi").to_json().splitlines()
+    assert sum('"name"' in line for line in lines) == 17
+
+
+def test_defaults():
+    recipe = Recipe.from_dict({"streams": [TEXT, {**AUDIO, "padding": 7}]})
+    assert (recipe.dep_q, recipe.length) == (1, "extend")
+    assert (recipe.initial_step, recipe.final_step) == (False, False)
+    stream = recipe.streams[1]
+    assert (stream.final, stream.weight, stream.token_weights) == (7, 1.0, {})
+    assert (stream.final_weight, stream.padding_weight) == (0.0, 0.0)
+    assert stream.fills == (2048, 7, 7)
+
+
+def test_what_a_recipe_says_of_itself():
+    recipe = plain_recipe(3, (1, 0, 2, 5))
+    assert recipe.has_text
+    assert (recipe.n_q, recipe.dep_q, recipe.delays, recipe.max_delay) == (3, 3, (1, 0, 2, 5), 5)
+    assert [stream.name for stream in recipe.audio] == ["semantic", "acoustic_1", "acoustic_2"]
+    without = adapt(recipe, text=False, dep_q=1)
+    assert not without.has_text
+    assert (without.n_q, without.audio) == (3, without.streams)
+    assert [without.carries_loss(k) for k in range(3)] == [True, False, False]
+    assert [adapt(recipe, dep_q=1).carries_loss(k) for k in range(4)] == [True, True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("changes", "steps"),
+    [
+        ({}, 15),
+        ({"length": "truncate"}, 10),
+        ({"initial_step": True}, 16),
+        ({"final_step": True}, 16),
+        ({"length": "truncate", "initial_step": True, "final_step": True}, 12),
+    ],
+)
+def test_how_many_steps_ten_frames_become(changes, steps):
+    assert adapt(plain_recipe(2, (0, 0, 5)), **changes).steps(10) == steps
+
+
+ABSURD_FIELDS = [
+    ("name", ""),
+    ("name", None),
+    ("name", 5),
+    ("name", "a\nb"),
+    ("name", "\x1b[31m"),
+    ("kind", "Text"),
+    ("kind", "codec"),
+    ("kind", None),
+    ("kind", ["text"]),
+    ("delay", -1),
+    ("delay", 2**20 + 1),
+    ("delay", 10**30),
+    ("delay", 1.0),
+    ("delay", True),
+    ("delay", "1"),
+    ("delay", None),
+    ("cardinality", 0),
+    ("cardinality", -5),
+    ("cardinality", 2**31 + 1),
+    ("cardinality", 2048.0),
+    ("cardinality", None),
+    ("cardinality", False),
+    ("initial", -3),
+    ("initial", 2**31 + 1),
+    ("initial", "2048"),
+    ("initial", None),
+    ("padding", -3),
+    ("padding", 2**31 + 1),
+    ("padding", 0.5),
+    ("padding", [3]),
+    ("final", -3),
+    ("final", 2**31 + 1),
+    ("final", True),
+    ("final", {}),
+    *[
+        (field, value)
+        for field in ("weight", "final_weight", "padding_weight")
+        for value in (-0.5, INFINITY, -INFINITY, NAN, 1e39, True, "1", None, [1], 10**400)
+    ],
+    ("token_weights", None),
+    ("token_weights", [3]),
+    ("token_weights", "3"),
+    ("token_weights", {"3": -1}),
+    ("token_weights", {"3": NAN}),
+    ("token_weights", {"3": INFINITY}),
+    ("token_weights", {"3": None}),
+    ("token_weights", {"3": "0.5"}),
+    ("token_weights", {"3": 1e39}),
+    ("token_weights", {"3": 10**400}),
+    ("token_weights", {"2048": 1}),
+    ("token_weights", {"-1": 1}),
+    ("token_weights", {"03": 1}),
+    ("token_weights", {"3.0": 1}),
+    ("token_weights", {" 3": 1}),
+    ("token_weights", {"": 1}),
+    ("token_weights", {"three": 1}),
+    ("token_weights", {"³": 1}),
+    ("token_weights", {"9" * 5000: 1}),
+]
+
+
+@pytest.mark.parametrize(("field", "value"), ABSURD_FIELDS, ids=lambda x: repr(x)[:30])
+def test_an_absurd_field_of_a_stream_is_named(field, value):
+    # json.dumps writes NaN and Infinity, and json.loads reads them.
+    fields = {"streams": [TEXT, {**AUDIO, field: value}]}
+    with pytest.raises(RecipeError, match=rf"streams\[1\].*{field}") as raised:
+        Recipe.from_json(json.dumps(fields))
+    assert len(str(raised.value)) < 250
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("delay", 2**20),
+        ("cardinality", 2**31),
+        ("initial", -2),
+        ("initial", 2**31),
+        ("padding", -1),
+        ("final", 5),
+        ("weight", 0),
+        ("weight", (2 - 2**-23) * 2.0**127),
+        ("final_weight", 5e-324),
+        ("token_weights", {"2047": 0, "0": 2}),
+        ("name", "ünicode stream 音"),
+    ],
+)
+def test_the_ends_of_what_is_valid_are_valid(field, value):
+    recipe = Recipe.from_dict({"streams": [{**AUDIO, field: value}]})
+    assert Recipe.from_json(recipe.to_json()) == recipe
+
+
+def test_4096_streams_are_valid_and_one_more_is_not():
+    streams = [{**AUDIO, "name": f"stream_{k}"} for k in range(4097)]
+    assert Recipe.from_dict({"streams": streams[:4096]}).n_q == 4096
+    with pytest.raises(RecipeError, match="streams has 4097 entries"):
+        Recipe.from_dict({"streams": streams})
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"streams": []}, "streams has 0 entries"),
+        ({"streams": {}}, "streams"),
+        ({"streams": "text"}, "streams"),
+        ({"streams": None}, "streams"),
+        ({"streams": [None]}, r"streams\[0\]"),
+        ({"streams": [TEXT, 5]}, r"streams\[1\]"),
+        ({"streams": [[]]}, r"streams\[0\]"),
+        ({"streams": [{}]}, r"streams\[0\].*lacks.*'name'"),
+        ({"streams": [AUDIO, TEXT]}, "text stream behind the first"),
+        ({"streams": [TEXT, {**TEXT, "name": "text_2"}]}, "text stream behind the first"),
+        ({"streams": [TEXT, AUDIO, AUDIO]}, 'two streams named "semantic"'),
+        ({"streams": [AUDIO], "dep_q": 2}, "dep_q"),
+        ({"streams": [TEXT, AUDIO], "dep_q": 2}, "dep_q"),
+        ({"streams": [AUDIO], "dep_q": -1}, "dep_q"),
+        ({"streams": [AUDIO], "dep_q": True}, "dep_q"),
+        ({"streams": [AUDIO], "dep_q": "1"}, "dep_q"),
+        ({"streams": [AUDIO], "length": "long"}, "length"),
+        ({"streams": [AUDIO], "length": None}, "length"),
+        ({"streams": [AUDIO], "initial_step": 1}, "initial_step"),
+        ({"streams": [AUDIO], "initial_step": None}, "initial_step"),
+        ({"streams": [AUDIO], "final_step": "false"}, "final_step"),
+        ({"streams": [AUDIO], "steps": 1}, 'unknown field "steps"'),
+        ({"streams": [{**AUDIO, "delays": 1}]}, r'streams\[0\].*unknown field "delays"'),
+        ({"dep_q": 1}, "lacks the field 'streams'"),
+        ({}, "lacks the field 'streams'"),
+        ([], "the recipe"),
+        (None, "the recipe"),
+        ("moshi", "the recipe"),
+        (5, "the recipe"),
+    ],
+)
+def test_a_recipe_that_cannot_be_names_what_is_wrong(fields, message):
+    with pytest.raises(RecipeError, match=message):
+        Recipe.from_json(json.dumps(fields))
+
+
+@pytest.mark.parametrize("field", AUDIO)
+def test_a_missing_field_is_named(field):
+    fields = {name: value for name, value in AUDIO.items() if name != field}
+    with pytest.raises(RecipeError, match=rf"streams\[1\].*lacks the field '{field}'"):
+        Recipe.from_dict({"streams": [TEXT, fields]})
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "moshi", "{'streams': []}", b"\xff\xfe", "[" * 100_000, '{"streams": [1,]}']
+)
+def test_what_is_not_json_is_said_to_be(text):
+    with pytest.raises(RecipeError, match="not JSON"):
+        Recipe.from_json(text)
+
+
+def test_a_product_of_weights_is_finite_too():
+    for weight, factor in ((3e38, 3e38), (2.0, 2.0**127), (1e-46, 1e300), (3e38, 1.7e308)):
+        with pytest.raises(RecipeError, match="weight times token_weights of token 3 is"):
+            Stream(**AUDIO | {"weight": weight, "token_weights": {3: factor}})
+    stream = Stream(**AUDIO | {"weight": 1e-46, "token_weights": {3: 1e80}})
+    assert stream.token_weights == {3: 1e80}, "the factor alone may be any number"
+
+
+def test_the_heaviest_weight_is_of_a_stream_that_is_trained():
+    streams = [Stream(**{**AUDIO, "name": name, "weight": w}) for name, w in (("a", 2), ("b", 9))]
+    assert [Recipe(tuple(streams), dep_q=n).heaviest for n in (0, 1, 2)] == [0, 2, 9]
+    factors = dataclasses.replace(streams[0], token_weights={3: 4.0, 5: 0.5})
+    assert Recipe((factors,)).heaviest == 8
+
+
+def test_a_recipe_cannot_be_changed_in_place():
+    recipe = plain_recipe(1, (0, 0))
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        recipe.length = "truncate"
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        recipe.streams[0].delay = 3
+
+
+MOSHI = load_preset("moshi")
+
+
+def texts(recipe, field):
+    return getattr(recipe.streams[0], field)
+
+
+def audios(recipe, field):
+    return {getattr(stream, field) for stream in recipe.audio}
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_adapting_nothing_changes_nothing(name):
+    assert adapt(load_preset(name)) == load_preset(name)
+
+
+def test_no_text_drops_the_text_and_nothing_else():
+    recipe = adapt(MOSHI, text=False)
+    assert recipe.streams == MOSHI.audio
+    assert recipe.dep_q == 8
+    assert adapt(recipe, text=False) == recipe
+    with pytest.raises(RecipeError, match="text_padding is given, but there is no text stream"):
+        adapt(MOSHI, text=False, text_padding=3)
+    text_only = dataclasses.replace(MOSHI, streams=MOSHI.streams[:1], dep_q=0)
+    with pytest.raises(RecipeError, match="no streams"):
+        adapt(text_only, text=False)
+
+
+def test_fewer_codebooks_are_the_first():
+    recipe = adapt(MOSHI, n_q=3)
+    assert recipe.streams == MOSHI.streams[:4]
+    assert recipe.dep_q == 3
+    assert adapt(MOSHI, n_q=12).dep_q == 8
+    assert adapt(MOSHI, n_q=16) == MOSHI
+    for n_q in (0, 17, -1, True):
+        with pytest.raises(RecipeError, match="n_q"):
+            adapt(MOSHI, n_q=n_q)
+
+
+def test_delays_one_for_each_stream_or_one_for_all_audio():
+    assert adapt(MOSHI, delays=tuple(range(17))).delays == tuple(range(17))
+    assert adapt(MOSHI, delays=(3,)).delays == (0, *[3] * 16)
+    assert adapt(MOSHI, text=False, delays=(3,)).delays == (3,) * 16
+    assert adapt(MOSHI, n_q=2, delays=(1, 2, 3)).delays == (1, 2, 3)
+    for delays in ((), (1, 2), tuple(range(16)), tuple(range(18))):
+        with pytest.raises(RecipeError, match=f"{len(delays)} delays for 17 streams"):
+            adapt(MOSHI, delays=delays)
+    with pytest.raises(RecipeError, match="stream user_acoustic_7: delay is -1"):
+        adapt(MOSHI, delays=(*[0] * 16, -1))
+
+
+def test_the_acoustic_delay_is_of_acoustic_streams_only():
+    recipe = adapt(MOSHI, acoustic_delay=4)
+    assert recipe.delays == (0, 0, *[4] * 7, 0, *[4] * 7)
+    assert adapt(MOSHI, delays=(1,), acoustic_delay=4).delays == (0, 1, *[4] * 7, 1, *[4] * 7)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("length", "truncate"), ("initial_step", True), ("final_step", True), ("dep_q", 16)],
+)
+def test_switches_replace_the_recipes(option, value):
+    recipe = adapt(MOSHI, **{option: value})
+    assert recipe == dataclasses.replace(MOSHI, **{option: value})
+    assert adapt(recipe, **{option: getattr(MOSHI, option)}) == MOSHI
+
+
+def test_the_text_card_moves_the_initial_token_that_equalled_it():
+    recipe = adapt(MOSHI, text_card=48000)
+    assert recipe.streams[0].fills == (48000, 3, 3)
+    assert texts(recipe, "cardinality") == 48000
+    assert recipe.audio == MOSHI.audio
+    other = adapt(MOSHI, text_initial=7)
+    assert adapt(other, text_card=48000).streams[0].fills == (7, 3, 3)
+    assert adapt(MOSHI, text_card=48000, text_initial=5).streams[0].initial == 5
+
+
+def test_the_card_moves_every_fill_that_equalled_it():
+    recipe = adapt(MOSHI, card=1024)
+    assert audios(recipe, "fills") == {(1024, 1024, 1024)}
+    assert audios(recipe, "cardinality") == {1024}
+    assert recipe.streams[0] == MOSHI.streams[0]
+    finetune = adapt(load_preset("moshi-finetune"), card=1024)
+    assert audios(finetune, "fills") == {(1024, -1, -1)}
+    given = adapt(MOSHI, card=1024, audio_initial=1026, audio_padding=1025)
+    assert audios(given, "fills") == {(1026, 1025, 1025)}
+
+
+def test_audio_fills():
+    assert audios(adapt(MOSHI, audio_initial=7), "fills") == {(7, 2048, 2048)}
+    assert audios(adapt(MOSHI, audio_padding=7), "fills") == {(2048, 7, 7)}
+    final = dataclasses.replace(MOSHI.streams[1], final=2049)
+    ended = Recipe((MOSHI.streams[0], final))
+    assert adapt(ended, audio_padding=7).streams[1].fills == (2048, 2049, 7)
+    assert adapt(ended, card=1024).streams[1].fills == (1024, 2049, 1024)
+    assert adapt(MOSHI, audio_padding=7).streams[0] == MOSHI.streams[0]
+
+
+def test_text_paddings_fill_and_count_in_the_loss():
+    both = adapt(MOSHI, text_padding=5, text_end_padding=6)
+    assert both.streams[0].fills == (32000, 5, 5)
+    assert texts(both, "token_weights") == {5: 0.5, 6: 0.5}
+    alone = adapt(MOSHI, text_padding=5)
+    assert alone.streams[0].fills == (32000, 5, 5)
+    assert texts(alone, "token_weights") == {5: 0.5}
+    end = adapt(MOSHI, text_end_padding=6)
+    assert end.streams[0].fills == (32000, 3, 3)
+    assert texts(end, "token_weights") == {3: 0.5, 6: 0.5}
+    assert both.audio == alone.audio == end.audio == MOSHI.audio
+
+
+def test_a_text_padding_below_zero_only_fills():
+    recipe = adapt(MOSHI, text_padding=-1)
+    assert recipe.streams[0].fills == (32000, -1, -1)
+    assert texts(recipe, "token_weights") == {0: 0.5, 3: 0.5}
+
+
+def test_weights_by_kind():
+    recipe = adapt(MOSHI, semantic_weight=7, acoustic_weight=0.25)
+    for before, after in zip(MOSHI.streams, recipe.streams, strict=True):
+        expected = {"text": 1, "semantic": 7, "acoustic": 0.25}[before.kind]
+        assert after == dataclasses.replace(before, weight=expected)
+    padding = adapt(MOSHI, text_padding_weight=0.1)
+    assert texts(padding, "token_weights") == {0: 0.1, 3: 0.1}
+    assert texts(adapt(MOSHI, text_padding=5, text_padding_weight=0.1), "token_weights") == {5: 0.1}
+
+
+def test_the_final_weight_is_of_every_stream():
+    recipe = adapt(MOSHI, final_weight=0.5)
+    assert {stream.final_weight for stream in recipe.streams} == {0.5}
+    assert {stream.padding_weight for stream in recipe.streams} == {0.0}
+
+
+def test_paddings_with_several_factors_need_a_weight():
+    text = dataclasses.replace(MOSHI.streams[0], token_weights={0: 1.0, 3: 0.5})
+    recipe = dataclasses.replace(MOSHI, streams=(text, *MOSHI.audio))
+    assert adapt(recipe, text_initial=7).streams[0].token_weights == {0: 1.0, 3: 0.5}
+    with pytest.raises(RecipeError, match="--text-padding-weight"):
+        adapt(recipe, text_padding=5)
+    changed = adapt(recipe, text_padding=5, text_padding_weight=0.25)
+    assert changed.streams[0].token_weights == {5: 0.25}
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "field"),
+    [
+        ("acoustic_delay", -1, "stream moshi_acoustic_1: delay"),
+        ("acoustic_delay", 2**20 + 1, "stream moshi_acoustic_1: delay"),
+        ("length", "short", "length"),
+        ("text_card", 0, "stream text: cardinality"),
+        ("text_card", 3, "stream text: token_weights"),
+        ("card", 0, "stream moshi_semantic: cardinality"),
+        ("text_initial", -3, "stream text: initial"),
+        ("text_padding", -3, "stream text: padding"),
+        ("text_padding", 32000, "stream text: token_weights"),
+        ("text_end_padding", -3, "stream text: token_weights"),
+        ("text_padding_weight", -1.0, "stream text: token_weights"),
+        ("audio_initial", 2**31 + 1, "stream moshi_semantic: initial"),
+        ("audio_padding", -3, "stream moshi_semantic: padding|stream moshi_semantic: final"),
+        ("semantic_weight", NAN, "stream moshi_semantic: weight"),
+        ("acoustic_weight", INFINITY, "stream moshi_acoustic_1: weight"),
+        ("final_weight", -1.0, "stream text: final_weight"),
+        ("dep_q", 17, "dep_q"),
+        ("dep_q", -1, "dep_q"),
+    ],
+)
+def test_an_option_that_cannot_be_is_named(option, value, field):
+    with pytest.raises(RecipeError, match=field):
+        adapt(MOSHI, **{option: value})
+
+
+def test_runs_of_like_streams():
+    runs = runs_of_like_streams(MOSHI)
+    assert [(names, trained) for names, _, trained in runs] == [
+        ("text", True),
+        ("moshi_semantic", True),
+        ("moshi_acoustic_1 ... moshi_acoustic_7 (7)", True),
+        ("user_semantic", False),
+        ("user_acoustic_1 ... user_acoustic_7 (7)", False),
+    ]
+    assert [stream.delay for _, stream, _ in runs] == [0, 0, 1, 0, 1]
+
+
+def test_a_run_ends_where_anything_differs_or_the_loss_does():
+    recipe = plain_recipe(5, (0, 0, 1, 1, 1, 2))
+    assert [names for names, _, _ in runs_of_like_streams(recipe)] == [
+        "text",
+        "semantic",
+        "acoustic_1 ... acoustic_3 (3)",
+        "acoustic_4",
+    ]
+    assert [names for names, _, _ in runs_of_like_streams(adapt(recipe, dep_q=2))] == [
+        "text",
+        "semantic",
+        "acoustic_1",
+        "acoustic_2 ... acoustic_3 (2)",
+        "acoustic_4",
+    ]
+    changed = dataclasses.replace(recipe.streams[3], token_weights={5: 0.0})
+    streams = (*recipe.streams[:3], changed, *recipe.streams[4:])
+    assert len(runs_of_like_streams(dataclasses.replace(recipe, streams=streams))) == 6
