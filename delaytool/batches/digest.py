@@ -10,7 +10,6 @@ not in it, except that values of another width have other bytes.
 from __future__ import annotations
 
 import hashlib
-import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -18,18 +17,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-_DECODED_BYTES = 16 << 20
-"""Bytes that are decoded at a time of values from a dictionary, where a long one may repeat."""
-
 
 def levels(array: pa.Array, path: str = "") -> Iterator[tuple[str, bool, Any]]:
     """The canonical content of an array: (level, whether these are row numbers, bytes-like).
 
     [[1, 2], None, [3]] -> nulls [1], lengths [2, 1], values [1, 2, 3]
     """
-    if pa.types.is_dictionary(array.type) and len(array):
-        yield from _dictionary_levels(array, path)
-        return
     array = _plain(array)
     kind = array.type
     yield path + "#", True, np.int64(len(array)).tobytes()
@@ -58,7 +51,15 @@ def levels(array: pa.Array, path: str = "") -> Iterator[tuple[str, bool, Any]]:
     elif pa.types.is_list(kind) or pa.types.is_large_list(kind):
         yield path + "l", False, _lengths(array.offsets)
         yield from levels(array.flatten(), path + "v")
-    elif _is_bytes(kind):
+    elif any(
+        test(kind)
+        for test in (
+            pa.types.is_string,
+            pa.types.is_binary,
+            pa.types.is_large_string,
+            pa.types.is_large_binary,
+        )
+    ):
         yield from _bytes_levels(array, path)
     elif pa.types.is_boolean(kind):
         yield path + "v", False, array.cast(pa.uint8()).to_numpy()
@@ -66,22 +67,6 @@ def levels(array: pa.Array, path: str = "") -> Iterator[tuple[str, bool, Any]]:
         width = kind.bit_width // 8
         data = memoryview(array.buffers()[1] or b"").cast("B")
         yield path + "v", False, data[array.offset * width : (array.offset + len(array)) * width]
-
-
-def _dictionary_levels(array: pa.Array, path: str) -> Iterator[tuple[str, bool, Any]]:
-    """The levels of an array of values from a dictionary, decoded a few at a time."""
-    values = _plain(array.dictionary)
-    sizes = np.zeros(len(array), dtype=np.int64)
-    if _is_bytes(values.type):
-        lengths = pc.binary_length(values).take(array.indices).fill_null(0)
-        sizes = lengths.to_numpy(zero_copy_only=False).astype(np.int64)
-    borders = np.flatnonzero(np.diff(np.cumsum(sizes) // _DECODED_BYTES)) + 1
-    for start, stop in itertools.pairwise([0, *borders.tolist(), len(array)]):
-        indices = array.indices.slice(start, stop - start)
-        part = pa.DictionaryArray.from_arrays(indices, values).dictionary_decode()
-        for level, is_rows, content in levels(part, path):
-            # Null positions count from the array's beginning, not from the part's.
-            yield level, is_rows, content + start if level == f"{path}?" else content
 
 
 def _without_nulls(array: pa.Array) -> pa.Array:
@@ -93,19 +78,6 @@ def _without_nulls(array: pa.Array) -> pa.Array:
         edges = np.flatnonzero(np.diff(here, prepend=0, append=0)).reshape(-1, 2)
         runs = [array.slice(start, stop - start) for start, stop in edges.tolist()]
         return pa.concat_arrays(runs)
-
-
-def _is_bytes(kind: pa.DataType) -> bool:
-    """Whether values are strings or bytes with offsets."""
-    return any(
-        test(kind)
-        for test in (
-            pa.types.is_string,
-            pa.types.is_binary,
-            pa.types.is_large_string,
-            pa.types.is_large_binary,
-        )
-    )
 
 
 def _is_list_view(kind: pa.DataType) -> bool:

@@ -91,6 +91,9 @@ def shift_batch(batch: pa.RecordBatch, job: Job, schema: pa.Schema) -> Shifted:
 
 def bad_rows(batch: pa.RecordBatch, job: Job) -> Problems:
     """Every row of an original batch that cannot be shifted, with what is wrong with it."""
+    # Other columns may be large, and bad rows are taken out again and again.
+    names = [column.name for column in job.columns]
+    batch = batch.select([*names, job.factors] if job.factors else names)
     _, problems = scan(batch, job)
     if job.factors is None:
         return problems

@@ -149,6 +149,8 @@ class _Work:
                 except DataError as error:
                     if not self.aside or error.place.row is None:
                         raise
+                    # An error holds on to the calls that raised it, and these to their batch.
+                    error.__traceback__ = None
                     good, bad = self._sift(batch, rows)
                     shifted = shift_batch(good, self.job, self.schema)
                 self.digest.update(cut(good, self.job))
