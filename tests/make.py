@@ -11,13 +11,17 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from click.testing import CliRunner
 
 from delaytool.batches.columns import find_columns
 from delaytool.batches.job import Where, make_job
 from delaytool.batches.layouts import Column
+from delaytool.cli.main import main
 from delaytool.recipes.adapt import adapt
 from delaytool.recipes.presets import plain_recipe
 
+PLAIN = ("--n-q", 3, "--delays", "0,0,1,2")
+"""The options of a recipe that fits `tokens_table`."""
 SAMPLE_DATA = Path(__file__).parent.parent / "sample_data"
 KEYS = {"AWS_ACCESS_KEY_ID": "AKIATESTING", "AWS_SECRET_ACCESS_KEY": "topsecretvalue"}
 """What a client sends to the object store of the tests, in the environment."""
@@ -92,7 +96,30 @@ def entry_of(path, name="delaytool"):
 
 
 def delaytool(*arguments, status=0, cwd=None, env=None):
-    """Run the command as a user does; the finished process."""
+    """Run the command in this process; what it printed and its exit status.
+
+    On one worker, unless the arguments say otherwise: each one is a process that has to start.
+    """
+    alone = {"workers": 1}
+    before = os.getcwd()
+    os.chdir(cwd or before)
+    try:
+        result = CliRunner().invoke(
+            main,
+            [str(argument) for argument in arguments],
+            prog_name="delaytool",
+            env={"COLUMNS": "100", **(env or {})},
+            default_map=dict.fromkeys(("apply", "verify", "revert", "stats"), alone),
+            catch_exceptions=False,
+        )
+    finally:
+        os.chdir(before)
+    done = subprocess.CompletedProcess(arguments, result.exit_code, result.stdout, result.stderr)
+    return _ended(done, status)
+
+
+def delaytool_process(*arguments, status=0, cwd=None, env=None):
+    """Run the command in a process of its own, as a user does; the finished process."""
     done = subprocess.run(
         [sys.executable, "-m", "delaytool", *(str(argument) for argument in arguments)],
         capture_output=True,
@@ -101,6 +128,10 @@ def delaytool(*arguments, status=0, cwd=None, env=None):
         env={**os.environ, "COLUMNS": "100", **(env or {})},
         timeout=PATIENCE,
     )
+    return _ended(done, status)
+
+
+def _ended(done, status):
     assert done.returncode == status, f"{done.args}\n{done.stdout}\n{done.stderr}"
     assert "Traceback" not in done.stderr, done.stderr
     return done

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pyarrow.fs as pafs
 import yaml
-from make import KEYS, delaytool
+from make import KEYS, delaytool_process
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -66,7 +66,7 @@ def with_help(text):
     """A page with the help text of every command between its marks."""
 
     def printed(command):
-        return delaytool(*command, "--help", env={"COLUMNS": "100"}).stdout
+        return delaytool_process(*command, "--help").stdout
 
     with ThreadPoolExecutor(2) as threads:
         parts = [

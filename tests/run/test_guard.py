@@ -10,7 +10,7 @@ import time
 
 import pyarrow.parquet as pq
 import pytest
-from make import PATIENCE, SAMPLE_DATA, delaytool, files_in, tokens_table
+from make import PATIENCE, SAMPLE_DATA, delaytool_process, files_in, tokens_table
 
 from delaytool.shards.deadly import NOTES
 
@@ -33,7 +33,7 @@ def data(tmp_path_factory):
 def expected(data, tmp_path_factory):
     """What a run that nobody disturbs makes of it."""
     out = tmp_path_factory.mktemp("expected")
-    delaytool("apply", data, out, *PLAIN)
+    delaytool_process("apply", data, out, *PLAIN)
     return files_in(out)
 
 
@@ -111,7 +111,7 @@ def test_kills_at_any_moment_tear_nothing(data, expected, tmp_path):
             for path in list(out.glob("*.parquet"))[::2]:
                 path.unlink()
     assert len(seen) > 4, "they were killed at different moments"
-    delaytool("apply", data, out, *PLAIN)
+    delaytool_process("apply", data, out, *PLAIN)
     assert files_in(out) == expected, "the same bytes, and no leftovers"
 
 
@@ -197,7 +197,7 @@ def test_leftovers_of_others_stay(data, expected, tmp_path):
     others = [out / ".notes.delaytool-part", out / ".03.parquet.swp", out / "99.txt"]
     for path in (mine, *others):
         path.write_text("x")
-    delaytool("apply", data, out, *PLAIN)
+    delaytool_process("apply", data, out, *PLAIN)
     assert not mine.exists(), "nobody holds its lock"
     assert all(path.read_text() == "x" for path in others)
 
@@ -234,22 +234,24 @@ def test_a_shard_that_kills_its_reader_is_named_and_the_others_finish(
 ):
     out = tmp_path / "out"
     arguments = ("apply", data, out, *PLAIN, "--workers", workers)
-    done = delaytool(*arguments, env=crashing, status=1)
+    done = delaytool_process(*arguments, env=crashing, status=1)
     assert "Error: 05.parquet: reading it killed the process" in done.stderr
     rest = {name: content for name, content in expected.items() if name != "05.parquet"}
     assert files_in(out) == rest, "whole ones, and no leftovers"
-    done = delaytool("apply", data / "05.parquet", tmp_path / "o", *PLAIN, env=crashing, status=1)
+    done = delaytool_process(
+        "apply", data / "05.parquet", tmp_path / "o", *PLAIN, env=crashing, status=1
+    )
     assert "Error: 05.parquet: reading it killed the process" in done.stderr
-    delaytool("apply", data, out, *PLAIN)
+    delaytool_process("apply", data, out, *PLAIN)
     assert files_in(out) == expected
 
 
 def test_verify_names_a_shard_that_kills_its_reader(data, tmp_path, crashing):
     out = tmp_path / "out"
-    delaytool("apply", data, out, *PLAIN)
-    done = delaytool("verify", out, "--json", "--workers", 1, env=crashing, status=1)
+    delaytool_process("apply", data, out, *PLAIN)
+    done = delaytool_process("verify", out, "--json", "--workers", 1, env=crashing, status=1)
     assert '"shard": "05.parquet"' in done.stdout
-    done = delaytool("inspect", out / "05.parquet", env=crashing, status=1)
+    done = delaytool_process("inspect", out / "05.parquet", env=crashing, status=1)
     assert "Error: 05.parquet: reading it killed the process" in done.stderr
 
 
@@ -262,6 +264,6 @@ def test_a_library_is_not_guarded():
 def test_a_command_does_without_pandas(tmp_path, workers):
     pytest.importorskip("pandas")
     apply = ("apply", SAMPLE_DATA / "moshi", tmp_path / "out", "--workers", workers)
-    done = delaytool(*apply, env={"PYTHONPROFILEIMPORTTIME": "1"})
+    done = delaytool_process(*apply, env={"PYTHONPROFILEIMPORTTIME": "1"})
     assert "pyarrow.parquet" in done.stderr
     assert "pandas.core" not in done.stderr
