@@ -19,6 +19,7 @@ from delaytool.batches.layouts import Column
 from delaytool.cli.main import main
 from delaytool.recipes.adapt import adapt
 from delaytool.recipes.presets import plain_recipe
+from delaytool.shards.find import find_shards
 
 PLAIN = ("--n-q", 3, "--delays", "0,0,1,2")
 """The options of a recipe that fits `tokens_table`."""
@@ -137,6 +138,32 @@ def _ended(done, status):
     return done
 
 
+# The signal goes to the thread that opens the file: sent to the process, another thread might take
+# it, and this one read on.
+DEADLY = """
+import os, signal, sys
+
+def look(event, arguments):
+    if event == "open" and os.path.basename(str(arguments[0])) == "{name}":
+        signal.raise_signal(signal.{signal})
+
+if any("{among}" in part for part in sys.orig_argv):
+    sys.addaudithook(look)
+"""
+
+
+def deadly(folder, name, signal, among=""):
+    """An environment in which whatever opens a file dies, as of a fault in a library.
+
+    name: the file's, without its folder
+    among: what the command of a process has in it that may die
+    """
+    folder.mkdir()
+    code = DEADLY.format(name=name, signal=signal, among=among)
+    (folder / "sitecustomize.py").write_text(code)
+    return {"PYTHONPATH": f"{folder}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+
+
 def summary_of(done):
     """The JSON that a command printed."""
     with contextlib.suppress(ValueError):
@@ -151,6 +178,21 @@ def files_in(folder):
         for path in Path(folder).rglob("*")
         if path.is_file()
     }
+
+
+def touch(folder, files=(), links=()):
+    """Empty files, and links as pairs of a name and where it leads."""
+    for name in files:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    for name, target in links:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).symlink_to(target)
+
+
+def shard_names(path, **options):
+    """The names of the shards that are found at a path."""
+    return [shard.name for shard in find_shards(str(path), **options).shards]
 
 
 def free_port():

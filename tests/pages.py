@@ -30,6 +30,7 @@ FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 NOT_RUN = {
     "make demo": "CI runs it, on a plain install",
     "make test": "CI runs it: this is part of it",
+    "make test-deep": "CI runs it",
     "make test-torch": "CI runs it",
     "make lint": "CI runs it",
     "make bench": "takes a quarter of an hour",

@@ -14,6 +14,7 @@ import pytest
 from layouts import flat
 from make import (
     PATIENCE,
+    PLAIN,
     SAMPLE_DATA,
     delaytool,
     entry_of,
@@ -23,7 +24,6 @@ from make import (
     tokens_table,
 )
 
-PLAIN = ("--n-q", 3, "--delays", "0,0,1,2")
 ISSUE_123 = SAMPLE_DATA / "issue-123.parquet"
 
 

@@ -16,9 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import sentencepiece
-from make import SAMPLE_DATA, delaytool, tokens_table
-
-PLAIN = ("--n-q", "3", "--delays", "0,0,1,2")
+from make import PLAIN, SAMPLE_DATA, delaytool, delaytool_process, tokens_table
 
 
 @pytest.fixture
@@ -327,9 +325,8 @@ def test_words(tokenizer, tmp_path):
 
 def test_what_is_not_installed_is_told(shards, tmp_path, tokenizer):
     (tmp_path / "sentencepiece.py").write_text("raise ImportError('sentencepiece')\n")
-    done = delaytool(
-        "inspect", shards[0], "--tokenizer", tokenizer, status=1, env={"PYTHONPATH": str(tmp_path)}
-    )
+    env = {"PYTHONPATH": str(tmp_path)}
+    done = delaytool_process("inspect", shards[0], "--tokenizer", tokenizer, status=1, env=env)
     assert done.stderr.splitlines()[-1].endswith("pip install 'delaytool[sentencepiece]'.")
 
 

@@ -10,12 +10,19 @@ import time
 
 import pyarrow.parquet as pq
 import pytest
-from make import PATIENCE, SAMPLE_DATA, delaytool_process, files_in, tokens_table
+from make import (
+    PATIENCE,
+    PLAIN,
+    SAMPLE_DATA,
+    deadly,
+    delaytool,
+    delaytool_process,
+    files_in,
+    tokens_table,
+)
 
 from delaytool.shards.deadly import NOTES
 
-PLAIN = ("--n-q", "3", "--delays", "0,0,1,2")
-KILLS = 50
 SHARDS = 24
 
 
@@ -33,7 +40,7 @@ def data(tmp_path_factory):
 def expected(data, tmp_path_factory):
     """What a run that nobody disturbs makes of it."""
     out = tmp_path_factory.mktemp("expected")
-    delaytool_process("apply", data, out, *PLAIN)
+    delaytool("apply", data, out, *PLAIN)
     return files_in(out)
 
 
@@ -88,10 +95,11 @@ def wait_for_progress(out, dice, process, before=frozenset()):
 
 
 @needs_proc
-def test_kills_at_any_moment_tear_nothing(data, expected, tmp_path):
+def test_kills_at_any_moment_tear_nothing(data, expected, tmp_path, times):
     """Kill the command, what it runs in, or one of its workers, until there is nothing left."""
     dice, out, seen, killed = random.Random(0), tmp_path / "out", set(), 0
-    while killed < KILLS:
+    kills = times(8, 50)
+    while killed < kills:
         before = parts_in(out)
         process = start(data, out, workers=1 + killed % 2)
         if dice.random() < 0.9:
@@ -110,8 +118,8 @@ def test_kills_at_any_moment_tear_nothing(data, expected, tmp_path):
         if killed % 4 == 3:
             for path in list(out.glob("*.parquet"))[::2]:
                 path.unlink()
-    assert len(seen) > 4, "they were killed at different moments"
-    delaytool_process("apply", data, out, *PLAIN)
+    assert len(seen) > times(2, 4), "they were killed at different moments"
+    delaytool("apply", data, out, *PLAIN)
     assert files_in(out) == expected, "the same bytes, and no leftovers"
 
 
@@ -140,9 +148,9 @@ def test_workers_end_with_the_command(data, tmp_path):
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.deep), 2])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-@pytest.mark.parametrize("everyone", [False, True])
+@pytest.mark.parametrize("everyone", [False, pytest.param(True, marks=pytest.mark.deep)])
 def test_signals_stop_within_two_seconds(data, expected, tmp_path, workers, number, everyone):
     out = tmp_path / "out"
     process = start(data, out, workers=workers)
@@ -197,7 +205,7 @@ def test_leftovers_of_others_stay(data, expected, tmp_path):
     others = [out / ".notes.delaytool-part", out / ".03.parquet.swp", out / "99.txt"]
     for path in (mine, *others):
         path.write_text("x")
-    delaytool_process("apply", data, out, *PLAIN)
+    delaytool("apply", data, out, *PLAIN)
     assert not mine.exists(), "nobody holds its lock"
     assert all(path.read_text() == "x" for path in others)
 
@@ -205,27 +213,13 @@ def test_leftovers_of_others_stay(data, expected, tmp_path):
 # What kills the process that reads
 
 
-# To the thread itself: another one might take what is sent to the process, and this one read on.
-CRASH = """
-import os, signal
-from delaytool.shards import read
-whole = read.footer_fingerprint
-def deadly(path):
-    if os.path.basename(path) == "05.parquet":
-        signal.raise_signal({signal})
-    return whole(path)
-read.footer_fingerprint = deadly
-"""
+MORE = ("SIGABRT", "SIGKILL")
 
 
-@pytest.fixture(params=["SIGSEGV", "SIGABRT", "SIGKILL"])
+@pytest.fixture(params=["SIGSEGV", *(pytest.param(s, marks=pytest.mark.deep) for s in MORE)])
 def crashing(request, tmp_path):
     """An environment in which whatever opens shard 5 dies, as of a fault in a library."""
-    site = tmp_path / "site"
-    site.mkdir()
-    number = int(getattr(signal, request.param))
-    (site / "sitecustomize.py").write_text(CRASH.format(signal=number))
-    return {"PYTHONPATH": f"{site}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+    return deadly(tmp_path / "site", "05.parquet", request.param)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -242,13 +236,13 @@ def test_a_shard_that_kills_its_reader_is_named_and_the_others_finish(
         "apply", data / "05.parquet", tmp_path / "o", *PLAIN, env=crashing, status=1
     )
     assert "Error: 05.parquet: reading it killed the process" in done.stderr
-    delaytool_process("apply", data, out, *PLAIN)
+    delaytool("apply", data, out, *PLAIN)
     assert files_in(out) == expected
 
 
 def test_verify_names_a_shard_that_kills_its_reader(data, tmp_path, crashing):
     out = tmp_path / "out"
-    delaytool_process("apply", data, out, *PLAIN)
+    delaytool("apply", data, out, *PLAIN)
     done = delaytool_process("verify", out, "--json", "--workers", 1, env=crashing, status=1)
     assert '"shard": "05.parquet"' in done.stdout
     done = delaytool_process("inspect", out / "05.parquet", env=crashing, status=1)

@@ -10,15 +10,25 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import ray
-from make import PATIENCE, delaytool_process, files_in, free_port, summary_of, tokens_table
+from make import (
+    PATIENCE,
+    PLAIN,
+    deadly,
+    delaytool_process,
+    files_in,
+    free_port,
+    summary_of,
+    tokens_table,
+)
 from pages import RUN, example_with, prepare, run_in_a_bucket, run_in_shell
 from ray.cluster_utils import Cluster
 
 from delaytool import map_batch
 from delaytool.recipes.presets import plain_recipe
 
-PLAIN = ("--n-q", "3", "--delays", "0,0,1,2")
 SHARDS = 40
+# Two clusters at once are in each other's way.
+pytestmark = pytest.mark.xdist_group("ray")
 
 
 @pytest.fixture(scope="module")
@@ -96,23 +106,9 @@ def test_errors_come_home_with_their_place(data, tmp_path):
 
 
 def test_a_shard_that_kills_its_worker_is_named_and_the_others_finish(data, expected, tmp_path):
-    site = tmp_path / "site"
-    site.mkdir()
-    (site / "sitecustomize.py").write_text(
-        "import os, signal, sys\n"
-        "if any('default_worker' in part for part in sys.orig_argv):\n"
-        "    from delaytool.shards import read\n"
-        "    whole = read.footer_fingerprint\n"
-        "    def deadly(path):\n"
-        "        if os.path.basename(path) == '05.parquet':\n"
-        "            signal.raise_signal(signal.SIGSEGV)\n"
-        "        return whole(path)\n"
-        "    read.footer_fingerprint = deadly\n"
-    )
     out = tmp_path / "out"
-    done = delaytool_process(
-        "apply", data, out, *PLAIN, "--engine", "ray", env={"PYTHONPATH": str(site)}, status=1
-    )
+    env = deadly(tmp_path / "site", "05.parquet", "SIGSEGV", among="default_worker")
+    done = delaytool_process("apply", data, out, *PLAIN, "--engine", "ray", env=env, status=1)
     assert "Error: 05.parquet: reading it killed the process" in done.stderr
     assert files_in(out) == {n: c for n, c in expected.items() if n != "05.parquet"}
 

@@ -19,6 +19,7 @@ import pytest
 from make import (
     KEYS,
     PATIENCE,
+    PLAIN,
     delaytool,
     files_in,
     finish,
@@ -37,8 +38,6 @@ from delaytool.shards.find import Shard, find_shards
 from delaytool.shards.record import Record
 from delaytool.shards.tables import check_output
 from delaytool.shards.write import writing
-
-PLAIN = ("--n-q", 3, "--delays", "0,0,1,2")
 
 
 @pytest.fixture
