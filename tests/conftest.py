@@ -12,7 +12,16 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from make import PATIENCE, QUARANTINE, SAMPLE_DATA, delaytool, entry_of, free_port, rewrite
+from make import (
+    PATIENCE,
+    QUARANTINE,
+    SAMPLE_DATA,
+    delaytool,
+    entry_of,
+    free_port,
+    rewrite,
+    tokens_table,
+)
 
 from delaytool import delay, load_preset
 
@@ -37,6 +46,16 @@ def times(request):
     """Chooses how often to repeat something: few times, or with --deep many."""
     deep = request.config.getoption("--deep")
     return lambda few, many: many if deep else few
+
+
+@pytest.fixture
+def data(tmp_path):
+    """A folder with two shards, one of them in a folder of its own."""
+    folder = tmp_path / "data"
+    (folder / "more").mkdir(parents=True)
+    pq.write_table(tokens_table(seed=1), folder / "a.parquet")
+    pq.write_table(tokens_table(seed=2, rows=5), folder / "more" / "b.parquet")
+    return folder
 
 
 @pytest.fixture(scope="session")

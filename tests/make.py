@@ -171,6 +171,13 @@ def summary_of(done):
     raise AssertionError(f"no JSON: {done.stdout!r}")
 
 
+def errors_of(done):
+    """The error line that a command printed, and what follows: what to do."""
+    lines = done.stderr.splitlines()
+    first = next(i for i, line in enumerate(lines) if line.startswith("Error: "))
+    return lines[first:]
+
+
 def files_in(folder):
     """Every file below a folder, hidden ones too, with its bytes."""
     return {

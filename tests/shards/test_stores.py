@@ -60,15 +60,6 @@ def uri(bucket, server):
     return lambda path: f"s3://{bucket[0]}/{path}{query}"
 
 
-@pytest.fixture
-def data(tmp_path):
-    folder = tmp_path / "data"
-    (folder / "more").mkdir(parents=True)
-    pq.write_table(tokens_table(seed=1), folder / "a.parquet")
-    pq.write_table(tokens_table(seed=2, rows=5), folder / "more" / "b.parquet")
-    return folder
-
-
 def objects(bucket):
     name, client = bucket
     infos = client.get_file_info(pafs.FileSelector(name, recursive=True))
