@@ -39,6 +39,7 @@ NOT_RUN = {
     "make clean": "removes what the tests run in",
     ".ci/run": "CI runs it",
     ".venv/bin/python -m pytest tests/pages": "is part of `make test`",
+    ".venv/bin/python -m pytest tests/run --deep -k kill": "is part of `make test-deep`",
     ".venv/bin/ruff format .": "changes files; `make lint` runs it with --check",
     "pip install .": "`make demo` does it",
     "pip install delaytool": "is for when it is published",
