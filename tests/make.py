@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from click.testing import CliRunner
 
 from delaytool.batches.columns import find_columns
@@ -150,6 +151,11 @@ def look(event, arguments):
 if any("{among}" in part for part in sys.orig_argv):
     sys.addaudithook(look)
 """
+
+
+def deep(value):
+    """One more value of a parameter, which only --deep goes through."""
+    return pytest.param(value, marks=pytest.mark.deep)
 
 
 def deadly(folder, name, signal, among=""):

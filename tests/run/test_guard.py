@@ -15,6 +15,7 @@ from make import (
     PLAIN,
     SAMPLE_DATA,
     deadly,
+    deep,
     delaytool,
     delaytool_process,
     files_in,
@@ -148,9 +149,9 @@ def test_workers_end_with_the_command(data, tmp_path):
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.deep), 2])
+@pytest.mark.parametrize("workers", [deep(1), 2])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-@pytest.mark.parametrize("everyone", [False, pytest.param(True, marks=pytest.mark.deep)])
+@pytest.mark.parametrize("everyone", [False, deep(True)])
 def test_signals_stop_within_two_seconds(data, expected, tmp_path, workers, number, everyone):
     out = tmp_path / "out"
     process = start(data, out, workers=workers)
@@ -213,10 +214,7 @@ def test_leftovers_of_others_stay(data, expected, tmp_path):
 # What kills the process that reads
 
 
-MORE = ("SIGABRT", "SIGKILL")
-
-
-@pytest.fixture(params=["SIGSEGV", *(pytest.param(s, marks=pytest.mark.deep) for s in MORE)])
+@pytest.fixture(params=["SIGSEGV", deep("SIGABRT"), deep("SIGKILL")])
 def crashing(request, tmp_path):
     """An environment in which whatever opens shard 5 dies, as of a fault in a library."""
     return deadly(tmp_path / "site", "05.parquet", request.param)
