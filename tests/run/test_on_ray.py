@@ -14,6 +14,7 @@ from make import (
     PATIENCE,
     PLAIN,
     deadly,
+    deep,
     delaytool_process,
     files_in,
     free_port,
@@ -113,7 +114,7 @@ def test_a_shard_that_kills_its_worker_is_named_and_the_others_finish(data, expe
     assert files_in(out) == {n: c for n, c in expected.items() if n != "05.parquet"}
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, deep(signal.SIGTERM)])
 def test_signals_stop_a_run_on_ray(data, expected, tmp_path, number):
     out = tmp_path / "out"
     process = start("apply", data, out, *PLAIN)
