@@ -1,5 +1,6 @@
 # make demo        set everything up, run the tool on sample_data/ and explain what it did
 # make test        set everything up, run the tests
+# make test-deep   the same ones with all repeats of those that take long
 # make test-torch  those of tensors too, which download torch
 # make lint        style and types
 # make bench       speed, size and memory, as ratios taken in one run
@@ -11,7 +12,7 @@ BIN := $(VENV)/bin
 OUT := demo_out
 TORCH ?= torch==2.13.0
 
-.PHONY: demo test test-torch lint bench readme sample_data help clean
+.PHONY: demo test test-deep test-torch lint bench readme sample_data help clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -41,7 +42,10 @@ demo: $(VENV)/installed
 	@BIN=$(BIN) OUT=$(OUT) sh sample_data/demo.sh
 
 test: $(VENV)/installed-test
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
+
+test-deep: $(VENV)/installed-test
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --deep
 
 test-torch: $(VENV)/installed-torch
 	$(BIN)/python -m pytest tests/test_torch.py

@@ -12,12 +12,53 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from make import PATIENCE, QUARANTINE, SAMPLE_DATA, delaytool, entry_of, free_port, rewrite
+from make import (
+    PATIENCE,
+    QUARANTINE,
+    SAMPLE_DATA,
+    delaytool,
+    entry_of,
+    free_port,
+    rewrite,
+    tokens_table,
+)
 
 from delaytool import delay, load_preset
 
 
-@pytest.fixture(scope="module")
+def pytest_addoption(parser):
+    parser.addoption("--deep", action="store_true", help="repeat long tests as often as it takes")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "deep: one more of a kind, which only --deep runs")
+
+
+def pytest_collection_modifyitems(config, items):
+    if not config.getoption("--deep"):
+        left_out = [item for item in items if item.get_closest_marker("deep")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
+@pytest.fixture
+def times(request):
+    """Chooses how often to repeat something: few times, or with --deep many."""
+    deep = request.config.getoption("--deep")
+    return lambda few, many: many if deep else few
+
+
+@pytest.fixture
+def data(tmp_path):
+    """A folder with two shards, one of them in a folder of its own."""
+    folder = tmp_path / "data"
+    (folder / "more").mkdir(parents=True)
+    pq.write_table(tokens_table(seed=1), folder / "a.parquet")
+    pq.write_table(tokens_table(seed=2, rows=5), folder / "more" / "b.parquet")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def server():
     """moto's S3 in a process of its own: a stream that is dropped blocks the one that drops it."""
     port = free_port()
@@ -38,7 +79,7 @@ def server():
     process.wait()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def names(tmp_path_factory):
     """A folder with everything that the commands name."""
     folder = tmp_path_factory.mktemp("names")

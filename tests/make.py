@@ -11,13 +11,19 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
 
 from delaytool.batches.columns import find_columns
 from delaytool.batches.job import Where, make_job
 from delaytool.batches.layouts import Column
+from delaytool.cli.main import main
 from delaytool.recipes.adapt import adapt
 from delaytool.recipes.presets import plain_recipe
+from delaytool.shards.find import find_shards
 
+PLAIN = ("--n-q", 3, "--delays", "0,0,1,2")
+"""The options of a recipe that fits `tokens_table`."""
 SAMPLE_DATA = Path(__file__).parent.parent / "sample_data"
 KEYS = {"AWS_ACCESS_KEY_ID": "AKIATESTING", "AWS_SECRET_ACCESS_KEY": "topsecretvalue"}
 """What a client sends to the object store of the tests, in the environment."""
@@ -92,7 +98,30 @@ def entry_of(path, name="delaytool"):
 
 
 def delaytool(*arguments, status=0, cwd=None, env=None):
-    """Run the command as a user does; the finished process."""
+    """Run the command in this process; what it printed and its exit status.
+
+    On one worker, unless the arguments say otherwise: each one is a process that has to start.
+    """
+    alone = {"workers": 1}
+    before = os.getcwd()
+    os.chdir(cwd or before)
+    try:
+        result = CliRunner().invoke(
+            main,
+            [str(argument) for argument in arguments],
+            prog_name="delaytool",
+            env={"COLUMNS": "100", **(env or {})},
+            default_map=dict.fromkeys(("apply", "verify", "revert", "stats"), alone),
+            catch_exceptions=False,
+        )
+    finally:
+        os.chdir(before)
+    done = subprocess.CompletedProcess(arguments, result.exit_code, result.stdout, result.stderr)
+    return _ended(done, status)
+
+
+def delaytool_process(*arguments, status=0, cwd=None, env=None):
+    """Run the command in a process of its own, as a user does; the finished process."""
     done = subprocess.run(
         [sys.executable, "-m", "delaytool", *(str(argument) for argument in arguments)],
         capture_output=True,
@@ -101,9 +130,44 @@ def delaytool(*arguments, status=0, cwd=None, env=None):
         env={**os.environ, "COLUMNS": "100", **(env or {})},
         timeout=PATIENCE,
     )
+    return _ended(done, status)
+
+
+def _ended(done, status):
     assert done.returncode == status, f"{done.args}\n{done.stdout}\n{done.stderr}"
     assert "Traceback" not in done.stderr, done.stderr
     return done
+
+
+# The signal goes to the thread that opens the file: sent to the process, another thread might take
+# it, and this one read on.
+DEADLY = """
+import os, signal, sys
+
+def look(event, arguments):
+    if event == "open" and os.path.basename(str(arguments[0])) == "{name}":
+        signal.raise_signal(signal.{signal})
+
+if any("{among}" in part for part in sys.orig_argv):
+    sys.addaudithook(look)
+"""
+
+
+def deep(value):
+    """One more value of a parameter, which only --deep goes through."""
+    return pytest.param(value, marks=pytest.mark.deep)
+
+
+def deadly(folder, name, signal, among=""):
+    """An environment in which whatever opens a file dies, as of a fault in a library.
+
+    name: the file's, without its folder
+    among: what the command of a process has in it that may die
+    """
+    folder.mkdir()
+    code = DEADLY.format(name=name, signal=signal, among=among)
+    (folder / "sitecustomize.py").write_text(code)
+    return {"PYTHONPATH": f"{folder}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
 
 
 def summary_of(done):
@@ -113,6 +177,13 @@ def summary_of(done):
     raise AssertionError(f"no JSON: {done.stdout!r}")
 
 
+def errors_of(done):
+    """The error line that a command printed, and what follows: what to do."""
+    lines = done.stderr.splitlines()
+    first = next(i for i, line in enumerate(lines) if line.startswith("Error: "))
+    return lines[first:]
+
+
 def files_in(folder):
     """Every file below a folder, hidden ones too, with its bytes."""
     return {
@@ -120,6 +191,21 @@ def files_in(folder):
         for path in Path(folder).rglob("*")
         if path.is_file()
     }
+
+
+def touch(folder, files=(), links=()):
+    """Empty files, and links as pairs of a name and where it leads."""
+    for name in files:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    for name, target in links:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).symlink_to(target)
+
+
+def shard_names(path, **options):
+    """The names of the shards that are found at a path."""
+    return [shard.name for shard in find_shards(str(path), **options).shards]
 
 
 def free_port():

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pyarrow.fs as pafs
 import yaml
-from make import KEYS, delaytool
+from make import KEYS, delaytool_process
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -30,6 +30,7 @@ FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 NOT_RUN = {
     "make demo": "CI runs it, on a plain install",
     "make test": "CI runs it: this is part of it",
+    "make test-deep": "CI runs it",
     "make test-torch": "CI runs it",
     "make lint": "CI runs it",
     "make bench": "takes a quarter of an hour",
@@ -38,6 +39,7 @@ NOT_RUN = {
     "make clean": "removes what the tests run in",
     ".ci/run": "CI runs it",
     ".venv/bin/python -m pytest tests/pages": "is part of `make test`",
+    ".venv/bin/python -m pytest tests/run --deep -k kill": "is part of `make test-deep`",
     ".venv/bin/ruff format .": "changes files; `make lint` runs it with --check",
     "pip install .": "`make demo` does it",
     "pip install delaytool": "is for when it is published",
@@ -66,7 +68,7 @@ def with_help(text):
     """A page with the help text of every command between its marks."""
 
     def printed(command):
-        return delaytool(*command, "--help", env={"COLUMNS": "100"}).stdout
+        return delaytool_process(*command, "--help").stdout
 
     with ThreadPoolExecutor(2) as threads:
         parts = [

@@ -23,7 +23,6 @@ from delaytool.run.tasks import Done, Failed, Task
 from delaytool.shards.find import Shard
 from delaytool.shards.record import Record
 
-FLIPS = 500
 MEMORY = 1 << 30
 
 
@@ -110,9 +109,10 @@ def try_output(folder, content, seed, length):
     return "fine", peak()
 
 
-def outcomes(function, folder, content, length):
+def outcomes(function, folder, content, length, flips):
+    """What became of so many broken files, each of another seed."""
     tasks = [
-        Task(f"seed {seed}", 1, function, (folder, content, seed, length)) for seed in range(FLIPS)
+        Task(f"seed {seed}", 1, function, (folder, content, seed, length)) for seed in range(flips)
     ]
     told = []
     for event in run(tasks, 2):
@@ -124,7 +124,7 @@ def outcomes(function, folder, content, length):
             what, memory = event.result
             assert memory < MEMORY, f"seed {event.number} took {memory >> 20} MB"
             told.append(what)
-    assert len(told) == FLIPS
+    assert len(told) == flips
     return told
 
 
@@ -133,18 +133,20 @@ def length(request):
     return request.param
 
 
-def test_broken_sources(tmp_path, length):
+def test_broken_sources(tmp_path, length, times):
+    flips = times(100, 500)
     pq.write_table(tokens_table(rows=20), tmp_path / "source", row_group_size=7)
-    told = outcomes(try_source, tmp_path, (tmp_path / "source").read_bytes(), length)
-    assert told.count("error") > FLIPS // 4
-    assert told.count("killed") < FLIPS // 50
+    told = outcomes(try_source, tmp_path, (tmp_path / "source").read_bytes(), length, flips)
+    assert told.count("error") > flips // 4
+    assert told.count("killed") < flips // 50
 
 
-def test_broken_outputs(tmp_path, length):
+def test_broken_outputs(tmp_path, length, times):
+    flips = times(100, 500)
     pq.write_table(tokens_table(rows=20), tmp_path / "source", row_group_size=7)
     source = Shard("source", str(tmp_path / "source"))
     target = tmp_path / "target"
     finish(apply_shard(Item(source, None, str(target)), job_of(length), False))
-    told = outcomes(try_output, tmp_path, target.read_bytes(), length)
-    assert told.count("error") > FLIPS // 2
-    assert told.count("killed") < FLIPS // 50
+    told = outcomes(try_output, tmp_path, target.read_bytes(), length, flips)
+    assert told.count("error") > flips // 2
+    assert told.count("killed") < flips // 50

@@ -10,7 +10,7 @@ import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from make import plain_job
-from reference import random_row, recipes, seeds
+from strategies import random_row, recipes, seeds
 
 from delaytool.batches.figures import Figures
 from delaytool.batches.schema import shifted_schema

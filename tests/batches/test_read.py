@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from layouts import LAYOUTS, flat, rows_of, transposed
 from make import job_on, plain_job
-from reference import INTEGERS, random_row, recipes, seeds
+from strategies import INTEGERS, random_row, recipes, seeds
 
 from delaytool.batches.codes import first_places, place_of
 from delaytool.batches.job import Job

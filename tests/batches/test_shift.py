@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from layouts import flat, read_slowly, transposed
 from make import job_on, plain_job, tokens_job, tokens_table
-from reference import INTEGERS, random_tokens, recipes, seeds
+from strategies import INTEGERS, random_tokens, recipes, seeds
 
 from delaytool.batches.digest import same_values
 from delaytool.batches.job import Where, make_job

@@ -16,9 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import sentencepiece
-from make import SAMPLE_DATA, delaytool, tokens_table
-
-PLAIN = ("--n-q", "3", "--delays", "0,0,1,2")
+from make import PLAIN, SAMPLE_DATA, delaytool, delaytool_process, tokens_table
 
 
 @pytest.fixture
@@ -327,9 +325,8 @@ def test_words(tokenizer, tmp_path):
 
 def test_what_is_not_installed_is_told(shards, tmp_path, tokenizer):
     (tmp_path / "sentencepiece.py").write_text("raise ImportError('sentencepiece')\n")
-    done = delaytool(
-        "inspect", shards[0], "--tokenizer", tokenizer, status=1, env={"PYTHONPATH": str(tmp_path)}
-    )
+    env = {"PYTHONPATH": str(tmp_path)}
+    done = delaytool_process("inspect", shards[0], "--tokenizer", tokenizer, status=1, env=env)
     assert done.stderr.splitlines()[-1].endswith("pip install 'delaytool[sentencepiece]'.")
 
 
@@ -348,3 +345,27 @@ def test_what_is_not_installed_is_told(shards, tmp_path, tokenizer):
 )
 def test_options_that_do_not_go_together(shards, options):
     assert "Error:" in delaytool("inspect", shards[1], *options, status=2).stderr
+
+
+def test_inspect_fits_the_width(data, tmp_path):
+    delaytool("apply", data, tmp_path / "out", *PLAIN)
+    path = tmp_path / "out" / "a.parquet"
+    for width in (40, 80, 200):
+        printed = delaytool("inspect", path, "--row", 4, env={"COLUMNS": str(width)}).stdout
+        grid = printed[printed.index("timestep") :].splitlines()
+        assert all(len(line) <= width for line in grid[:5])
+        assert "\x1b" not in printed, "no colour when it is not a terminal"
+    assert "more timesteps" in delaytool("inspect", path, env={"COLUMNS": "40"}).stdout
+
+
+def test_inspect_steps_and_rows_that_are_not_there(data, tmp_path):
+    path = data / "a.parquet"
+    assert "there is no row 12" in delaytool("inspect", path, "--row", 12, status=1).stderr
+    assert "no row has the id 'x'" in delaytool("inspect", path, "--id", "x", status=1).stderr
+    assert "--steps" in delaytool("inspect", path, "--steps", "5:2", status=2).stderr
+    assert "--weights" in delaytool("inspect", path, "--weights", status=2).stderr
+    assert "not a file" in delaytool("inspect", tmp_path, status=2).stderr
+    grid = json.loads(delaytool("inspect", path, "--steps", "1:3", "--json").stdout)
+    row = pq.read_table(path).to_pylist()[0]
+    assert grid["codes"][0] == row["text_tokens"][1:3]
+    assert grid["weights"] is None

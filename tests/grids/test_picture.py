@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from make import delaytool, tokens_table
+from make import PLAIN, delaytool, delaytool_process, tokens_table
 from matplotlib.patches import Rectangle
 
 from delaytool.batches.job import Where
@@ -14,14 +14,14 @@ from delaytool.grids.picture import draw
 from delaytool.grids.read import read_grid
 from delaytool.shards.find import Shard
 
-PLAIN = ("--n-q", "3", "--delays", "0,0,1,2", "--initial-step")
+WITH_INITIAL_STEP = (*PLAIN, "--initial-step")
 MAGIC = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
 
 
 @pytest.fixture
 def out(tmp_path):
     pq.write_table(tokens_table(), tmp_path / "data.parquet")
-    delaytool("apply", tmp_path / "data.parquet", tmp_path / "out.parquet", *PLAIN)
+    delaytool("apply", tmp_path / "data.parquet", tmp_path / "out.parquet", *WITH_INITIAL_STEP)
     return tmp_path / "out.parquet"
 
 
@@ -98,7 +98,8 @@ def test_what_cannot_be_drawn(out, tmp_path):
     assert "No such file or directory" in done.stderr
     (tmp_path / "matplotlib.py").write_text("raise ImportError('matplotlib')\n")
     env = {"PYTHONPATH": str(tmp_path)}
-    done = delaytool("inspect", out, "--image", tmp_path / "a.png", status=1, env=env)
+    arguments = ("inspect", out, "--image", tmp_path / "a.png")
+    done = delaytool_process(*arguments, status=1, env=env)
     assert done.stderr.splitlines()[-1].endswith("pip install 'delaytool[plot]'.")
 
 

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import reference
 from make import (
+    PLAIN,
     delaytool,
     entry_of,
     files_in,
@@ -36,8 +37,6 @@ from delaytool.shards.bounded import MAX_CELLS
 from delaytool.shards.find import Shard
 from delaytool.shards.read import open_shard
 from delaytool.shards.record import Record
-
-PLAIN = ("--n-q", 3, "--delays", "0,0,1,2")
 
 
 def item(source, output):

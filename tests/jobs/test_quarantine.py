@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from layouts import FIXED, LAYOUTS, rows_of
 from make import (
+    PLAIN,
     QUARANTINE,
     delaytool,
     entry_of,
@@ -30,7 +31,6 @@ from delaytool.shards.quarantine import first_of_data, without_quarantine_in
 from delaytool.shards.read import open_shard
 from delaytool.shards.record import Record
 
-PLAIN = ("--n-q", 3, "--delays", "0,0,1,2")
 NOTE = "Note: {} of quarantined rows {} left out"
 
 

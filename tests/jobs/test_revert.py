@@ -18,7 +18,7 @@ from make import (
     summary_of,
     tokens_table,
 )
-from reference import INTEGERS
+from strategies import INTEGERS
 
 from delaytool.errors import DataError
 from delaytool.jobs.apply import apply_shard

@@ -4,9 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from make import SAMPLE_DATA, delaytool, summary_of, tokens_table
-
-PLAIN = ("--n-q", "3", "--delays", "0,0,1,2")
+from make import PLAIN, SAMPLE_DATA, delaytool, summary_of, tokens_table
 
 
 @pytest.fixture

@@ -20,7 +20,6 @@ from delaytool.recipes.presets import plain_recipe
 from delaytool.shards.find import Shard
 from delaytool.shards.record import Reason, Record
 
-FAULTS = 1000
 WIDER = pa.list_(pa.list_(pa.int32()))
 
 
@@ -263,7 +262,7 @@ TABLES = [
 
 
 @pytest.mark.parametrize(("length", "where"), TABLES)
-def test_random_faults_are_all_found(tmp_path, length, where):
+def test_random_faults_are_all_found(tmp_path, length, where, times):
     where = dict(where)
     table = tokens_table(rows=14, longest=12)
     if where.pop("frame", False):
@@ -277,7 +276,7 @@ def test_random_faults_are_all_found(tmp_path, length, where):
     entry, shifted = entry_of(output), pq.read_table(output)
     faults, path = Faults(job), tmp_path / "faulty.parquet"
     before = repr(shifted.to_pylist())
-    for seed in range(FAULTS // len(TABLES)):
+    for seed in range(times(240, 1000) // len(TABLES)):
         dice = random.Random(seed)
         kind = dice.choice([*KINDS, "schema", "entry", "entry"])
         changed, said = shifted, entry

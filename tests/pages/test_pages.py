@@ -149,14 +149,17 @@ def test_the_readme_names_presets_that_there_are():
 
 
 def test_the_contributing_guide_names_files_that_there_are():
-    if (ROOT / "delaytool" / "cli.py").exists():
-        pytest.skip("the floors are not built yet")
     text = CONTRIBUTING.read_text()
     floors = re.findall(r"^\| `(\w+)/` \|.*\| (.*) \|$", text, re.MULTILINE)
     named = [f"delaytool/{floor}/{file}.py" for floor, row in floors for file in words_in(row)]
     named += re.findall(r"`((?:delaytool|tests)/[^`]+)`", text)
     assert len(named) > 40
-    assert [path for path in named if "NAME" not in path and not (ROOT / path).exists()] == []
+    missing = {path for path in named if "NAME" not in path and not (ROOT / path).exists()}
+    assert missing == NOT_YET
+
+
+NOT_YET = {"delaytool/api.py"}
+"""What the guide names and is not built yet."""
 
 
 def words_in(text):

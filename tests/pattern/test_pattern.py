@@ -9,7 +9,7 @@ import pytest
 import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reference import INTEGERS, random_row, recipes, seeds
+from strategies import INTEGERS, random_row, recipes, seeds
 
 from delaytool.pattern.delay import delay, undelay
 from delaytool.pattern.flat import delay_flat, possible_fills, undelay_flat, widened, wrong_tokens

@@ -5,7 +5,7 @@ import json
 
 import pytest
 from hypothesis import given, settings
-from reference import recipes
+from strategies import recipes
 
 from delaytool.errors import RecipeError
 from delaytool.recipes.adapt import adapt

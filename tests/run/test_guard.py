@@ -10,12 +10,20 @@ import time
 
 import pyarrow.parquet as pq
 import pytest
-from make import PATIENCE, SAMPLE_DATA, delaytool, files_in, tokens_table
+from make import (
+    PATIENCE,
+    PLAIN,
+    SAMPLE_DATA,
+    deadly,
+    deep,
+    delaytool,
+    delaytool_process,
+    files_in,
+    tokens_table,
+)
 
 from delaytool.shards.deadly import NOTES
 
-PLAIN = ("--n-q", "3", "--delays", "0,0,1,2")
-KILLS = 50
 SHARDS = 24
 
 
@@ -88,10 +96,11 @@ def wait_for_progress(out, dice, process, before=frozenset()):
 
 
 @needs_proc
-def test_kills_at_any_moment_tear_nothing(data, expected, tmp_path):
+def test_kills_at_any_moment_tear_nothing(data, expected, tmp_path, times):
     """Kill the command, what it runs in, or one of its workers, until there is nothing left."""
     dice, out, seen, killed = random.Random(0), tmp_path / "out", set(), 0
-    while killed < KILLS:
+    kills = times(8, 50)
+    while killed < kills:
         before = parts_in(out)
         process = start(data, out, workers=1 + killed % 2)
         if dice.random() < 0.9:
@@ -110,7 +119,7 @@ def test_kills_at_any_moment_tear_nothing(data, expected, tmp_path):
         if killed % 4 == 3:
             for path in list(out.glob("*.parquet"))[::2]:
                 path.unlink()
-    assert len(seen) > 4, "they were killed at different moments"
+    assert len(seen) > times(2, 4), "they were killed at different moments"
     delaytool("apply", data, out, *PLAIN)
     assert files_in(out) == expected, "the same bytes, and no leftovers"
 
@@ -140,9 +149,9 @@ def test_workers_end_with_the_command(data, tmp_path):
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [deep(1), 2])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-@pytest.mark.parametrize("everyone", [False, True])
+@pytest.mark.parametrize("everyone", [False, deep(True)])
 def test_signals_stop_within_two_seconds(data, expected, tmp_path, workers, number, everyone):
     out = tmp_path / "out"
     process = start(data, out, workers=workers)
@@ -205,27 +214,10 @@ def test_leftovers_of_others_stay(data, expected, tmp_path):
 # What kills the process that reads
 
 
-# To the thread itself: another one might take what is sent to the process, and this one read on.
-CRASH = """
-import os, signal
-from delaytool.shards import read
-whole = read.footer_fingerprint
-def deadly(path):
-    if os.path.basename(path) == "05.parquet":
-        signal.raise_signal({signal})
-    return whole(path)
-read.footer_fingerprint = deadly
-"""
-
-
-@pytest.fixture(params=["SIGSEGV", "SIGABRT", "SIGKILL"])
+@pytest.fixture(params=["SIGSEGV", deep("SIGABRT"), deep("SIGKILL")])
 def crashing(request, tmp_path):
     """An environment in which whatever opens shard 5 dies, as of a fault in a library."""
-    site = tmp_path / "site"
-    site.mkdir()
-    number = int(getattr(signal, request.param))
-    (site / "sitecustomize.py").write_text(CRASH.format(signal=number))
-    return {"PYTHONPATH": f"{site}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+    return deadly(tmp_path / "site", "05.parquet", request.param)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -234,11 +226,13 @@ def test_a_shard_that_kills_its_reader_is_named_and_the_others_finish(
 ):
     out = tmp_path / "out"
     arguments = ("apply", data, out, *PLAIN, "--workers", workers)
-    done = delaytool(*arguments, env=crashing, status=1)
+    done = delaytool_process(*arguments, env=crashing, status=1)
     assert "Error: 05.parquet: reading it killed the process" in done.stderr
     rest = {name: content for name, content in expected.items() if name != "05.parquet"}
     assert files_in(out) == rest, "whole ones, and no leftovers"
-    done = delaytool("apply", data / "05.parquet", tmp_path / "o", *PLAIN, env=crashing, status=1)
+    done = delaytool_process(
+        "apply", data / "05.parquet", tmp_path / "o", *PLAIN, env=crashing, status=1
+    )
     assert "Error: 05.parquet: reading it killed the process" in done.stderr
     delaytool("apply", data, out, *PLAIN)
     assert files_in(out) == expected
@@ -247,9 +241,9 @@ def test_a_shard_that_kills_its_reader_is_named_and_the_others_finish(
 def test_verify_names_a_shard_that_kills_its_reader(data, tmp_path, crashing):
     out = tmp_path / "out"
     delaytool("apply", data, out, *PLAIN)
-    done = delaytool("verify", out, "--json", "--workers", 1, env=crashing, status=1)
+    done = delaytool_process("verify", out, "--json", "--workers", 1, env=crashing, status=1)
     assert '"shard": "05.parquet"' in done.stdout
-    done = delaytool("inspect", out / "05.parquet", env=crashing, status=1)
+    done = delaytool_process("inspect", out / "05.parquet", env=crashing, status=1)
     assert "Error: 05.parquet: reading it killed the process" in done.stderr
 
 
@@ -262,6 +256,6 @@ def test_a_library_is_not_guarded():
 def test_a_command_does_without_pandas(tmp_path, workers):
     pytest.importorskip("pandas")
     apply = ("apply", SAMPLE_DATA / "moshi", tmp_path / "out", "--workers", workers)
-    done = delaytool(*apply, env={"PYTHONPROFILEIMPORTTIME": "1"})
+    done = delaytool_process(*apply, env={"PYTHONPROFILEIMPORTTIME": "1"})
     assert "pyarrow.parquet" in done.stderr
     assert "pandas.core" not in done.stderr

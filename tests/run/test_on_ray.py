@@ -10,15 +10,26 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import ray
-from make import PATIENCE, delaytool, files_in, free_port, summary_of, tokens_table
+from make import (
+    PATIENCE,
+    PLAIN,
+    deadly,
+    deep,
+    delaytool_process,
+    files_in,
+    free_port,
+    summary_of,
+    tokens_table,
+)
 from pages import RUN, example_with, prepare, run_in_a_bucket, run_in_shell
 from ray.cluster_utils import Cluster
 
 from delaytool import map_batch
 from delaytool.recipes.presets import plain_recipe
 
-PLAIN = ("--n-q", "3", "--delays", "0,0,1,2")
 SHARDS = 40
+# Two clusters at once are in each other's way.
+pytestmark = pytest.mark.xdist_group("ray")
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +44,7 @@ def data(tmp_path_factory):
 @pytest.fixture(scope="module")
 def expected(data, tmp_path_factory):
     out = tmp_path_factory.mktemp("expected")
-    delaytool("apply", data, out, *PLAIN, "--workers", 1)
+    delaytool_process("apply", data, out, *PLAIN, "--workers", 1)
     return files_in(out)
 
 
@@ -57,13 +68,13 @@ def start(*arguments, **options):
 def test_the_same_bytes_as_on_one_machine(data, expected, tmp_path):
     out = tmp_path / "out"
     local = tmp_path / "local"
-    delaytool("apply", data, local, *PLAIN, "--workers", 2)
-    done = delaytool("apply", data, out, *PLAIN, "--engine", "ray", "--json")
+    delaytool_process("apply", data, local, *PLAIN, "--workers", 2)
+    done = delaytool_process("apply", data, out, *PLAIN, "--engine", "ray", "--json")
     assert summary_of(done)["written"] == SHARDS
     assert files_in(local) == files_in(out) == expected
     assert "shards 40/40" in done.stderr, "the same progress"
     assert "Traceback" not in done.stderr
-    done = delaytool("apply", data, out, *PLAIN, "--engine", "ray", "--json")
+    done = delaytool_process("apply", data, out, *PLAIN, "--engine", "ray", "--json")
     assert summary_of(done)["unchanged"] == SHARDS
 
 
@@ -88,7 +99,7 @@ def test_errors_come_home_with_their_place(data, tmp_path):
     pq.write_table(table, tmp_path / "data" / "bad.parquet")
     pq.write_table(tokens_table(), tmp_path / "data" / "good.parquet")
     arguments = ("apply", tmp_path / "data", tmp_path / "out", *PLAIN, "--engine", "ray")
-    done = delaytool(*arguments, status=1)
+    done = delaytool_process(*arguments, status=1)
     assert (
         "Error: bad.parquet, row 6 (id 'utt-6'), column audio_codes, stream acoust" in done.stderr
     )
@@ -96,28 +107,14 @@ def test_errors_come_home_with_their_place(data, tmp_path):
 
 
 def test_a_shard_that_kills_its_worker_is_named_and_the_others_finish(data, expected, tmp_path):
-    site = tmp_path / "site"
-    site.mkdir()
-    (site / "sitecustomize.py").write_text(
-        "import os, signal, sys\n"
-        "if any('default_worker' in part for part in sys.orig_argv):\n"
-        "    from delaytool.shards import read\n"
-        "    whole = read.footer_fingerprint\n"
-        "    def deadly(path):\n"
-        "        if os.path.basename(path) == '05.parquet':\n"
-        "            signal.raise_signal(signal.SIGSEGV)\n"
-        "        return whole(path)\n"
-        "    read.footer_fingerprint = deadly\n"
-    )
     out = tmp_path / "out"
-    done = delaytool(
-        "apply", data, out, *PLAIN, "--engine", "ray", env={"PYTHONPATH": str(site)}, status=1
-    )
+    env = deadly(tmp_path / "site", "05.parquet", "SIGSEGV", among="default_worker")
+    done = delaytool_process("apply", data, out, *PLAIN, "--engine", "ray", env=env, status=1)
     assert "Error: 05.parquet: reading it killed the process" in done.stderr
     assert files_in(out) == {n: c for n, c in expected.items() if n != "05.parquet"}
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, deep(signal.SIGTERM)])
 def test_signals_stop_a_run_on_ray(data, expected, tmp_path, number):
     out = tmp_path / "out"
     process = start("apply", data, out, *PLAIN)
@@ -132,22 +129,24 @@ def test_signals_stop_a_run_on_ray(data, expected, tmp_path, number):
     assert "Traceback" not in errors
     for name, content in files_in(out).items():
         assert name.startswith(".") or content == expected[name]
-    delaytool("apply", data, out, *PLAIN)
+    delaytool_process("apply", data, out, *PLAIN)
     assert files_in(out) == expected
 
 
 def test_what_is_missing_is_told(data, tmp_path):
     arguments = ("apply", data, tmp_path / "out", *PLAIN)
-    done = delaytool(*arguments, "--ray-address", "auto", status=2)
+    done = delaytool_process(*arguments, "--ray-address", "auto", status=2)
     assert "--ray-address goes with --engine ray" in done.stderr
     ray_engine = (*arguments, "--engine", "ray", "--ray-address")
     for address in ("ray://127.0.0.1:9", "127.0.0.1:9", "auto"):
-        done = delaytool(*ray_engine, address, status=1)
+        done = delaytool_process(*ray_engine, address, status=1)
         assert f"Error: no Ray cluster at {address}: " in done.stderr
         assert "--ray-address local" in done.stderr
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "ray.py").write_text("raise ImportError('no ray here')")
-    done = delaytool(*ray_engine, "local", status=1, env={"PYTHONPATH": str(tmp_path / "site")})
+    done = delaytool_process(
+        *ray_engine, "local", status=1, env={"PYTHONPATH": str(tmp_path / "site")}
+    )
     assert "Error: Ray is not installed" in done.stderr
     assert "Install it with: pip install 'delaytool[ray]'." in done.stderr
 
@@ -155,7 +154,7 @@ def test_what_is_missing_is_told(data, tmp_path):
 def test_ray_data(tmp_path):
     table = tokens_table(rows=40)
     pq.write_table(table, tmp_path / "a.parquet")
-    delaytool("apply", "a.parquet", "out.parquet", *PLAIN, cwd=tmp_path)
+    delaytool_process("apply", "a.parquet", "out.parquet", *PLAIN, cwd=tmp_path)
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     try:
         shift = map_batch(plain_recipe(3, (0, 0, 1, 2)), audio_layout="codebook")
@@ -229,7 +228,7 @@ def test_files_that_a_node_does_not_see_are_told(data, tmp_path):
             time.sleep(0.2)
         ray.shutdown()
         where = ("--engine", "ray", "--ray-address", cluster.address)
-        done = delaytool("apply", data, tmp_path / "out", *PLAIN, *where, status=1)
+        done = delaytool_process("apply", data, tmp_path / "out", *PLAIN, *where, status=1)
         assert "does not see" in done.stderr
         assert "storage that all nodes share" in done.stderr
         assert not (tmp_path / "out").exists()

@@ -3,7 +3,7 @@
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from make import delaytool, finish, summary_of, tokens_table
+from make import PLAIN, delaytool, finish, summary_of, tokens_table
 
 from delaytool.batches.job import Where
 from delaytool.errors import DataError
@@ -18,7 +18,6 @@ from delaytool.shards.pairs import ORDER_ALONE
 from delaytool.shards.read import open_shard, read_record
 
 RECIPE = plain_recipe(3, (0, 0, 1, 2))
-PLAIN = ("--n-q", 3, "--delays", "0,0,1,2")
 ROWS = 12
 IDS = [f"utt-{row}" for row in range(ROWS)]
 TYPES = {

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pyarrow.parquet.encryption as pe
 import pytest
-from make import delaytool, files_in, tokens_job, tokens_table
+from make import delaytool_process, files_in, tokens_job, tokens_table
 
 from delaytool.batches.figures import Counts, figures_of_nothing
 from delaytool.batches.types import as_stored, cell_sizes
@@ -211,7 +211,7 @@ def test_encrypted_columns_are_an_error(tmp_path):
     arguments = ("--n-q", 3, "--delays", 1)
     for workers in (1, 2):
         out = tmp_path / f"out{workers}"
-        done = delaytool(
+        done = delaytool_process(
             "apply", tmp_path / "data", out, *arguments, "--workers", workers, status=1
         )
         assert "Error: a.parquet: reading it killed the process" in done.stderr

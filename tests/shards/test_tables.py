@@ -3,8 +3,7 @@
 import os
 
 import pytest
-from make import delaytool, files_in
-from test_search import make, names
+from make import delaytool, files_in, shard_names, touch
 
 from delaytool.errors import DataError
 from delaytool.shards.find import find_shards
@@ -25,8 +24,8 @@ UNPARTITIONED = {
 def table(request, tmp_path):
     """A table in a folder that holds other shards too, and what it is called."""
     folder = tmp_path / "lake" / "t[1]"
-    make(folder, ["a.parquet", "n=1/b.parquet", *LOGS[request.param]])
-    make(tmp_path / "lake", ["other/x.parquet"])
+    touch(folder, ["a.parquet", "n=1/b.parquet", *LOGS[request.param]])
+    touch(tmp_path / "lake", ["other/x.parquet"])
     return folder, "an Iceberg" if request.param == "Iceberg" else f"a {request.param}"
 
 
@@ -42,9 +41,10 @@ def test_what_is_holds_or_lies_in_a_table_is_refused(table, tmp_path):
     for path in (folder, folder / "n=1", folder / "a.parquet", tmp_path / "lake", tmp_path):
         error = refused(path)
         assert f"{folder}: it is {of} table" in str(error)
-    assert names(tmp_path / "lake" / "other") == ["x.parquet"]
+    assert shard_names(tmp_path / "lake" / "other") == ["x.parquet"]
     without = [str(folder)]
-    assert names(tmp_path, outside=without) == ["lake/other/x.parquet"], "nothing of it is read"
+    found = shard_names(tmp_path, outside=without)
+    assert found == ["lake/other/x.parquet"], "nothing of it is read"
 
 
 def test_a_relative_path_lies_in_a_table_too(table, monkeypatch):
@@ -52,18 +52,18 @@ def test_a_relative_path_lies_in_a_table_too(table, monkeypatch):
     monkeypatch.chdir(folder / "n=1")
     for path in (".", "b.parquet", "../n=1"):
         refused(path)
-    assert names("*.parquet") == ["b.parquet"]
+    assert shard_names("*.parquet") == ["b.parquet"]
 
 
 def test_links_lead_into_tables_too(table, tmp_path):
     folder, of = table
     for number, target in enumerate((folder, folder / "n=1", folder / "a.parquet")):
-        make(tmp_path / f"data{number}", ["y.parquet"], [("z.parquet", target)])
+        touch(tmp_path / f"data{number}", ["y.parquet"], [("z.parquet", target)])
         assert of in str(refused(tmp_path / f"data{number}"))
         assert of in str(refused(tmp_path / f"data{number}" / "z.parquet"))
-    make(tmp_path, ["elsewhere/p.parquet"], [(folder / "n=2", tmp_path / "elsewhere")])
+    touch(tmp_path, ["elsewhere/p.parquet"], [(folder / "n=2", tmp_path / "elsewhere")])
     refused(folder / "n=2")
-    assert names(tmp_path / "elsewhere") == ["p.parquet"]
+    assert shard_names(tmp_path / "elsewhere") == ["p.parquet"]
 
 
 def test_a_glob_names_files_for_those_who_know(table):
@@ -72,11 +72,11 @@ def test_a_glob_names_files_for_those_who_know(table):
     for path, expected in ((folder, "n=1/b.parquet"), (folder / "a.parquet", "a.parquet")):
         advice = refused(path).advice
         pattern = advice.split("'")[1]
-        assert expected in [name.removeprefix("t[1]/") for name in names(pattern)]
+        assert expected in [name.removeprefix("t[1]/") for name in shard_names(pattern)]
 
 
 def test_a_log_is_no_shard(tmp_path):
-    make(tmp_path, ["a.parquet", "_delta_log/1.checkpoint.parquet", "n=1/_delta_log/x"])
+    touch(tmp_path, ["a.parquet", "_delta_log/1.checkpoint.parquet", "n=1/_delta_log/x"])
     pattern = refused(tmp_path).advice.split("'")[1]
     found = find_shards(pattern)
     assert [shard.name for shard in found.shards] == ["a.parquet"]
@@ -85,7 +85,7 @@ def test_a_log_is_no_shard(tmp_path):
 
 @pytest.mark.parametrize("described", UNPARTITIONED)
 def test_iceberg(tmp_path, described):
-    make(tmp_path, [described, UNPARTITIONED[described], "a.parquet"])
+    touch(tmp_path, [described, UNPARTITIONED[described], "a.parquet"])
     assert "Iceberg" in str(refused(tmp_path))
 
 
@@ -99,13 +99,13 @@ def test_iceberg(tmp_path, described):
     ],
 )
 def test_what_is_no_table(tmp_path, files):
-    make(tmp_path, [*files, "a.parquet"])
-    assert "a.parquet" in names(tmp_path)
+    touch(tmp_path, [*files, "a.parquet"])
+    assert "a.parquet" in shard_names(tmp_path)
 
 
 def test_nothing_is_written_into_a_table(table, tmp_path):
     folder, of = table
-    make(tmp_path, links=[("way", folder)])
+    touch(tmp_path, links=[("way", folder)])
     for path in (folder, folder / "n=1", folder / "new" / "out.parquet", tmp_path / "way"):
         with pytest.raises(DataError, match=f"{of} table, whose clean-up removes") as raised:
             check_output(str(path))
