@@ -15,7 +15,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from delaytool.batches.layouts import Column, Layout, Output, is_by_stream
+from delaytool.batches.layouts import CODEBOOK, LIST, Column, Layout, Output
 from delaytool.errors import RecipeError
 from delaytool.pattern.segments import Index, Segments
 from delaytool.recipes.checks import MAX_STREAMS
@@ -48,20 +48,17 @@ class Job:
     by_order: bool = dataclasses.field(default=False, compare=False)
 
     def __post_init__(self) -> None:
-        for held in (self.columns, self.outputs):
-            ends = [0, *(c.first + c.count for c in held)]
-            in_turn = [c.first for c in held] == ends[:-1] and all(c.count > 0 for c in held)
+        for columns in (self.columns, self.outputs):
+            ends = [0, *(c.first + c.count for c in columns)]
+            in_turn = [c.first for c in columns] == ends[:-1] and all(c.count > 0 for c in columns)
             if not in_turn or ends[-1] != len(self.recipe.streams):
                 raise RecipeError("the columns do not hold each of the recipe's streams once")
-            if any(c.layout == "list" and c.count != 1 for c in held):
+            if any(c.layout == LIST and c.count != 1 for c in columns):
                 raise RecipeError("a column of layout list holds more than one stream")
         for column in self.columns:
             fits = 0 <= column.start <= column.start + column.count <= column.size
-            if (
-                not fits
-                or column.size > MAX_STREAMS
-                or (column.layout == "list" and column.size != 1)
-            ):
+            is_one = column.layout != LIST or column.size == 1
+            if not fits or column.size > MAX_STREAMS or not is_one:
                 raise RecipeError(f"the column {column.name!r} has not the codebooks that are used")
         _no_name_twice([column.name for column in self.columns])
         _no_name_twice([name for output in self.outputs for name in self.names_of(output)])
@@ -104,6 +101,10 @@ class Job:
         """Whether every output has a column of loss weights."""
         return all(output.weights for output in self.outputs)
 
+    def aligns(self, column: Column) -> bool:
+        """Whether a column is text that may be of another length than the audio."""
+        return self.align != "error" and column.first == 0
+
     def twin(self, output: Output) -> Column | None:
         """The source's column with just the streams of an output, in the same layout."""
         for column in self.columns:
@@ -116,8 +117,8 @@ class Job:
         """Every field, with JSON's types."""
         return {
             "recipe": self.recipe.to_dict(),
-            "columns": [dataclasses.asdict(column) for column in self.columns],
-            "outputs": [dataclasses.asdict(output) for output in self.outputs],
+            "columns": [column.to_dict() for column in self.columns],
+            "outputs": [output.to_dict() for output in self.outputs],
             "align": self.align,
             "factors": self.factors,
             "key": self.key,
@@ -162,14 +163,14 @@ def make_job(recipe: Recipe, where: Where, columns: tuple[Column, ...]) -> Job:
     """The job on these columns, with outputs named as the command line's contract says."""
     result = where.result or ("grid" if where.grid else "split")
     if result == "grid":
-        outputs = [_named("codes", 0, len(recipe.streams), "codebook", "", where)]
+        outputs = [_named("codes", 0, len(recipe.streams), CODEBOOK, "", where)]
     elif where.grid:
         outputs = []
         if recipe.has_text:
-            outputs.append(_named("text_tokens", 0, 1, "list", "text_", where))
+            outputs.append(_named("text_tokens", 0, 1, LIST, "text_", where))
         if recipe.n_q:
             outputs.append(
-                _named("audio_codes", len(outputs), recipe.n_q, "codebook", "audio_", where)
+                _named("audio_codes", len(outputs), recipe.n_q, CODEBOOK, "audio_", where)
             )
     else:
         audio = [column for column in columns if column.first >= recipe.has_text]
@@ -179,8 +180,8 @@ def make_job(recipe: Recipe, where: Where, columns: tuple[Column, ...]) -> Job:
                 prefix = "text_"
             else:
                 prefix = "audio_" if len(audio) == 1 else f"{column.name}_"
-            place = (column.first, column.count, column.layout)
-            outputs.append(_named(column.name, *place, prefix, where))
+            streams = (column.first, column.count, column.layout)
+            outputs.append(_named(column.name, *streams, prefix, where))
     keys = where.key, where.by_order
     return Job(recipe, columns, tuple(outputs), where.align, where.factors, *keys)
 
@@ -199,7 +200,7 @@ def _named(name: str, first: int, count: int, layout: Layout, prefix: str, where
 def segments_of_column(column: Column | Output, lengths: Index, job: Job) -> Segments:
     """The segments of one column, from the lengths of its rows before the shift."""
     streams = column.streams(job.recipe)
-    return Segments(job.recipe, lengths, streams, is_by_stream(column.layout))
+    return Segments(job.recipe, lengths, streams, column.layout.by_stream)
 
 
 def segments_of_outputs(lengths: Index, job: Job) -> list[Segments]:

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from delaytool.batches.columns import find_columns
 from delaytool.batches.job import ALIGNS, Align, Job, Where, make_job
-from delaytool.batches.layouts import LAYOUTS
+from delaytool.batches.layouts import LAYOUTS, LIST
 from delaytool.batches.problems import key_of
 from delaytool.batches.schema import shifted_schema
 from delaytool.batches.shift import shift_batch
@@ -104,10 +104,9 @@ def map_batch(
     the batch), key, column, stream and timestep, for a row that `apply` would refuse, and for
     columns that are missing, of an unfit type or in the way.
     """
-    if audio_layout != "auto" and audio_layout not in LAYOUTS[1:]:
-        raise RecipeError(
-            f"audio_layout is {audio_layout!r}, expected auto, {', '.join(LAYOUTS[1:])}"
-        )
+    names = [name for name in LAYOUTS if name != LIST.name]
+    if audio_layout not in ("auto", *names):
+        raise RecipeError(f"audio_layout is {audio_layout!r}, expected auto, {', '.join(names)}")
     if align not in ALIGNS:
         raise RecipeError(f"align is {align!r}, expected one of {', '.join(ALIGNS)}")
     if output_layout not in (None, "split", "grid"):

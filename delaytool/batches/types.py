@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from delaytool.errors import DataError
+from delaytool.pattern.segments import Index
 
 
 def is_list(kind: pa.DataType) -> bool:
@@ -20,7 +21,7 @@ def is_list(kind: pa.DataType) -> bool:
 
 
 def storage(kind: pa.DataType) -> pa.DataType:
-    """The type that an extension type (Hugging Face's Array2D) is stored as."""
+    """The type that values of an extension type (Hugging Face's Array2D) are stored as."""
     return kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
 
 
@@ -48,10 +49,75 @@ def lists_around(leaf: pa.DataType, depth: int) -> pa.DataType:
 
 
 def list_like(kind: pa.DataType, field: pa.Field) -> pa.DataType:
-    """A list of the same sort around another field."""
+    """A list of the same kind around another field: large_list<int8>, int16 -> large_list<int16>"""
     if pa.types.is_fixed_size_list(kind):
         return pa.list_(field, kind.list_size)
     return pa.large_list(field) if pa.types.is_large_list(kind) else pa.list_(field)
+
+
+def with_list_sizes(
+    kind: pa.DataType,
+    leaf: pa.DataType,
+    size_of: Callable[[int, int], int | None],
+    level: int = 0,
+) -> pa.DataType:
+    """The same lists around another leaf, those of a fixed size with others.
+
+    size_of: the size of a list of a fixed one, from its level and that; None for any length
+    """
+    if not is_list(kind):
+        return leaf
+    field = kind.value_field
+    field = field.with_type(with_list_sizes(field.type, leaf, size_of, level + 1))
+    if not pa.types.is_fixed_size_list(kind):
+        return list_like(kind, field)
+    size = size_of(level, kind.list_size)
+    return pa.list_(field) if size is None else pa.list_(field, size)
+
+
+def null_positions(array: pa.Array) -> list[int]:
+    """Where an array is null."""
+    if not array.null_count:
+        return []
+    positions: list[int] = np.flatnonzero(array.is_null().to_numpy(zero_copy_only=False)).tolist()
+    return positions
+
+
+def list_lengths(lists: pa.Array) -> Index:
+    """How long each list is, 0 where it is null."""
+    kind = lists.type
+    if (pa.types.is_list(kind) or pa.types.is_large_list(kind)) and not lists.null_count:
+        return np.diff(np.asarray(lists.offsets.to_numpy())).astype(np.int64, copy=False)
+    lengths = pc.list_value_length(lists).fill_null(0)
+    return np.asarray(lengths.to_numpy(zero_copy_only=False)).astype(np.int64)
+
+
+def lists_of(values: pa.Array, lengths: Index, kind: pa.DataType) -> pa.Array:
+    """Lists of these lengths and of this type, around values."""
+    if pa.types.is_fixed_size_list(kind):
+        wrong = np.flatnonzero(lengths != kind.list_size)
+        if wrong.size:
+            raise DataError(
+                "list-size",
+                f"{lengths[wrong[0]]} entries in a list",
+                expected=f"{kind.list_size}, the size that its type {kind} fixes",
+                advice="make the shard anew",
+            )
+        return pa.FixedSizeListArray.from_arrays(values, type=kind)
+    large = pa.types.is_large_list(kind)
+    offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    if not large and offsets[-1] > np.iinfo(np.int32).max:
+        raise DataError(
+            "batch-size",
+            f"{offsets[-1]} cells in one list column of one batch",
+            expected=f"at most {np.iinfo(np.int32).max}",
+            advice="split the rows, or store them as large_list",
+        )
+    make = pa.LargeListArray if large else pa.ListArray
+    return make.from_arrays(
+        pa.array(offsets if large else offsets.astype(np.int32)), values, type=kind
+    )
 
 
 def type_name(kind: pa.DataType) -> str:
@@ -209,11 +275,6 @@ def leaves(field: pa.Field, before: str = "") -> list[tuple[str, pa.DataType]]:
     if hasattr(kind, "value_field"):
         return leaves(kind.value_field.with_name("element"), f"{path}.list.")
     return [(path, kind)]
-
-
-def storage_of(kind: pa.DataType) -> pa.DataType:
-    """The type that values of an extension type are stored as; any other type as it is."""
-    return kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
 
 
 def leaf_arrays(array: pa.Array) -> Iterator[pa.Array]:
