@@ -23,11 +23,11 @@ from delaytool.batches.layouts import (
     LAYOUTS,
     LIST,
     Column,
-    Layout,
     Output,
     check_column_type,
 )
-from delaytool.batches.types import check_there, depth_of, type_name
+from delaytool.batches.nesting import Layout
+from delaytool.batches.types import check_there, depth_of, stored, type_name
 from delaytool.errors import AmbiguousError, DataError, Place
 from delaytool.recipes.adapt import adapt
 from delaytool.recipes.presets import load_preset, plain_recipe
@@ -245,7 +245,7 @@ def _rows(
 
 def _shapes(array: pa.Array) -> list[tuple[int, int | None] | None]:
     """For each row its length and that of the lists in it, None where they differ or are none."""
-    array = array.storage if isinstance(array, pa.ExtensionArray) else array
+    array = stored(array)
     lengths = pc.list_value_length(array).to_pylist()
     inner: list[int | None] = []
     values = array.flatten()

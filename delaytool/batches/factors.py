@@ -10,7 +10,8 @@ import pyarrow as pa
 
 from delaytool.batches.codes import Codes, TokenBatch
 from delaytool.batches.job import Job
-from delaytool.batches.layouts import CODEBOOK, LIST, REPAIR, numbered
+from delaytool.batches.layouts import CODEBOOK, LIST
+from delaytool.batches.nesting import REPAIR, numbered
 from delaytool.batches.problems import Problems, first_problems
 from delaytool.batches.read import scan_column
 from delaytool.batches.types import depth_of

@@ -15,7 +15,8 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from delaytool.batches.layouts import CODEBOOK, LIST, Column, Layout, Output
+from delaytool.batches.layouts import CODEBOOK, LIST, Column, Output
+from delaytool.batches.nesting import Layout
 from delaytool.errors import RecipeError
 from delaytool.pattern.segments import Index, Segments
 from delaytool.recipes.checks import MAX_STREAMS

@@ -13,7 +13,8 @@ import pyarrow as pa
 
 from delaytool.batches.codes import Codes, TokenBatch
 from delaytool.batches.job import Job, segments_of_column
-from delaytool.batches.layouts import LIST, Column, Layout, Output, numbered
+from delaytool.batches.layouts import LIST, Column, Output
+from delaytool.batches.nesting import Layout, numbered
 from delaytool.batches.problems import Problems, first_problems, scan_again
 from delaytool.batches.types import list_lengths
 from delaytool.errors import DataError, Place
