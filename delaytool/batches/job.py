@@ -1,12 +1,7 @@
-"""A job, and what a finished shard says of itself.
+"""A job: all that decides the bytes of an output.
 
-`Job` is all that decides an output's bytes: the recipe, the columns that hold its streams, what
-to write. `Record` is the JSON entry in the footer of a finished shard: the job, the source it was
-made from, counts, and digests of what reverting the shard must give. There is no manifest beside
-the shards: resuming, verifying and refusing to overwrite all read the record.
-
-A record comes from a file that anyone may have changed, so parsing it believes nothing: each
-field is checked, and the entry as a whole against its own checksum.
+That is the recipe, the columns that hold its streams, and what is to come of them. `Where` is what
+a user says of the columns; `make_job` names the outputs.
 """
 
 from __future__ import annotations
@@ -33,8 +28,8 @@ class Job:
     columns: where the tokens are; outputs: what they become; each holds every stream once, in order
     align:   what becomes of text that is shorter ("pad") or longer ("trim") than the audio
     factors: name of a column of factors on the loss weights
-    key:     column that names a row in messages, and that rows of text and codes in shards of their
-             own must agree in; None where their order alone pairs them
+    key:     column that names a row in messages, and that pairs rows of text and codes in separate
+             shards; None where their order alone pairs them
     by_order: whether that was asked for; else no such shard may have a column `id`
 
     Key and by_order decide no byte of the tokens, so two jobs that differ in them alone are equal.
@@ -142,8 +137,8 @@ class Where:
     grid:    columns of text and codes together, instead of `text` and `audio`
     layout:  layout of the codes, or "auto"
     result:  "split" or "grid", else as the tokens came
-    key:     column that names a row, and that pairs rows of text and codes in shards of their own;
-             `id` where there is one
+    key:     column that names a row, and that pairs rows of text and codes in separate shards; `id`
+             where there is one
     by_order: whether there is no such column, so that the order of rows alone pairs them
     """
 

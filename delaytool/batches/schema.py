@@ -9,7 +9,13 @@ import pyarrow as pa
 
 from delaytool.batches.job import Job
 from delaytool.batches.layouts import Column, Output, check_column_type
-from delaytool.batches.metadata import ASIDE, ENTRY, REASON, STORED_SCHEMA, mended_metadata
+from delaytool.batches.metadata import (
+    ENTRY,
+    QUARANTINE_ENTRY,
+    REASON,
+    STORED_SCHEMA,
+    mended_metadata,
+)
 from delaytool.batches.types import (
     check_there,
     common_type,
@@ -196,7 +202,7 @@ def without_reason(schema: pa.Schema) -> pa.Schema:
     """The schema of bad rows as it was before they got a reason."""
     fields = [field for field in schema if field.name != REASON]
     metadata = dict(mended_metadata(schema, fields, []) or {})
-    metadata.pop(ASIDE.encode(), None)
+    metadata.pop(QUARANTINE_ENTRY.encode(), None)
     return pa.schema(fields, metadata=metadata or None)
 
 
