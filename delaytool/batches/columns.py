@@ -49,6 +49,29 @@ class _Named:
 
 
 @dataclass(frozen=True)
+class _Search:
+    """What is looked for in the rows: the layouts and sizes of these columns.
+
+    needed: how many streams they hold in all; None for as many as there are
+    text:   the column of text beside them, if there is one
+    is_aligned: whether text has as many tokens as there are frames
+    """
+
+    named: Sequence[_Named]
+    needed: int | None
+    text: str | None
+    is_aligned: bool
+
+    def fits(self, readings: Sequence[_Reading], frames: int | None) -> bool:
+        """Whether these readings of a row's columns go together."""
+        lengths = {reading.frames for reading in readings} | ({frames} - {None})
+        pairs = zip(self.named, readings, strict=True)
+        counts = [len(part.used(reading.size)) for part, reading in pairs]
+        fits = len(lengths) == 1 and 0 not in lengths and 0 not in counts
+        return fits and self.needed in (None, sum(counts))
+
+
+@dataclass(frozen=True)
 class _Reading:
     """One way to read a row of a column: so many codebooks of so many frames."""
 
@@ -82,7 +105,8 @@ def find_columns(
     if sizes is None:
         names = (*(part.name for part in named), *([where.text] if text else []))
         batches = (batch for batch in batches if _as_deep(batch.schema, schema, names))
-        sizes = _sizes_from_rows(named, where, text, needed, batches)
+        search = _Search(named, needed, where.text if text else None, where.align == "error")
+        sizes = _sizes_from_rows(search, batches)
     columns = [Column(where.text, 0, 1, LIST, 1)] if text else []
     first = len(columns)
     for part, (layout, size) in zip(named, sizes, strict=True):
@@ -166,19 +190,16 @@ def _sizes_without_rows(
 
 
 def _sizes_from_rows(
-    named: Sequence[_Named],
-    where: Where,
-    text: bool,
-    needed: int | None,
-    batches: Iterable[pa.RecordBatch],
+    search: _Search, batches: Iterable[pa.RecordBatch]
 ) -> list[tuple[Layout, int]]:
     """Layouts and sizes from the first row that only one reading of all columns fits."""
+    named, needed = search.named, search.needed
     ambiguous: list[tuple[_Reading, ...]] = []
     misfit: list[tuple[_Reading, ...]] | None = None
     common: set[tuple[tuple[Layout, int], ...]] | None = None
-    for known, shapes in _rows(named, where, text, needed, batches):
-        readings = list(itertools.product(*shapes))
-        fitting = [r for r in readings if _fits(r, named, known, needed)]
+    for frames, of_columns in _rows(search, batches):
+        readings = list(itertools.product(*of_columns))
+        fitting = [reading for reading in readings if search.fits(reading, frames)]
         if needed is None:
             # No recipe says how many codebooks there are, but they are as many in every row.
             fitting = [r for r in fitting if common is None or _sizes(r) in common]
@@ -202,42 +223,30 @@ def _sizes(readings: Sequence[_Reading]) -> tuple[tuple[Layout, int], ...]:
     return tuple((reading.layout, reading.size) for reading in readings)
 
 
-def _fits(
-    readings: Sequence[_Reading], named: Sequence[_Named], frames: int | None, needed: int | None
-) -> bool:
-    """Whether these readings of a row's columns go together."""
-    lengths = {reading.frames for reading in readings} | ({frames} - {None})
-    counts = [len(part.used(r.size)) for part, r in zip(named, readings, strict=True)]
-    fits = len(lengths) == 1 and 0 not in lengths and 0 not in counts
-    return fits and needed in (None, sum(counts))
-
-
 def _rows(
-    named: Sequence[_Named],
-    where: Where,
-    text: bool,
-    needed: int | None,
-    batches: Iterable[pa.RecordBatch],
+    search: _Search, batches: Iterable[pa.RecordBatch]
 ) -> Iterator[tuple[int | None, list[list[_Reading]]]]:
     """For each row that can tell: its frames, if text says, and the readings of each column."""
+    share = search.needed if len(search.named) == 1 else None
     for batch in batches:
-        texts = pc.list_value_length(batch.column(where.text)).to_pylist() if text else None
-        shapes = [_shapes(batch.column(part.name)) for part in named]
+        texts = None
+        if search.text is not None:
+            texts = pc.list_value_length(batch.column(search.text)).to_pylist()
+        shapes = [_shapes(batch.column(part.name)) for part in search.named]
         for row in range(batch.num_rows):
-            frames = texts[row] if texts is not None else None
+            tokens = texts[row] if texts is not None else None
             of_row = [shape[row] for shape in shapes]
-            if (texts is not None and frames is None) or any(shape is None for shape in of_row):
+            if (texts is not None and tokens is None) or any(shape is None for shape in of_row):
                 continue
-            known = frames if where.align == "error" else None
+            frames = tokens if search.is_aligned else None
             # Rows without frames are of any layout.
-            if known == 0 or (known is None and any(0 in shape for shape in of_row if shape)):
+            if frames == 0 or (frames is None and any(0 in shape for shape in of_row if shape)):
                 continue
-            share = needed if len(named) == 1 else None
             yield (
-                known,
+                frames,
                 [
-                    _readings(part.layouts, *shape, known, share)
-                    for part, shape in zip(named, of_row, strict=True)
+                    _readings(part.layouts, *shape, frames, share)
+                    for part, shape in zip(search.named, of_row, strict=True)
                     if shape is not None
                 ],
             )

@@ -53,8 +53,8 @@ class Job:
                 raise RecipeError("a column of layout list holds more than one stream")
         for column in self.columns:
             fits = 0 <= column.start <= column.start + column.count <= column.size
-            is_one = column.layout != LIST or column.size == 1
-            if not fits or column.size > MAX_STREAMS or not is_one:
+            one_list = column.layout != LIST or column.size == 1
+            if not fits or column.size > MAX_STREAMS or not one_list:
                 raise RecipeError(f"the column {column.name!r} has not the codebooks that are used")
         _no_name_twice([column.name for column in self.columns])
         _no_name_twice([name for output in self.outputs for name in self.names_of(output)])
