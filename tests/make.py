@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 from delaytool.batches.columns import find_columns
 from delaytool.batches.job import Where, make_job
-from delaytool.batches.layouts import Column
+from delaytool.batches.layouts import CODEBOOK, LIST, Column
 from delaytool.cli.main import main
 from delaytool.recipes.adapt import adapt
 from delaytool.recipes.presets import plain_recipe
@@ -63,9 +63,9 @@ def tokens_job(n_q=3, delays=(0, 0, 1, 2), **changes):
 
 def plain_job(recipe, text="text_tokens", audio="audio_codes", **where):
     """A job on a column of text and a codebook-major one of codes."""
-    columns = [Column(text, 0, 1, "list", 1)] if recipe.has_text else []
+    columns = [Column(text, 0, 1, LIST, 1)] if recipe.has_text else []
     if recipe.n_q:
-        columns.append(Column(audio, len(columns), recipe.n_q, "codebook", recipe.n_q))
+        columns.append(Column(audio, len(columns), recipe.n_q, CODEBOOK, recipe.n_q))
     return make_job(recipe, Where(**where), tuple(columns))
 
 

@@ -18,8 +18,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from delaytool.batches.job import Job, Where, make_job
-from delaytool.batches.layouts import AUTO_LAYOUTS, NAMES, Column, Layout, Output, check_column_type
-from delaytool.batches.types import check_there, depth_of, type_name
+from delaytool.batches.layouts import (
+    CODEBOOK,
+    LAYOUTS,
+    LIST,
+    Column,
+    Output,
+    check_column_type,
+)
+from delaytool.batches.nesting import Layout
+from delaytool.batches.types import check_there, depth_of, stored, type_name
 from delaytool.errors import AmbiguousError, DataError, Place
 from delaytool.recipes.adapt import adapt
 from delaytool.recipes.presets import load_preset, plain_recipe
@@ -38,6 +46,29 @@ class _Named:
     def used(self, size: int) -> range:
         """The codebooks of `size` that are used."""
         return range(size)[self.start : self.stop]
+
+
+@dataclass(frozen=True)
+class _Search:
+    """What is looked for in the rows: the layouts and sizes of these columns.
+
+    needed: how many streams they hold in all; None for as many as there are
+    text:   the column of text beside them, if there is one
+    is_aligned: whether text has as many tokens as there are frames
+    """
+
+    named: Sequence[_Named]
+    needed: int | None
+    text: str | None
+    is_aligned: bool
+
+    def fits(self, readings: Sequence[_Reading], frames: int | None) -> bool:
+        """Whether these readings of a row's columns go together."""
+        lengths = {reading.frames for reading in readings} | ({frames} - {None})
+        pairs = zip(self.named, readings, strict=True)
+        counts = [len(part.used(reading.size)) for part, reading in pairs]
+        fits = len(lengths) == 1 and 0 not in lengths and 0 not in counts
+        return fits and self.needed in (None, sum(counts))
 
 
 @dataclass(frozen=True)
@@ -62,9 +93,9 @@ def find_columns(
     text = _has_text(where, schema, recipe)
     if text:
         check_there(schema, where.text, "--text-column")
-        check_column_type(schema.field(where.text), "list")
+        check_column_type(schema.field(where.text), LIST)
     if recipe is not None and recipe.n_q == 0 and not where.grid:
-        return (Column(where.text, 0, 1, "list", 1),)
+        return (Column(where.text, 0, 1, LIST, 1),)
     names = where.grid or where.audio
     option = "--grid-column" if where.grid else "--audio-column"
     named = [part for name in names for part in _look_up(name, schema, option, where.layout)]
@@ -72,10 +103,11 @@ def find_columns(
     named = [_narrowed(part, schema, needed, len(named)) for part in named]
     sizes = _sizes_without_rows(named, needed)
     if sizes is None:
-        held = {part.name for part in named} | ({where.text} if text else set())
-        batches = (batch for batch in batches if _as_deep(batch.schema, schema, held))
-        sizes = _sizes_from_rows(named, where, text, needed, batches)
-    columns = [Column(where.text, 0, 1, "list", 1)] if text else []
+        names = (*(part.name for part in named), *([where.text] if text else []))
+        batches = (batch for batch in batches if _as_deep(batch.schema, schema, names))
+        search = _Search(named, needed, where.text if text else None, where.align == "error")
+        sizes = _sizes_from_rows(search, batches)
+    columns = [Column(where.text, 0, 1, LIST, 1)] if text else []
     first = len(columns)
     for part, (layout, size) in zip(named, sizes, strict=True):
         used = part.used(size)
@@ -86,7 +118,7 @@ def find_columns(
 
 def _as_deep(one: pa.Schema, other: pa.Schema, names: Iterable[str]) -> bool:
     """Whether a schema has these columns, with lists as deep as in the other."""
-    # A shard without them is an error of its own, told with its name.
+    # A shard without them is another error, which names the shard.
     return all(
         name in one.names
         and depth_of(one.field(name).type)[0] == depth_of(other.field(name).type)[0]
@@ -95,7 +127,7 @@ def _as_deep(one: pa.Schema, other: pa.Schema, names: Iterable[str]) -> bool:
 
 
 def _has_text(where: Where, schema: pa.Schema, recipe: Recipe | None) -> bool:
-    """Whether there is a column of text of its own."""
+    """Whether there is a column of text alone."""
     if where.grid:
         return False
     return where.text in schema.names if recipe is None else recipe.has_text
@@ -103,7 +135,7 @@ def _has_text(where: Where, schema: pa.Schema, recipe: Recipe | None) -> bool:
 
 def _look_up(name: str, schema: pa.Schema, option: str, layout: str) -> list[_Named]:
     """The columns that a name stands for: one, or one for each codebook."""
-    layouts: tuple[Layout, ...] = () if layout == "auto" else (layout,)  # type: ignore[assignment]
+    layouts = () if layout == "auto" else (LAYOUTS[layout],)
     if "{q}" in name and name not in schema.names:
         numbers = [q for q in (0, 1) if name.replace("{q}", str(q)) in schema.names][:1]
         check_there(schema, name.replace("{q}", str(*numbers or (0,))), option)
@@ -111,7 +143,7 @@ def _look_up(name: str, schema: pa.Schema, option: str, layout: str) -> list[_Na
             lambda each: each in schema.names,
             (name.replace("{q}", str(q)) for q in itertools.count(numbers[0])),
         )
-        return [_Named(each, None, None, ("list",)) for each in found]
+        return [_Named(each, None, None, (LIST,)) for each in found]
     start = stop = None
     sliced = re.fullmatch(r"(.*)\[(\d*):(\d*)\]", name)
     if sliced is not None and name not in schema.names:
@@ -129,11 +161,11 @@ def _narrowed(part: _Named, schema: pa.Schema, needed: int | None, columns: int)
             check_column_type(field, layout)
         return part
     depth, leaf = depth_of(field.type)
-    if depth not in AUTO_LAYOUTS or not pa.types.is_integer(leaf):
-        check_column_type(field, "codebook")
-    layouts = AUTO_LAYOUTS[depth]
+    layouts = tuple(layout for layout in LAYOUTS.values() if layout.depth == depth)
+    if not layouts or not pa.types.is_integer(leaf):
+        check_column_type(field, CODEBOOK)
     if depth == 1 and needed == columns:
-        layouts = ("list",)
+        layouts = (LIST,)
     return _Named(part.name, part.start, part.stop, layouts)
 
 
@@ -141,7 +173,7 @@ def _sizes_without_rows(
     named: Sequence[_Named], needed: int | None
 ) -> list[tuple[Layout, int]] | None:
     """Layouts and sizes, where the types and the recipe say enough."""
-    if all(part.layouts == ("list",) for part in named):
+    if all(part.layouts == (LIST,) for part in named):
         if needed not in (None, len(named)):
             raise DataError(
                 "streams",
@@ -149,7 +181,7 @@ def _sizes_without_rows(
                 expected=f"{needed}, one for each stream of the recipe",
                 advice="choose another --preset or --n-q",
             )
-        return [("list", 1) for _ in named]
+        return [(LIST, 1) for _ in named]
     if len(named) == 1 and needed is not None:
         (part,) = named
         if len(part.layouts) == 1 and part.start is None and part.stop is None:
@@ -158,19 +190,16 @@ def _sizes_without_rows(
 
 
 def _sizes_from_rows(
-    named: Sequence[_Named],
-    where: Where,
-    text: bool,
-    needed: int | None,
-    batches: Iterable[pa.RecordBatch],
+    search: _Search, batches: Iterable[pa.RecordBatch]
 ) -> list[tuple[Layout, int]]:
     """Layouts and sizes from the first row that only one reading of all columns fits."""
+    named, needed = search.named, search.needed
     ambiguous: list[tuple[_Reading, ...]] = []
     misfit: list[tuple[_Reading, ...]] | None = None
     common: set[tuple[tuple[Layout, int], ...]] | None = None
-    for known, shapes in _rows(named, where, text, needed, batches):
-        readings = list(itertools.product(*shapes))
-        fitting = [r for r in readings if _fits(r, named, known, needed)]
+    for frames, of_columns in _rows(search, batches):
+        readings = list(itertools.product(*of_columns))
+        fitting = [reading for reading in readings if search.fits(reading, frames)]
         if needed is None:
             # No recipe says how many codebooks there are, but they are as many in every row.
             fitting = [r for r in fitting if common is None or _sizes(r) in common]
@@ -194,42 +223,30 @@ def _sizes(readings: Sequence[_Reading]) -> tuple[tuple[Layout, int], ...]:
     return tuple((reading.layout, reading.size) for reading in readings)
 
 
-def _fits(
-    readings: Sequence[_Reading], named: Sequence[_Named], frames: int | None, needed: int | None
-) -> bool:
-    """Whether these readings of a row's columns go together."""
-    lengths = {reading.frames for reading in readings} | ({frames} - {None})
-    counts = [len(part.used(r.size)) for part, r in zip(named, readings, strict=True)]
-    fits = len(lengths) == 1 and 0 not in lengths and 0 not in counts
-    return fits and needed in (None, sum(counts))
-
-
 def _rows(
-    named: Sequence[_Named],
-    where: Where,
-    text: bool,
-    needed: int | None,
-    batches: Iterable[pa.RecordBatch],
+    search: _Search, batches: Iterable[pa.RecordBatch]
 ) -> Iterator[tuple[int | None, list[list[_Reading]]]]:
     """For each row that can tell: its frames, if text says, and the readings of each column."""
+    share = search.needed if len(search.named) == 1 else None
     for batch in batches:
-        texts = pc.list_value_length(batch.column(where.text)).to_pylist() if text else None
-        shapes = [_shapes(batch.column(part.name)) for part in named]
+        texts = None
+        if search.text is not None:
+            texts = pc.list_value_length(batch.column(search.text)).to_pylist()
+        shapes = [_shapes(batch.column(part.name)) for part in search.named]
         for row in range(batch.num_rows):
-            frames = texts[row] if texts is not None else None
-            own = [shape[row] for shape in shapes]
-            if (texts is not None and frames is None) or any(shape is None for shape in own):
+            tokens = texts[row] if texts is not None else None
+            of_row = [shape[row] for shape in shapes]
+            if (texts is not None and tokens is None) or any(shape is None for shape in of_row):
                 continue
-            known = frames if where.align == "error" else None
+            frames = tokens if search.is_aligned else None
             # Rows without frames are of any layout.
-            if known == 0 or (known is None and any(0 in shape for shape in own if shape)):
+            if frames == 0 or (frames is None and any(0 in shape for shape in of_row if shape)):
                 continue
-            share = needed if len(named) == 1 else None
             yield (
-                known,
+                frames,
                 [
-                    _readings(part.layouts, *shape, known, share)
-                    for part, shape in zip(named, own, strict=True)
+                    _readings(part.layouts, *shape, frames, share)
+                    for part, shape in zip(search.named, of_row, strict=True)
                     if shape is not None
                 ],
             )
@@ -237,7 +254,7 @@ def _rows(
 
 def _shapes(array: pa.Array) -> list[tuple[int, int | None] | None]:
     """For each row its length and that of the lists in it, None where they differ or are none."""
-    array = array.storage if isinstance(array, pa.ExtensionArray) else array
+    array = stored(array)
     lengths = pc.list_value_length(array).to_pylist()
     inner: list[int | None] = []
     values = array.flatten()
@@ -263,39 +280,22 @@ def _readings(
     needed: int | None,
 ) -> list[_Reading]:
     """The ways to read a row of this shape."""
-    if "list" in layouts and len(layouts) > 1:
+    if LIST in layouts and len(layouts) > 1:
         # One codebook is the same in every layout of one list; without frames nobody knows.
-        layouts = ("list",) if outer == frames else layouts[1:]
-    found = (_reading(layout, outer, inner, frames, needed) for layout in layouts)
-    return [reading for reading in found if reading]
-
-
-def _reading(
-    layout: Layout, outer: int, inner: int | None, frames: int | None, needed: int | None
-) -> _Reading | None:
-    """A row of this shape in this layout, if it can be one."""
-    if layout == "list":
-        return _Reading(layout, 1, outer)
-    if layout == "codebook":
-        return None if inner is None else _Reading(layout, outer, inner)
-    if layout == "frame":
-        return None if inner is None else _Reading(layout, inner, outer)
-    if frames and outer % frames == 0:
-        return _Reading(layout, outer // frames, frames)
-    if needed and outer % needed == 0:
-        return _Reading(layout, needed, outer // needed)
-    return None
+        layouts = (LIST,) if outer == frames else layouts[1:]
+    shapes = ((layout, layout.shape(outer, inner, frames, needed)) for layout in layouts)
+    return [_Reading(layout, *shape) for layout, shape in shapes if shape is not None]
 
 
 def _ambiguous(named: Sequence[_Named], fitting: Sequence[Sequence[_Reading]]) -> AmbiguousError:
     number = next(i for i in range(len(named)) if len({r[i].layout for r in fitting}) > 1)
-    layouts = sorted({readings[number].layout for readings in fitting})
+    layouts = sorted({readings[number].layout for readings in fitting}, key=str)
     size = fitting[0][number].size
-    told = " or ".join(f"{layout} ({NAMES[layout].format(n=size)})" for layout in layouts)
+    choices = " or ".join(f"{layout} ({layout.describe(size)})" for layout in layouts)
     return AmbiguousError(
         "several-layouts",
         "more than one layout fits every row",
-        expected=f"just one; it could be {told}",
+        expected=f"just one; it could be {choices}",
         advice="say which: " + " or ".join(f"--audio-layout {layout}" for layout in layouts),
         place=Place(column=named[number].name),
     )
@@ -304,7 +304,7 @@ def _ambiguous(named: Sequence[_Named], fitting: Sequence[Sequence[_Reading]]) -
 def _misfit(
     named: Sequence[_Named], readings: Sequence[Sequence[_Reading]], needed: int | None
 ) -> DataError:
-    told = [
+    tried = [
         " and ".join(
             f"{part.name} {reading.layout} with {reading.size} codebooks of {reading.frames} frames"
             for part, reading in zip(named, row, strict=True)
@@ -314,7 +314,7 @@ def _misfit(
     wanted = "columns of as many frames" if needed is None else f"{needed} streams in all"
     return DataError(
         "no-layout",
-        "no layout fits: " + ("; or ".join(told) or "the lists in a row have different lengths"),
+        "no layout fits: " + ("; or ".join(tried) or "the lists in a row have different lengths"),
         expected=f"{wanted}, and as many frames as the text has",
         advice="choose another --preset, --n-q, --audio-layout or --align, or other columns",
         place=Place(column=named[0].name),
@@ -327,7 +327,7 @@ def _sizes_of_nothing(named: Sequence[_Named], needed: int | None) -> list[tuple
     sizes = []
     for part in named:
         size = (part.start or 0) + share
-        layout = next((name for name in part.layouts if name != "list" or size == 1), None)
+        layout = next((each for each in part.layouts if each != LIST or size == 1), None)
         fits = len(part.used(size)) == share and share * len(named) == (needed or len(named))
         if layout is None or not fits:
             raise DataError(
@@ -352,7 +352,7 @@ def job_of_original(
     columns = find_columns(where, schema, recipe, batches)
     if recipe is None:
         first = columns[0]
-        has_text = (first.layout == "list" and first.name == where.text) or bool(where.grid)
+        has_text = (first.layout == LIST and first.name == where.text) or bool(where.grid)
         n_q = sum(column.count for column in columns) - has_text
         moshi = load_preset()
         if n_q == moshi.n_q:
@@ -370,6 +370,6 @@ def describe_columns(columns: Sequence[Column | Output], schema: pa.Schema) -> l
         if isinstance(column, Column) and not column.is_whole:
             size = column.size
             used = f", of which {column.start} to {column.start + column.count - 1} are used"
-        layout = NAMES[column.layout].format(n=size)
-        lines.append(f"{column.name}: {type_name(schema.field(column.name).type)}, {layout}{used}")
+        kind = type_name(schema.field(column.name).type)
+        lines.append(f"{column.name}: {kind}, {column.layout.describe(size)}{used}")
     return lines

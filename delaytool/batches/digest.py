@@ -1,6 +1,6 @@
 """A digest of a column that does not depend on how its rows are cut into batches.
 
-A column is hashed level by level, each level with a hash of its own: where the nulls are (row
+A column is hashed level by level, each level with its separate hash: where the nulls are (row
 numbers), how long the lists or strings are, and the values. What Arrow leaves open is taken out
 first: offsets and slices, data behind null slots, the order of a dictionary. So two columns have
 the same digest when their values are equal, floats bit for bit, in the same order; the type is
@@ -17,6 +17,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from delaytool.batches.types import has_floats, is_bytes, is_list_view, stored, without_views
+
 
 def levels(array: pa.Array, path: str = "") -> Iterator[tuple[str, bool, Any]]:
     """The canonical content of an array: (level, whether these are row numbers, bytes-like).
@@ -31,7 +33,7 @@ def levels(array: pa.Array, path: str = "") -> Iterator[tuple[str, bool, Any]]:
     if array.null_count:
         nulls = np.flatnonzero(array.is_null().to_numpy(zero_copy_only=False))
         yield path + "?", True, nulls.astype(np.int64)
-        if not _is_list_view(kind):
+        if not is_list_view(kind):
             array = _without_nulls(array)
     if pa.types.is_struct(kind):
         for i in range(kind.num_fields):
@@ -41,7 +43,7 @@ def levels(array: pa.Array, path: str = "") -> Iterator[tuple[str, bool, Any]]:
         yield path + "l", False, _lengths(array.offsets)
         yield from levels(array.keys[start:stop], path + "k")
         yield from levels(array.items[start:stop], path + "v")
-    elif _is_list_view(kind):
+    elif is_list_view(kind):
         # Neither taking rows of these nor casting them can be relied on.
         lengths = pc.list_value_length(array).drop_null()
         yield path + "l", False, lengths.to_numpy().astype(np.int64) if len(lengths) else b""
@@ -51,15 +53,7 @@ def levels(array: pa.Array, path: str = "") -> Iterator[tuple[str, bool, Any]]:
     elif pa.types.is_list(kind) or pa.types.is_large_list(kind):
         yield path + "l", False, _lengths(array.offsets)
         yield from levels(array.flatten(), path + "v")
-    elif any(
-        test(kind)
-        for test in (
-            pa.types.is_string,
-            pa.types.is_binary,
-            pa.types.is_large_string,
-            pa.types.is_large_binary,
-        )
-    ):
+    elif is_bytes(kind):
         yield from _bytes_levels(array, path)
     elif pa.types.is_boolean(kind):
         yield path + "v", False, array.cast(pa.uint8()).to_numpy()
@@ -80,37 +74,15 @@ def _without_nulls(array: pa.Array) -> pa.Array:
         return pa.concat_arrays(runs)
 
 
-def _is_list_view(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_list_view(kind) or pa.types.is_large_list_view(kind))
-
-
 def _plain(array: pa.Array) -> pa.Array:
     """An array that is no extension and no dictionary, with no strings or bytes as views in it."""
+    array = stored(array)
     kind = array.type
-    if isinstance(kind, pa.BaseExtensionType):
-        return _plain(array.storage)
     if pa.types.is_dictionary(kind):
         values = _plain(array.dictionary)
         return pa.DictionaryArray.from_arrays(array.indices, values).dictionary_decode()
-    plain = _plain_type(kind)
+    plain = without_views(kind)
     return array if plain == kind else array.cast(plain)
-
-
-def _plain_type(kind: pa.DataType) -> pa.DataType:
-    """A type with strings and bytes in place of views of them."""
-    if pa.types.is_string_view(kind):
-        return pa.large_string()
-    if pa.types.is_binary_view(kind):
-        return pa.large_binary()
-    if pa.types.is_struct(kind):
-        fields = [kind.field(i) for i in range(kind.num_fields)]
-        return pa.struct([field.with_type(_plain_type(field.type)) for field in fields])
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
-        field = kind.value_field.with_type(_plain_type(kind.value_type))
-        if pa.types.is_fixed_size_list(kind):
-            return pa.list_(field, kind.list_size)
-        return pa.large_list(field) if pa.types.is_large_list(kind) else pa.list_(field)
-    return kind
 
 
 def _ends(array: pa.Array) -> tuple[int, int]:
@@ -143,7 +115,7 @@ class ColumnDigest:
         self._rows: dict[str, int] = {}
 
     def update(self, array: pa.Array) -> None:
-        """Add the rows of an array, which come behind those of the arrays before."""
+        """Add the rows of an array, which follow those of the arrays before."""
         start = dict(self._rows)
         for level, is_rows, content in levels(array):
             if level.endswith("#"):
@@ -199,23 +171,12 @@ def same_values(left: pa.Array, right: pa.Array) -> bool:
     """Whether two arrays have the same content, floats bit for bit."""
     if len(left) != len(right):
         return False
-    if left.type == right.type and left.equals(right) and not _has_floats(left.type):
+    if left.type == right.type and left.equals(right) and not has_floats(left.type):
         return True
     ours, theirs = ColumnDigest(), ColumnDigest()
     ours.update(left)
     theirs.update(right)
     return ours.hexdigest() == theirs.hexdigest()
-
-
-def _has_floats(kind: pa.DataType) -> bool:
-    """Whether equality of values may differ from equality of bits (NaN, -0.0)."""
-    if pa.types.is_floating(kind):
-        return True
-    if isinstance(kind, pa.BaseExtensionType):
-        return _has_floats(kind.storage_type)
-    if pa.types.is_dictionary(kind):
-        return _has_floats(kind.value_type)
-    return any(_has_floats(kind.field(i).type) for i in range(kind.num_fields))
 
 
 def first_difference(left: pa.Array, right: pa.Array) -> int | None:

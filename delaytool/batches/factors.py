@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
 
-from delaytool.batches.codes import TokenBatch, first_places, streams_first
+from delaytool.batches.codes import Codes, TokenBatch
 from delaytool.batches.job import Job
-from delaytool.batches.layouts import Column, Output, is_by_stream
-from delaytool.batches.problems import Problems
-from delaytool.batches.read import REPAIR, ColumnReader, numbered
+from delaytool.batches.layouts import CODEBOOK, LIST
+from delaytool.batches.nesting import REPAIR, numbered
+from delaytool.batches.problems import Problems, first_problems
+from delaytool.batches.read import scan_column
 from delaytool.batches.types import depth_of
 from delaytool.errors import DataError
 from delaytool.pattern.segments import Array, Index, Segments
@@ -20,56 +22,51 @@ from delaytool.recipes.checks import MAX_WEIGHT
 from delaytool.recipes.recipe import Recipe, Stream
 
 
-def read_factors(
-    batch: pa.RecordBatch, job: Job, tokens: TokenBatch, held: Sequence[Column | Output]
-) -> Array:
+def read_factors(batch: pa.RecordBatch, job: Job, tokens: TokenBatch) -> Array:
     """The user's factors on the loss weights, float32 or float64, [K, frames of all rows].
 
-    tokens, held: those that they are of, aligned, before the shift, and what holds them
+    tokens: those that they are of, aligned, before the shift
 
     Raises DataError for the first bad row.
     """
-    factors, problems = scan_factors(batch, job, tokens, held)
+    factors, problems = scan_factors(batch, job, tokens)
     for error in problems.values():
         raise error
     return factors
 
 
-def scan_factors(
-    batch: pa.RecordBatch, job: Job, tokens: TokenBatch, held: Sequence[Column | Output]
-) -> tuple[Array, Problems]:
+def scan_factors(batch: pa.RecordBatch, job: Job, tokens: TokenBatch) -> tuple[Array, Problems]:
     """The user's factors as `read_factors` gives them, and the first problem of each bad row."""
     assert job.factors is not None, "only jobs with a column of factors read one"
     array, none = batch.column(job.factors), np.zeros((0, 0), dtype=np.float32)
-    depth, streams, lengths = depth_of(array.type)[0], job.recipe.streams, tokens.lengths
-    k = 1 if depth == 1 else len(streams)
-    problems: Problems = {}
-    reader = ColumnReader(array, job.factors, "list" if depth == 1 else "codebook", k, problems)
-    reader.streams = streams if depth > 1 else ()
-    given, here = reader.read()
+    streams, lengths = job.recipe.streams, tokens.lengths
+    is_one = depth_of(array.type)[0] == 1
+    named = () if is_one else streams
+    layout = LIST if is_one else CODEBOOK
+    given, problems = scan_column(array, job.factors, layout, 1 if is_one else len(streams), named)
     if given is None:
         return none, dict(sorted(problems.items()))
-    for row in np.flatnonzero(here != lengths):
-        error = DataError(
+    errors = [
+        DataError(
             "weight-length",
-            numbered(here[row], "frame"),
+            numbered(given.lengths[row], "frame"),
             expected=f"{lengths[row]}, as many as the audio has",
-        )
-        problems[int(row)] = error.at(row=int(row), column=job.factors)
-    flat = _as_floats(given)
+        ).at(row=int(row), column=job.factors)
+        for row in np.flatnonzero(given.lengths != lengths)
+    ]
+    flat = _as_floats(given.flat)
     if flat.size and not (flat.min() >= 0 and np.isfinite(flat.max())):
         wrong = np.flatnonzero(~(np.isfinite(flat) & (flat >= 0)))
-        _note_factors(given, first_places(wrong, here, k), reader.streams, job.factors, problems)
-    if problems:
-        return none, dict(sorted(problems.items()))
-    grid = np.broadcast_to(flat, (len(streams), flat.size))
-    if depth > 1:
-        grid = streams_first(flat, lengths, k, by_stream=False)
+        errors += _wrong_factors(given, wrong, named, job.factors)
+    if errors:
+        return none, dict(sorted(first_problems(errors).items()))
+    grid = given.with_flat(flat).grid()
+    if is_one:
+        grid = np.broadcast_to(flat, (len(streams), flat.size))
     if flat.size and float(flat.max()) * job.recipe.heaviest > MAX_WEIGHT:
-        wrong = _too_heavy(grid, tokens, held, job.recipe)
-        places = first_places(wrong, lengths, len(streams), by_stream=True)
-        _note_factors(grid.reshape(-1), places, streams, job.factors, problems)
-    return grid, dict(sorted(problems.items()))
+        wrong = _too_heavy(grid, tokens, job.recipe)
+        errors = _wrong_factors(Codes.of_grid(grid, lengths), wrong, streams, job.factors)
+    return grid, dict(sorted(first_problems(errors).items()))
 
 
 def _as_floats(numbers: Array) -> Array:
@@ -83,41 +80,34 @@ def _as_floats(numbers: Array) -> Array:
     return narrow if np.array_equal(narrow, wide) else wide
 
 
-def _note_factors(
-    values: Array,
-    places: list[tuple[int, int, int, int]],
-    streams: Sequence[Stream],
-    name: str,
-    problems: Problems,
-) -> None:
-    """Note factors that are no weights, or make too heavy ones.
+def _wrong_factors(
+    factors: Codes, wrong: Index, streams: Sequence[Stream], name: str
+) -> list[DataError]:
+    """The errors for factors that are no weights, or make too heavy ones.
 
-    places:  what `first_places` gives for them; streams: those that it numbers, if they have names
+    wrong: where they are, in order; streams: those of the factors, if they have names
     """
-    for position, row, number, timestep in places:
+    errors = []
+    for position, row, number, timestep in factors.first_places(wrong):
         error = DataError(
             "weight",
-            f"the factor {values[position]!s}",
+            f"the factor {factors.flat[position]!s}",
             expected="a number from 0 up that leaves weights finite",
             advice=REPAIR,
         )
         stream = streams[number].name if streams else None
-        place = {"column": name, "stream": stream, "timestep": timestep}
-        problems.setdefault(row, error.at(row=row, **place))
+        errors.append(error.at(row=row, column=name, stream=stream, timestep=timestep))
+    return errors
 
 
-def _too_heavy(
-    factors: Array, tokens: TokenBatch, held: Sequence[Column | Output], recipe: Recipe
-) -> Index:
+def _too_heavy(factors: Array, tokens: TokenBatch, recipe: Recipe) -> Index:
     """Where a factor makes a weight that no float32 holds, in [K, frames of all rows], flat."""
     heavy = np.zeros(factors.shape, dtype=bool)
-    for column, flat in zip(held, tokens.columns, strict=True):
-        lines = streams_first(flat, tokens.lengths, column.count, is_by_stream(column.layout))
-        for number, line in enumerate(lines, start=column.first):
-            if recipe.carries_loss(number):
-                stream = recipe.streams[number]
-                weights = weights_with_factors(line, stream, factors[number])
-                heavy[number] = ~np.isfinite(weights)
+    lines = itertools.chain.from_iterable(codes.grid() for codes in tokens.columns)
+    for number, line in enumerate(lines):
+        if recipe.carries_loss(number):
+            weights = weights_with_factors(line, recipe.streams[number], factors[number])
+            heavy[number] = ~np.isfinite(weights)
     # Nothing is known of what truncation cut off, and it has no weight.
     lost = Segments(recipe, tokens.lengths, recipe.streams, by_stream=True).lost()
     return np.flatnonzero(heavy if lost is None else heavy.reshape(-1) & ~lost)

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from delaytool.batches.job import Job
-from delaytool.pattern.segments import Array, Index, Segments
+from delaytool.batches.shifted import ShiftedColumn
+from delaytool.pattern.segments import FILLED, Array, Index, Segments
 from delaytool.pattern.sums import weight_sums
-from delaytool.pattern.weights import Weights
 from delaytool.recipes.checks import ZERO_TOKEN
 from delaytool.recipes.recipe import Recipe
 
@@ -29,7 +29,7 @@ class Counts:
 
     lost:        tokens that truncation cut off
     padded:      text tokens that alignment added; trimmed: those that it cut off
-    quarantined: rows that were put aside, so that rows_in = rows_out + quarantined
+    quarantined: rows that went to quarantine, so that rows_in = rows_out + quarantined
     """
 
     rows_in: int = 0
@@ -108,35 +108,28 @@ def figures_of_nothing(job: Job) -> Figures:
     return Figures(weights=(Fraction(0),) * (len(job.recipe.streams) * job.weighs))
 
 
-def figures_of(
-    codes: Sequence[Array],
-    segments: Sequence[Segments],
-    weights: Sequence[Weights | None],
-    job: Job,
-) -> Figures:
-    """The figures of a batch.
-
-    codes, segments: of each of the job's outputs, flat and shifted
-    weights:         of each of them too, None where it has none
-    """
+def figures_of(columns: Sequence[ShiftedColumn], job: Job) -> Figures:
+    """The figures of a batch, from the cells of all of the job's outputs."""
     cells = filled = zero = text = padding = 0
     sums: list[Fraction] = []
-    columns = zip(job.outputs, codes, segments, weights, strict=True)
-    for output, flat, own, weight in columns:
-        totals = own.totals
+    for column in columns:
+        flat, segments, first = column.codes.flat, column.segments, column.output.first
+        totals = segments.totals
         cells += int(totals.sum())
-        filled += int(totals[:, [0, 2, 3]].sum())
+        filled += int(totals[:, FILLED].sum())
         negative = bool(flat.size and flat.min() < 0)
         if negative:
-            every = range(len(own.streams))
-            zero += count_tokens(flat, {ZERO_TOKEN}) - _fills_among({ZERO_TOKEN}, every, own)
-        if output.first == 0 and job.recipe.has_text:
+            every = range(len(segments.streams))
+            zero += count_tokens(flat, {ZERO_TOKEN}) - _fills_among({ZERO_TOKEN}, every, segments)
+        if first == 0 and job.recipe.has_text:
             text = int(totals[0, 1])
-            ids = own.streams[0].padding_ids
-            padding = count_tokens(flat[own.cells_of(0)], ids) - _fills_among(ids, (0,), own)
-        if job.weighs and weight is not None:
+            ids = segments.streams[0].padding_ids
+            tokens = flat[segments.cells_of(0)]
+            padding = count_tokens(tokens, ids) - _fills_among(ids, (0,), segments)
+        if job.weighs:
             factors = job.factors is not None
-            sums += weight_sums(weight, own, output.first, factors=factors, zeros=negative)
+            weights = column.weights.flat
+            sums += weight_sums(weights, segments, first, factors=factors, zeros=negative)
     return Figures(cells, filled, zero, text, padding, tuple(sums))
 
 
@@ -147,7 +140,7 @@ def count_tokens(tokens: Array, ids: Iterable[int]) -> int:
 
 def _fills_among(ids: set[int], streams: Iterable[int], segments: Segments) -> int:
     """How many cells of these streams the pattern has filled with one of these tokens."""
-    totals = segments.totals[:, [0, 2, 3]].tolist()
+    totals = segments.totals[:, FILLED].tolist()
     return sum(
         cells
         for number in streams

@@ -1,12 +1,7 @@
-"""A job, and what a finished shard says of itself.
+"""A job: all that decides the bytes of an output.
 
-`Job` is all that decides an output's bytes: the recipe, the columns that hold its streams, what
-to write. `Record` is the JSON entry in the footer of a finished shard: the job, the source it was
-made from, counts, and digests of what reverting the shard must give. There is no manifest beside
-the shards: resuming, verifying and refusing to overwrite all read the record.
-
-A record comes from a file that anyone may have changed, so parsing it believes nothing: each
-field is checked, and the entry as a whole against its own checksum.
+That is the recipe, the columns that hold its streams, and what is to come of them. `Where` is what
+a user says of the columns; `make_job` names the outputs.
 """
 
 from __future__ import annotations
@@ -15,7 +10,8 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from delaytool.batches.layouts import Column, Layout, Output, is_by_stream
+from delaytool.batches.layouts import CODEBOOK, LIST, Column, Output
+from delaytool.batches.nesting import Layout
 from delaytool.errors import RecipeError
 from delaytool.pattern.segments import Index, Segments
 from delaytool.recipes.checks import MAX_STREAMS
@@ -32,8 +28,8 @@ class Job:
     columns: where the tokens are; outputs: what they become; each holds every stream once, in order
     align:   what becomes of text that is shorter ("pad") or longer ("trim") than the audio
     factors: name of a column of factors on the loss weights
-    key:     column that names a row in messages, and that rows of text and codes in shards of their
-             own must agree in; None where their order alone pairs them
+    key:     column that names a row in messages, and that pairs rows of text and codes in separate
+             shards; None where their order alone pairs them
     by_order: whether that was asked for; else no such shard may have a column `id`
 
     Key and by_order decide no byte of the tokens, so two jobs that differ in them alone are equal.
@@ -48,20 +44,17 @@ class Job:
     by_order: bool = dataclasses.field(default=False, compare=False)
 
     def __post_init__(self) -> None:
-        for held in (self.columns, self.outputs):
-            ends = [0, *(c.first + c.count for c in held)]
-            in_turn = [c.first for c in held] == ends[:-1] and all(c.count > 0 for c in held)
+        for columns in (self.columns, self.outputs):
+            ends = [0, *(c.first + c.count for c in columns)]
+            in_turn = [c.first for c in columns] == ends[:-1] and all(c.count > 0 for c in columns)
             if not in_turn or ends[-1] != len(self.recipe.streams):
                 raise RecipeError("the columns do not hold each of the recipe's streams once")
-            if any(c.layout == "list" and c.count != 1 for c in held):
+            if any(c.layout == LIST and c.count != 1 for c in columns):
                 raise RecipeError("a column of layout list holds more than one stream")
         for column in self.columns:
             fits = 0 <= column.start <= column.start + column.count <= column.size
-            if (
-                not fits
-                or column.size > MAX_STREAMS
-                or (column.layout == "list" and column.size != 1)
-            ):
+            one_list = column.layout != LIST or column.size == 1
+            if not fits or column.size > MAX_STREAMS or not one_list:
                 raise RecipeError(f"the column {column.name!r} has not the codebooks that are used")
         _no_name_twice([column.name for column in self.columns])
         _no_name_twice([name for output in self.outputs for name in self.names_of(output)])
@@ -104,6 +97,10 @@ class Job:
         """Whether every output has a column of loss weights."""
         return all(output.weights for output in self.outputs)
 
+    def aligns(self, column: Column) -> bool:
+        """Whether a column is text that may be of another length than the audio."""
+        return self.align != "error" and column.first == 0
+
     def twin(self, output: Output) -> Column | None:
         """The source's column with just the streams of an output, in the same layout."""
         for column in self.columns:
@@ -116,8 +113,8 @@ class Job:
         """Every field, with JSON's types."""
         return {
             "recipe": self.recipe.to_dict(),
-            "columns": [dataclasses.asdict(column) for column in self.columns],
-            "outputs": [dataclasses.asdict(output) for output in self.outputs],
+            "columns": [column.to_dict() for column in self.columns],
+            "outputs": [output.to_dict() for output in self.outputs],
             "align": self.align,
             "factors": self.factors,
             "key": self.key,
@@ -140,8 +137,8 @@ class Where:
     grid:    columns of text and codes together, instead of `text` and `audio`
     layout:  layout of the codes, or "auto"
     result:  "split" or "grid", else as the tokens came
-    key:     column that names a row, and that pairs rows of text and codes in shards of their own;
-             `id` where there is one
+    key:     column that names a row, and that pairs rows of text and codes in separate shards; `id`
+             where there is one
     by_order: whether there is no such column, so that the order of rows alone pairs them
     """
 
@@ -162,14 +159,14 @@ def make_job(recipe: Recipe, where: Where, columns: tuple[Column, ...]) -> Job:
     """The job on these columns, with outputs named as the command line's contract says."""
     result = where.result or ("grid" if where.grid else "split")
     if result == "grid":
-        outputs = [_named("codes", 0, len(recipe.streams), "codebook", "", where)]
+        outputs = [_named("codes", 0, len(recipe.streams), CODEBOOK, "", where)]
     elif where.grid:
         outputs = []
         if recipe.has_text:
-            outputs.append(_named("text_tokens", 0, 1, "list", "text_", where))
+            outputs.append(_named("text_tokens", 0, 1, LIST, "text_", where))
         if recipe.n_q:
             outputs.append(
-                _named("audio_codes", len(outputs), recipe.n_q, "codebook", "audio_", where)
+                _named("audio_codes", len(outputs), recipe.n_q, CODEBOOK, "audio_", where)
             )
     else:
         audio = [column for column in columns if column.first >= recipe.has_text]
@@ -179,8 +176,8 @@ def make_job(recipe: Recipe, where: Where, columns: tuple[Column, ...]) -> Job:
                 prefix = "text_"
             else:
                 prefix = "audio_" if len(audio) == 1 else f"{column.name}_"
-            place = (column.first, column.count, column.layout)
-            outputs.append(_named(column.name, *place, prefix, where))
+            streams = (column.first, column.count, column.layout)
+            outputs.append(_named(column.name, *streams, prefix, where))
     keys = where.key, where.by_order
     return Job(recipe, columns, tuple(outputs), where.align, where.factors, *keys)
 
@@ -199,7 +196,7 @@ def _named(name: str, first: int, count: int, layout: Layout, prefix: str, where
 def segments_of_column(column: Column | Output, lengths: Index, job: Job) -> Segments:
     """The segments of one column, from the lengths of its rows before the shift."""
     streams = column.streams(job.recipe)
-    return Segments(job.recipe, lengths, streams, is_by_stream(column.layout))
+    return Segments(job.recipe, lengths, streams, column.layout.by_stream)
 
 
 def segments_of_outputs(lengths: Index, job: Job) -> list[Segments]:

@@ -1,18 +1,27 @@
-"""What a column of tokens holds, and in which order: `Column`, `Output` and their layouts."""
+"""The five layouts, and the columns that have one: `Column`, `Output`."""
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import pyarrow as pa
 
+from delaytool.batches.nesting import Codebooks, Flat, Frames, Layout, OneList
 from delaytool.batches.types import depth_of
 from delaytool.errors import DataError, Place
 from delaytool.recipes.recipe import Recipe, Stream
 
-Layout = Literal["list", "codebook", "frame", "flat-codebook", "flat-frame"]
-LAYOUTS = ("list", "codebook", "frame", "flat-codebook", "flat-frame")
+LIST = OneList("list", 1, "[T]", "one token a frame")
+CODEBOOK = Codebooks("codebook", 2, "[n_q][T]", "codebook-major", codebook_axis=0)
+FRAME = Frames("frame", 2, "[T][n_q]", "frame-major", by_stream=True, codebook_axis=1)
+FLAT_CODEBOOK = Flat("flat-codebook", 1, "n_q times T", "one list, codebook after codebook")
+FLAT_FRAME = Flat("flat-frame", 1, "T times n_q", "one list, frame after frame", by_stream=True)
+
+LAYOUTS: dict[str, Layout] = {
+    layout.name: layout for layout in (LIST, CODEBOOK, FRAME, FLAT_CODEBOOK, FLAT_FRAME)
+}
 
 
 @dataclass(frozen=True)
@@ -20,11 +29,8 @@ class Column:
     """A column of a source that holds tokens: which of the recipe's streams, and how.
 
     first, count: the streams first ... first + count - 1 of the recipe
-    layout:       "list" [T] of one stream; n codebooks as "codebook" [n][T], "frame" [T][n], or as
-                  one list, "flat-codebook" with T tokens of each in turn or "flat-frame" with n of
-                  each frame
-    size:         n, how many codebooks the column holds; all but `count` of them, from `start` on,
-                  are none of the recipe's streams
+    size:         how many codebooks the column holds; all but `count` of them, from `start` on, are
+                  none of the recipe's streams
     """
 
     name: str
@@ -43,6 +49,10 @@ class Column:
         """The streams this column holds."""
         return recipe.streams[self.first : self.first + self.count]
 
+    def to_dict(self) -> dict[str, Any]:
+        """Every field, with JSON's types."""
+        return {**dataclasses.asdict(self), "layout": self.layout.name}
+
 
 @dataclass(frozen=True)
 class Output:
@@ -59,56 +69,19 @@ class Output:
         """The streams this column holds."""
         return recipe.streams[self.first : self.first + self.count]
 
-
-def is_by_stream(layout: Layout) -> bool:
-    """Whether tokens of this layout become flat arrays stream after stream, not row after row."""
-    return layout in ("frame", "flat-frame")
-
-
-SHAPES = {
-    "list": (1, "list<integer> [T], one token a frame"),
-    "codebook": (2, "list<list<integer>> [n_q][T], codebook-major"),
-    "frame": (2, "list<list<integer>> [T][n_q], frame-major"),
-    "flat-codebook": (1, "list<integer>, n_q times T tokens"),
-    "flat-frame": (1, "list<integer>, T times n_q tokens"),
-}
+    def to_dict(self) -> dict[str, Any]:
+        """Every field, with JSON's types."""
+        return {**dataclasses.asdict(self), "layout": self.layout.name}
 
 
 def check_column_type(field: pa.Field, layout: Layout) -> None:
     """Raise DataError unless a column of this type can hold tokens in this layout."""
     depth, leaf = depth_of(field.type)
-    wanted, shape = SHAPES[layout]
-    if depth != wanted or not pa.types.is_integer(leaf):
+    if depth != layout.depth or not pa.types.is_integer(leaf):
         raise DataError(
             "column-type",
             f"has the type {field.type}",
-            expected=shape,
+            expected=layout.expected,
             advice="name another column or another --audio-layout, or store the tokens like this",
             place=Place(column=field.name),
         )
-
-
-AUTO_LAYOUTS: dict[int, tuple[Layout, ...]] = {
-    1: ("list", "flat-codebook", "flat-frame"),
-    2: ("codebook", "frame"),
-}
-NAMES = {
-    "list": "one token a frame, [T]",
-    "codebook": "codebook-major, [{n}][T]",
-    "frame": "frame-major, [T][{n}]",
-    "flat-codebook": "one list, codebook after codebook, {n} times T",
-    "flat-frame": "one list, frame after frame, T times {n}",
-}
-
-
-def codebooks_of(row: Any, column: Column) -> list[Any]:
-    """A row of Python lists as one list for each codebook, whatever its layout."""
-    if column.layout == "codebook":
-        return list(row)
-    if column.layout == "frame":
-        return [list(book) for book in zip(*row, strict=False)]
-    size = column.size
-    if column.layout == "flat-frame":
-        return [row[q::size] for q in range(size)]
-    frames = len(row) // size
-    return [row[q * frames : (q + 1) * frames] for q in range(size)]

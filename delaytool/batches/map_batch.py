@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from delaytool.batches.columns import find_columns
 from delaytool.batches.job import ALIGNS, Align, Job, Where, make_job
-from delaytool.batches.layouts import LAYOUTS
+from delaytool.batches.layouts import LAYOUTS, LIST
 from delaytool.batches.problems import key_of
 from delaytool.batches.schema import shifted_schema
 from delaytool.batches.shift import shift_batch
@@ -34,35 +34,31 @@ class BatchMapper:
 
     def __call__(self, batch: Batch) -> Batch:
         """Shift a batch; raises DataError with the row in the batch for a bad one."""
+        is_table = isinstance(batch, pa.Table)
+        parts = batch.combine_chunks().to_batches() if is_table else [batch]
         try:
-            if isinstance(batch, pa.RecordBatch):
-                return self._shifted([batch], batch.schema)[0]
-            parts = batch.combine_chunks().to_batches()
-            shifted = self._shifted(parts or batch.schema.empty_table().to_batches(), batch.schema)
-            return pa.Table.from_batches(shifted, self._schema(parts, batch.schema))
+            columns = find_columns(self.where, batch.schema, self.recipe, parts)
+            job = make_job(self.recipe, self.where, columns)
+            schema = shifted_schema(batch.schema, job)
+            shifted = _shifted(parts, job, schema)
         except DataError as error:
             raise _as_arguments(error) from None
+        return pa.Table.from_batches(shifted, schema) if is_table else shifted[0]
 
-    def _shifted(self, parts: list[pa.RecordBatch], schema: pa.Schema) -> list[pa.RecordBatch]:
-        job, rows, shifted = self._job(parts, schema), 0, []
-        target = shifted_schema(schema, job)
-        for part in parts:
-            try:
-                shifted.append(shift_batch(part, job, target).batch)
-            except DataError as error:
-                row = error.place.row
-                if row is None:
-                    raise
-                raise error.at(row=rows + row, key=key_of(part, row, job)) from None
-            rows += part.num_rows
-        return shifted
 
-    def _schema(self, parts: list[pa.RecordBatch], schema: pa.Schema) -> pa.Schema:
-        return shifted_schema(schema, self._job(parts, schema))
-
-    def _job(self, parts: list[pa.RecordBatch], schema: pa.Schema) -> Job:
-        columns = find_columns(self.where, schema, self.recipe, parts)
-        return make_job(self.recipe, self.where, columns)
+def _shifted(parts: list[pa.RecordBatch], job: Job, schema: pa.Schema) -> list[pa.RecordBatch]:
+    """The parts of a table shifted; rows in errors count from the first part's."""
+    rows, shifted = 0, []
+    for part in parts:
+        try:
+            shifted.append(shift_batch(part, job, schema).batch)
+        except DataError as error:
+            row = error.place.row
+            if row is None:
+                raise
+            raise error.at(row=rows + row, key=key_of(part, row, job)) from None
+        rows += part.num_rows
+    return shifted
 
 
 def _as_arguments(error: DataError) -> DataError:
@@ -104,10 +100,9 @@ def map_batch(
     the batch), key, column, stream and timestep, for a row that `apply` would refuse, and for
     columns that are missing, of an unfit type or in the way.
     """
-    if audio_layout != "auto" and audio_layout not in LAYOUTS[1:]:
-        raise RecipeError(
-            f"audio_layout is {audio_layout!r}, expected auto, {', '.join(LAYOUTS[1:])}"
-        )
+    names = [name for name in LAYOUTS if name != LIST.name]
+    if audio_layout not in ("auto", *names):
+        raise RecipeError(f"audio_layout is {audio_layout!r}, expected auto, {', '.join(names)}")
     if align not in ALIGNS:
         raise RecipeError(f"align is {align!r}, expected one of {', '.join(ALIGNS)}")
     if output_layout not in (None, "split", "grid"):

@@ -14,7 +14,7 @@ from delaytool.batches.types import is_list
 
 ENTRY = "delaytool"
 """The key of the record in a shard's key-value metadata."""
-ASIDE = "delaytool-quarantine"
+QUARANTINE_ENTRY = "delaytool-quarantine"
 """The same in a shard of quarantined rows, which holds the record of the shard they are not in."""
 STORED_SCHEMA = b"ARROW:schema"
 """The key of the entry in which Arrow's writers keep their schema, as base64 of its message."""
@@ -27,7 +27,7 @@ def mended_metadata(schema: pa.Schema, fields: list[pa.Field], changed: list[pa.
     if not schema.metadata:
         return schema.metadata
     gone = set(schema.names) - {field.name for field in fields}
-    mended = {k: v for k, v in schema.metadata.items() if k != ASIDE.encode()}
+    mended = {k: v for k, v in schema.metadata.items() if k != QUARANTINE_ENTRY.encode()}
     for key, mend in ((b"huggingface", _mend_huggingface), (b"pandas", _mend_pandas)):
         if key in mended:
             try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +12,34 @@ from delaytool.errors import DataError
 
 Problems = dict[int, DataError]
 """The first problem of each bad row of a batch, by row number in the batch."""
+
+
+def first_problems(errors: Iterable[DataError]) -> Problems:
+    """The first of the errors of each row, by row."""
+    problems: Problems = {}
+    for error in errors:
+        assert error.place.row is not None, "only errors of rows"
+        problems.setdefault(error.place.row, error)
+    return problems
+
+
+def scan_again(
+    batch: pa.RecordBatch, found: Problems, find: Callable[[pa.RecordBatch], Problems]
+) -> Problems:
+    """The first problem of every bad row of a batch, in order.
+
+    found: what `find` has found in it
+    """
+    # What is wrong in one way hides what is wrong in another, until it is out of the way.
+    problems: Problems = {}
+    rows = np.arange(batch.num_rows)
+    while found:
+        for row, error in found.items():
+            problems[int(rows[row])] = error.at(row=int(rows[row]))
+        rows = np.delete(rows, list(found))
+        batch, _ = split_rows(batch, list(found))
+        found = find(batch)
+    return dict(sorted(problems.items()))
 
 
 def split_rows(batch: pa.RecordBatch, rows: Sequence[int]) -> tuple[pa.RecordBatch, pa.RecordBatch]:

@@ -8,14 +8,18 @@ import numpy as np
 import pyarrow as pa
 
 from delaytool.batches.job import Job
-from delaytool.batches.layouts import SHAPES, Column, Layout, Output, check_column_type
-from delaytool.batches.metadata import ASIDE, ENTRY, REASON, STORED_SCHEMA, mended_metadata
+from delaytool.batches.layouts import Column, Output, check_column_type
+from delaytool.batches.metadata import (
+    ENTRY,
+    QUARANTINE_ENTRY,
+    REASON,
+    STORED_SCHEMA,
+    mended_metadata,
+)
 from delaytool.batches.types import (
     check_there,
     common_type,
     depth_of,
-    is_list,
-    list_like,
     lists_around,
     storage,
 )
@@ -37,35 +41,8 @@ def output_type(kinds: Sequence[pa.DataType], output: Output, job: Job) -> pa.Da
     leaf = pa.from_numpy_dtype(widened(common_type(leaves), fills))
     twin = job.twin(output)
     if twin is None:
-        return lists_around(leaf, SHAPES[output.layout][0])
-    return _like(storage(kinds[0]), leaf, output.layout)
-
-
-def _like(kind: pa.DataType, leaf: pa.DataType, layout: Layout, level: int = 0) -> pa.DataType:
-    """The same lists around another leaf type, with a time axis of any length.
-
-    fixed_size_list<fixed_size_list<uint8>[4]>[8], int16, codebook
-    -> fixed_size_list<list<int16>>[8]
-    """
-    if not is_list(kind):
-        return leaf
-    field = kind.value_field.with_type(_like(kind.value_type, leaf, layout, level + 1))
-    codebooks = {"codebook": 0, "frame": 1}.get(layout)
-    if pa.types.is_fixed_size_list(kind) and level == codebooks:
-        return pa.list_(field, kind.list_size)
-    return pa.large_list(field) if pa.types.is_large_list(kind) else pa.list_(field)
-
-
-def rest_type(kind: pa.DataType, column: Column) -> pa.DataType:
-    """The type of a column's codebooks that are none of the recipe's streams."""
-    size = column.size - column.count
-    if column.layout == "codebook" and pa.types.is_fixed_size_list(kind):
-        return pa.list_(kind.value_field, size)
-    if column.layout == "frame" and pa.types.is_fixed_size_list(kind.value_type):
-        return list_like(
-            kind, kind.value_field.with_type(pa.list_(kind.value_type.value_field, size))
-        )
-    return kind
+        return lists_around(leaf, output.layout.depth)
+    return output.layout.type_of_shifted(storage(kinds[0]), leaf)
 
 
 def labels_type(kind: pa.DataType) -> pa.DataType:
@@ -160,8 +137,8 @@ def already_shifted() -> DataError:
 def shifted_schema(schema: pa.Schema, job: Job) -> pa.Schema:
     """The schema of what `shift` gives for batches of this schema.
 
-    An output that a column of the same streams and layout becomes stands in its place, one that is
-    put together stands in place of the first column with tokens. Raises DataError as `check_schema`
+    An output that a column of the same streams and layout becomes takes its position, one that is
+    put together takes that of the first column with tokens. Raises DataError as `check_schema`
     does.
     """
     check_schema(schema, job)
@@ -180,15 +157,17 @@ def shifted_schema(schema: pa.Schema, job: Job) -> pa.Schema:
         if field.name in twins:
             new.append(_output_field(twins[field.name], schema, job))
         elif not column.is_whole:
-            new.append(_plain_field(field).with_type(rest_type(storage(field.type), column)))
+            rest = column.size - column.count
+            kind = column.layout.type_of_codebooks(storage(field.type), rest)
+            new.append(_plain_field(field).with_type(kind))
         changed += new
         fields += new
-    for kind, name_of in ((weights_type, "weights"), (labels_type, "labels")):
+    for type_of, name_of in ((weights_type, "weights"), (labels_type, "labels")):
         for output in job.outputs:
             name = getattr(output, name_of)
             if name:
                 tokens = next(field for field in fields if field.name == output.name)
-                changed.append(pa.field(name, kind(tokens.type)))
+                changed.append(pa.field(name, type_of(tokens.type)))
                 fields.append(changed[-1])
     return pa.schema(fields, metadata=mended_metadata(schema, fields, changed))
 
@@ -223,7 +202,7 @@ def without_reason(schema: pa.Schema) -> pa.Schema:
     """The schema of bad rows as it was before they got a reason."""
     fields = [field for field in schema if field.name != REASON]
     metadata = dict(mended_metadata(schema, fields, []) or {})
-    metadata.pop(ASIDE.encode(), None)
+    metadata.pop(QUARANTINE_ENTRY.encode(), None)
     return pa.schema(fields, metadata=metadata or None)
 
 

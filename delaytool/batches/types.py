@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from delaytool.errors import DataError
+from delaytool.pattern.segments import Index
 
 
 def is_list(kind: pa.DataType) -> bool:
@@ -20,8 +21,24 @@ def is_list(kind: pa.DataType) -> bool:
 
 
 def storage(kind: pa.DataType) -> pa.DataType:
-    """The type that an extension type (Hugging Face's Array2D) is stored as."""
+    """The type that values of an extension type (Hugging Face's Array2D) are stored as."""
     return kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
+
+
+def stored(array: pa.Array) -> pa.Array:
+    """The array that an array of an extension type is stored as; any other as it is."""
+    return array.storage if isinstance(array.type, pa.BaseExtensionType) else array
+
+
+def is_list_view(kind: pa.DataType) -> bool:
+    """Whether values of this type are lists with offsets and sizes in any order."""
+    return bool(pa.types.is_list_view(kind) or pa.types.is_large_list_view(kind))
+
+
+def is_bytes(kind: pa.DataType) -> bool:
+    """Whether values are strings or bytes with offsets."""
+    texts = pa.types.is_string, pa.types.is_large_string
+    return any(test(kind) for test in (*texts, pa.types.is_binary, pa.types.is_large_binary))
 
 
 def depth_of(kind: pa.DataType) -> tuple[int, pa.DataType]:
@@ -48,10 +65,75 @@ def lists_around(leaf: pa.DataType, depth: int) -> pa.DataType:
 
 
 def list_like(kind: pa.DataType, field: pa.Field) -> pa.DataType:
-    """A list of the same sort around another field."""
+    """A list of the same kind around another field: large_list<int8>, int16 -> large_list<int16>"""
     if pa.types.is_fixed_size_list(kind):
         return pa.list_(field, kind.list_size)
     return pa.large_list(field) if pa.types.is_large_list(kind) else pa.list_(field)
+
+
+def with_list_sizes(
+    kind: pa.DataType,
+    leaf: pa.DataType,
+    size_of: Callable[[int, int], int | None],
+    level: int = 0,
+) -> pa.DataType:
+    """The same lists around another leaf, those of a fixed size with others.
+
+    size_of: the size of a list of a fixed one, from its level and that; None for any length
+    """
+    if not is_list(kind):
+        return leaf
+    field = kind.value_field
+    field = field.with_type(with_list_sizes(field.type, leaf, size_of, level + 1))
+    if not pa.types.is_fixed_size_list(kind):
+        return list_like(kind, field)
+    size = size_of(level, kind.list_size)
+    return pa.list_(field) if size is None else pa.list_(field, size)
+
+
+def null_positions(array: pa.Array) -> list[int]:
+    """Where an array is null."""
+    if not array.null_count:
+        return []
+    positions: list[int] = np.flatnonzero(array.is_null().to_numpy(zero_copy_only=False)).tolist()
+    return positions
+
+
+def list_lengths(lists: pa.Array) -> Index:
+    """How long each list is, 0 where it is null."""
+    kind = lists.type
+    if (pa.types.is_list(kind) or pa.types.is_large_list(kind)) and not lists.null_count:
+        return np.diff(np.asarray(lists.offsets.to_numpy())).astype(np.int64, copy=False)
+    lengths = pc.list_value_length(lists).fill_null(0)
+    return np.asarray(lengths.to_numpy(zero_copy_only=False)).astype(np.int64)
+
+
+def lists_of(values: pa.Array, lengths: Index, kind: pa.DataType) -> pa.Array:
+    """Lists of these lengths and of this type, around values."""
+    if pa.types.is_fixed_size_list(kind):
+        wrong = np.flatnonzero(lengths != kind.list_size)
+        if wrong.size:
+            raise DataError(
+                "list-size",
+                f"{lengths[wrong[0]]} entries in a list",
+                expected=f"{kind.list_size}, the size that its type {kind} fixes",
+                advice="make the shard anew",
+            )
+        return pa.FixedSizeListArray.from_arrays(values, type=kind)
+    large = pa.types.is_large_list(kind)
+    offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    if not large and offsets[-1] > np.iinfo(np.int32).max:
+        raise DataError(
+            "batch-size",
+            f"{offsets[-1]} cells in one list column of one batch",
+            expected=f"at most {np.iinfo(np.int32).max}",
+            advice="split the rows, or store them as large_list",
+        )
+    make = pa.LargeListArray if large else pa.ListArray
+    return make.from_arrays(
+        pa.array(offsets if large else offsets.astype(np.int32)), values, type=kind
+    )
 
 
 def type_name(kind: pa.DataType) -> str:
@@ -78,8 +160,7 @@ def check_there(schema: pa.Schema, name: str, option: str) -> None:
 
 def leaf_width(kind: pa.DataType) -> int:
     """Bytes of one value inside all lists: list<list<int16>> -> 2"""
-    if isinstance(kind, pa.BaseExtensionType):
-        kind = kind.storage_type
+    kind = storage(kind)
     while hasattr(kind, "value_type"):
         kind = kind.value_type
     try:
@@ -93,24 +174,10 @@ def cell_sizes(array: pa.Array) -> Any:
 
     [[1, 2], None, [3]] of int16 -> [4, 0, 2]
     """
+    array = stored(array)
     kind = array.type
-    if isinstance(kind, pa.BaseExtensionType):
-        return cell_sizes(array.storage)
     if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_map(kind):
-        ends = array.offsets.to_numpy()
-        if not len(array):
-            return 0
-        values = array.values if not pa.types.is_map(kind) else None
-        if values is None:
-            inner = np.broadcast_to(cell_sizes(array.keys), len(array.keys)) + cell_sizes(
-                array.items
-            )
-        else:
-            inner = cell_sizes(values)
-        if isinstance(inner, int):
-            return np.diff(ends).astype(np.int64) * inner
-        sums = np.concatenate([[0], np.cumsum(inner)])
-        return sums[ends[1:]] - sums[ends[:-1]]
+        return _list_sizes(array) if len(array) else 0
     if pa.types.is_fixed_size_list(kind):
         part = array.values[array.offset * kind.list_size :][: len(array) * kind.list_size]
         inner = cell_sizes(part)
@@ -118,21 +185,10 @@ def cell_sizes(array: pa.Array) -> Any:
             return inner * kind.list_size
         return inner.reshape(len(array), kind.list_size).sum(axis=1)
     if pa.types.is_struct(kind):
-        total: Any = 0
-        for i in range(kind.num_fields):
-            total = total + cell_sizes(array.field(i))
-        return total
+        return sum(cell_sizes(part) for part in child_arrays(array))
     if pa.types.is_string_view(kind) or pa.types.is_binary_view(kind):
         return cell_sizes(array.cast(pa.large_binary()))
-    if any(
-        test(kind)
-        for test in (
-            pa.types.is_string,
-            pa.types.is_binary,
-            pa.types.is_large_string,
-            pa.types.is_large_binary,
-        )
-    ):
+    if is_bytes(kind):
         lengths = pc.binary_length(array).fill_null(0)
         return lengths.to_numpy(zero_copy_only=False).astype(np.int64)
     if pa.types.is_dictionary(kind):
@@ -146,6 +202,56 @@ def cell_sizes(array: pa.Array) -> Any:
         return 0
 
 
+def _list_sizes(array: pa.Array) -> Any:
+    """`cell_sizes` of lists of any length, or of maps."""
+    ends, parts = array.offsets.to_numpy(), child_arrays(array)
+    inner = cell_sizes(parts[0])
+    if len(parts) > 1:
+        # Keys and values of a map.
+        inner = np.broadcast_to(inner, len(parts[0])) + cell_sizes(parts[1])
+    if isinstance(inner, int):
+        return np.diff(ends).astype(np.int64) * inner
+    sums = np.concatenate([[0], np.cumsum(inner)])
+    return sums[ends[1:]] - sums[ends[:-1]]
+
+
+def _children(kind: pa.DataType) -> tuple[str, list[pa.Field]]:
+    """What is inside of a type, with the names that Parquet gives it.
+
+    list<item: int32> -> "list.", [element: int32]
+
+    returns: what stands before the names in a path of Parquet's, and the fields
+    """
+    kind = storage(kind)
+    if pa.types.is_map(kind):
+        fields = [kind.key_field.with_name("key"), kind.item_field.with_name("value")]
+        return "key_value.", fields
+    if pa.types.is_struct(kind):
+        return "", [kind.field(i) for i in range(kind.num_fields)]
+    if hasattr(kind, "value_field"):
+        return "list.", [kind.value_field.with_name("element")]
+    return "", []
+
+
+def _with_children(kind: pa.DataType, fields: Sequence[pa.Field]) -> pa.DataType:
+    """The same type around other fields; what has none that can be changed stays as it is."""
+    if pa.types.is_struct(kind):
+        return pa.struct(fields)
+    if pa.types.is_map(kind):
+        return pa.map_(*fields, kind.keys_sorted)
+    return list_like(kind, fields[0]) if is_list(kind) else kind
+
+
+def child_arrays(array: pa.Array) -> list[pa.Array]:
+    """The arrays inside of an array, in the order of `_children`."""
+    kind = array.type
+    if pa.types.is_map(kind):
+        return [array.keys, array.items]
+    if pa.types.is_struct(kind):
+        return [array.field(i) for i in range(kind.num_fields)]
+    return [array.values] if hasattr(kind, "value_field") else []
+
+
 def as_stored(field: pa.Field, lists: bool = True) -> pa.Field:
     """A field with the names that Parquet gives to what is inside of it.
 
@@ -156,24 +262,10 @@ def as_stored(field: pa.Field, lists: bool = True) -> pa.Field:
     kind = field.type
     if isinstance(kind, pa.BaseExtensionType):
         return field
-    if pa.types.is_struct(kind):
-        return field.with_type(
-            pa.struct([as_stored(kind.field(i), lists) for i in range(kind.num_fields)])
-        )
-    if pa.types.is_map(kind):
-        key, item = as_stored(kind.key_field, lists), as_stored(kind.item_field, lists)
-        return field.with_type(
-            pa.map_(key.with_name("key"), item.with_name("value"), kind.keys_sorted)
-        )
-    if not hasattr(kind, "value_field"):
-        return field
-    inner = as_stored(kind.value_field, lists)
-    inner = inner.with_name("element") if lists else inner
-    if pa.types.is_fixed_size_list(kind):
-        return field.with_type(pa.list_(inner, kind.list_size))
-    if pa.types.is_large_list(kind):
-        return field.with_type(pa.large_list(inner))
-    return field.with_type(pa.list_(inner)) if pa.types.is_list(kind) else field
+    inside = [as_stored(part, lists) for part in _children(kind)[1]]
+    if is_list(kind) and not lists:
+        inside = [inside[0].with_name(kind.value_field.name)]
+    return field.with_type(_with_children(kind, inside))
 
 
 def is_stored_as(have: pa.Field, want: pa.Field) -> bool:
@@ -195,39 +287,43 @@ def leaves(field: pa.Field, before: str = "") -> list[tuple[str, pa.DataType]]:
 
     a: list<list<int32>> -> [("a.list.element.list.element", int32)]
     """
-    path, kind = before + field.name, field.type
-    if isinstance(kind, pa.BaseExtensionType) and kind.storage_type.num_fields:
-        kind = kind.storage_type
-    if pa.types.is_map(kind):
-        inner = f"{path}.key_value."
-        return [
-            *leaves(kind.key_field.with_name("key"), inner),
-            *leaves(kind.item_field.with_name("value"), inner),
-        ]
-    if pa.types.is_struct(kind):
-        return [leaf for i in range(kind.num_fields) for leaf in leaves(kind.field(i), f"{path}.")]
-    if hasattr(kind, "value_field"):
-        return leaves(kind.value_field.with_name("element"), f"{path}.list.")
-    return [(path, kind)]
-
-
-def storage_of(kind: pa.DataType) -> pa.DataType:
-    """The type that values of an extension type are stored as; any other type as it is."""
-    return kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
+    path = before + field.name
+    prefix, inside = _children(field.type)
+    if not inside and not pa.types.is_struct(storage(field.type)):
+        return [(path, field.type)]
+    return [leaf for part in inside for leaf in leaves(part, f"{path}.{prefix}")]
 
 
 def leaf_arrays(array: pa.Array) -> Iterator[pa.Array]:
     """The leaves of an array, in their type's order; what a slice left out may be in them."""
-    kind = array.type
-    if isinstance(kind, pa.BaseExtensionType):
-        yield from leaf_arrays(array.storage)
-    elif pa.types.is_map(kind):
-        yield from leaf_arrays(array.keys)
-        yield from leaf_arrays(array.items)
-    elif pa.types.is_struct(kind):
-        for i in range(kind.num_fields):
-            yield from leaf_arrays(array.field(i))
-    elif hasattr(kind, "value_field"):
-        yield from leaf_arrays(array.values)
-    else:
+    array = stored(array)
+    parts = child_arrays(array)
+    if not parts and not pa.types.is_struct(array.type):
         yield array
+    for part in parts:
+        yield from leaf_arrays(part)
+
+
+def without_views(kind: pa.DataType) -> pa.DataType:
+    """A type with strings and bytes in place of views of them; maps stay as they are."""
+    if pa.types.is_string_view(kind):
+        return pa.large_string()
+    if pa.types.is_binary_view(kind):
+        return pa.large_binary()
+    if pa.types.is_struct(kind):
+        fields = [kind.field(i) for i in range(kind.num_fields)]
+    elif is_list(kind):
+        fields = [kind.value_field]
+    else:
+        return kind
+    return _with_children(kind, [field.with_type(without_views(field.type)) for field in fields])
+
+
+def has_floats(kind: pa.DataType) -> bool:
+    """Whether equality of values may differ from equality of bits (NaN, -0.0)."""
+    kind = storage(kind)
+    if pa.types.is_dictionary(kind):
+        return has_floats(kind.value_type)
+    if pa.types.is_floating(kind):
+        return True
+    return any(has_floats(kind.field(i).type) for i in range(kind.num_fields))

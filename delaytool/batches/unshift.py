@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pyarrow as pa
 
-from delaytool.batches.codes import TokenBatch, resized, stacked, streams_first, streams_last
+from delaytool.batches.codes import Codes, TokenBatch
 from delaytool.batches.job import Job, segments_of_column, segments_of_outputs
-from delaytool.batches.layouts import Column, is_by_stream
-from delaytool.batches.read import read_outputs, read_rest, read_tokens, text_lengths
-from delaytool.batches.types import depth_of, storage
-from delaytool.batches.write import to_arrow
+from delaytool.batches.layouts import Column
+from delaytool.batches.read import read_outputs, read_rest, read_tokens
+from delaytool.batches.types import depth_of
 from delaytool.errors import DataError, Place
 from delaytool.pattern.flat import undelay_flat
 from delaytool.pattern.segments import Array, Index, Segments
 
 
-def read_shifted(batch: pa.RecordBatch, job: Job) -> TokenBatch:
-    """The outputs' tokens of a shifted batch, with the lengths the rows had before the shift.
+def read_shifted(batch: pa.RecordBatch, job: Job) -> tuple[TokenBatch, Index]:
+    """The outputs' cells in a shifted batch, and the frames that each row had before the shift.
 
     Raises DataError for a bad row, one with fewer timesteps than the pattern adds included.
     """
     codes = read_outputs(batch, job)
-    lengths = codes.lengths - job.recipe.steps(0)
-    if lengths.size and lengths.min() < 0:
-        row = int(np.flatnonzero(lengths < 0)[0])
+    frames = codes.lengths - job.recipe.steps(0)
+    if frames.size and frames.min() < 0:
+        row = int(np.flatnonzero(frames < 0)[0])
         raise DataError(
             "too-short",
             f"{codes.lengths[row]} timesteps",
@@ -32,7 +33,7 @@ def read_shifted(batch: pa.RecordBatch, job: Job) -> TokenBatch:
             advice="make the shard anew",
             place=Place(row=row),
         )
-    return TokenBatch(codes.columns, lengths)
+    return codes, frames
 
 
 def unshift(
@@ -46,15 +47,19 @@ def unshift(
 
     Raises DataError for a bad row, and for a token that the original type cannot hold.
     """
-    codes = read_shifted(batch, job)
-    tokens = undelayed(codes, segments_of_outputs(codes.lengths, job))
+    codes, frames = read_shifted(batch, job)
+    tokens = undelayed(codes, segments_of_outputs(frames, job))
     return originals(batch, tokens, job, schema, padded)
 
 
-def undelayed(codes: TokenBatch, segments: list[Segments]) -> TokenBatch:
-    """The outputs' tokens, as `read_shifted` gives them, shifted back."""
-    pairs = zip(codes.columns, segments, strict=True)
-    return TokenBatch(tuple(undelay_flat(flat, own) for flat, own in pairs), codes.lengths)
+def undelayed(codes: TokenBatch, segments: Sequence[Segments]) -> TokenBatch:
+    """The outputs' cells, as `read_shifted` gives them, shifted back."""
+    return TokenBatch(
+        tuple(
+            Codes(undelay_flat(cells.flat, each), each.lengths, cells.streams, cells.by_stream)
+            for cells, each in zip(codes.columns, segments, strict=True)
+        )
+    )
 
 
 def originals(
@@ -66,23 +71,39 @@ def originals(
 ) -> pa.RecordBatch:
     """`unshift` of a batch whose tokens have been shifted back already."""
     by_twin = {
-        twin.name: flat
-        for output, flat in zip(job.outputs, tokens.columns, strict=True)
+        twin: codes
+        for output, codes in zip(job.outputs, tokens.columns, strict=True)
         if (twin := job.twin(output))
     }
-    grid = None if len(by_twin) == len(job.columns) else stacked(tokens, job.outputs)
+    grid = None if len(by_twin) == len(job.columns) else tokens.grid()
     arrays = {name: batch.column(name) for name in schema.names if name in batch.schema.names}
     for column in job.columns:
-        if column.name in by_twin:
-            flat = by_twin[column.name]
+        if column in by_twin:
+            codes = by_twin[column]
         else:
-            assert grid is not None, "columns without a twin come from the stacked grid"
+            assert grid is not None, "columns without a twin come from the grid"
             streams = grid[column.first : column.first + column.count]
-            flat = streams_last(streams, tokens.lengths, is_by_stream(column.layout))
-        rest = None if column.is_whole else read_rest(batch, column, job, tokens.lengths, True)
+            codes = Codes.of_grid(streams, tokens.lengths, column.layout.by_stream)
+        kept = None
+        if padded is not None and job.aligns(column):
+            kept = _without(padded, tokens.lengths, column)
+        rest = None if column.is_whole else read_rest(batch, column, tokens.lengths, shifted=True)
         kind = schema.field(column.name).type
-        arrays[column.name] = _original(flat, tokens.lengths, column, job, kind, rest, padded)
+        arrays[column.name] = _original(codes, column, job, kind, rest, kept)
     return pa.RecordBatch.from_arrays([arrays[name] for name in schema.names], schema=schema)
+
+
+def _without(padded: Index, lengths: Index, column: Column) -> Index:
+    """The tokens of text in each row, without those that alignment has added."""
+    kept = lengths - padded
+    if kept.size and kept.min() < 0:
+        row = int(np.argmin(kept))
+        raise DataError(
+            "record",
+            f"{padded[row]} tokens of padding in a row of fewer frames",
+            place=Place(row=row, column=column.name),
+        )
+    return kept
 
 
 def cut(batch: pa.RecordBatch, job: Job) -> pa.RecordBatch:
@@ -93,35 +114,46 @@ def cut(batch: pa.RecordBatch, job: Job) -> pa.RecordBatch:
     if job.recipe.length == "extend" and job.align != "trim":
         return batch
     tokens = read_tokens(batch, job)
-    texts = text_lengths(batch, job) if job.align != "error" else tokens.lengths
-    kept = np.minimum(texts, tokens.lengths)
     arrays = {name: batch.column(name) for name in batch.schema.names}
-    for number, (column, flat) in enumerate(zip(job.columns, tokens.columns, strict=True)):
+    for column, whole in zip(job.columns, tokens.columns, strict=True):
+        codes, kept = whole, None
+        if job.aligns(column):
+            kept = np.minimum(whole.lengths, tokens.lengths)
+            codes = whole.resized(tokens.lengths, 0, whole.flat.dtype)
+        rest = None if column.is_whole else read_rest(batch, column, tokens.lengths)
         kind = batch.schema.field(column.name).type
-        rest = None if column.is_whole else read_rest(batch, column, job, tokens.lengths)
-        own, padded = flat, None
-        if number == 0 and job.align != "error":
-            own = resized(flat, texts, tokens.lengths, 0, flat.dtype)
-            padded = tokens.lengths - kept
-        arrays[column.name] = _original(own, tokens.lengths, column, job, kind, rest, padded)
+        arrays[column.name] = _original(codes, column, job, kind, rest, kept)
     return pa.RecordBatch.from_arrays(list(arrays.values()), schema=batch.schema)
 
 
 def _original(
-    flat: Array,
-    lengths: Index,
+    codes: Codes,
     column: Column,
     job: Job,
     kind: pa.DataType,
     rest: Array | None,
-    padded: Index | None,
+    kept: Index | None,
 ) -> pa.Array:
-    """Flat tokens as a column of the original type, with nulls for what was cut off.
+    """Tokens as a column of the original type, with nulls for what was cut off.
 
     rest: the codebooks that are none of the recipe's streams, [n, frames of all rows]
+    kept: how many tokens of each row were in the original, where alignment added some
     """
+    lost = segments_of_column(column, codes.lengths, job).lost()
+    codes = codes.with_flat(_narrowed(codes.flat, lost, column, kind))
+    # A mask of what was cut off goes the way of the tokens.
+    parts = [codes] if lost is None else [codes, codes.with_flat(lost)]
+    if kept is not None:
+        parts = [part.resized(kept, 0, part.flat.dtype) for part in parts]
+    if rest is not None:
+        others = rest.astype(codes.flat.dtype), np.zeros(rest.shape, dtype=bool)
+        parts = [_with_rest(*pair, column) for pair in zip(parts, others, strict=False)]
+    return column.layout.write(parts[0], kind, *parts[1:])
+
+
+def _narrowed(flat: Array, lost: Array | None, column: Column, kind: pa.DataType) -> Array:
+    """Tokens in the original type, which has to hold all that were not cut off."""
     dtype = np.dtype(str(depth_of(kind)[1]))
-    lost = segments_of_column(column, lengths, job).lost()
     known = flat if lost is None else flat[~lost]
     info = np.iinfo(dtype)
     if known.size and not info.min <= int(known.min()) <= int(known.max()) <= info.max:
@@ -132,30 +164,10 @@ def _original(
             advice="make the shard anew",
             place=Place(column=column.name),
         )
-    flat = flat.astype(dtype, copy=False)
-    if padded is not None and column.first == 0 and job.align != "error":
-        wanted = lengths - padded
-        if wanted.size and wanted.min() < 0:
-            raise DataError(
-                "record",
-                f"{padded[np.argmin(wanted)]} tokens of padding in a row of fewer frames",
-                place=Place(row=int(np.argmin(wanted)), column=column.name),
-            )
-        flat = resized(flat, lengths, wanted, 0, dtype)
-        lost = None if lost is None else resized(lost, lengths, wanted, 0, bool)
-        lengths = wanted
-    if rest is not None:
-        by_stream = is_by_stream(column.layout)
-        grid = streams_first(flat, lengths, column.count, by_stream)
-        flat = streams_last(_with_rest(grid, rest.astype(dtype), column), lengths, by_stream)
-        if lost is not None:
-            mask = streams_first(lost, lengths, column.count, by_stream)
-            mask = _with_rest(mask, np.zeros(rest.shape, dtype=bool), column)
-            lost = streams_last(mask, lengths, by_stream)
-    array = to_arrow(flat, lengths, column.layout, column.size, storage(kind), lost)
-    return pa.ExtensionArray.from_storage(kind, array) if storage(kind) != kind else array
+    return flat.astype(dtype, copy=False)
 
 
-def _with_rest(grid: Array, rest: Array, column: Column) -> Array:
-    """The used codebooks in their place among the others, [size, frames of all rows]."""
-    return np.concatenate([rest[: column.start], grid, rest[column.start :]])
+def _with_rest(codes: Codes, rest: Array, column: Column) -> Codes:
+    """The streams among the other codebooks of their column."""
+    grid = np.concatenate([rest[: column.start], codes.grid(), rest[column.start :]])
+    return Codes.of_grid(grid, codes.lengths, codes.by_stream)

@@ -265,11 +265,11 @@ def _each_layout(
 
     Layouts that the column's type rules out say nothing of the row.
     """
-    from delaytool.batches.layouts import LAYOUTS
+    from delaytool.batches.layouts import LAYOUTS, LIST
 
     readings: dict[str, list[Grid]] = {}
     misfits: list[DataError] = []
-    for layout in LAYOUTS[1:]:
+    for layout in (name for name in LAYOUTS if name != LIST.name):
         try:
             readings[layout] = read(layout)
         except DataError as misfit:

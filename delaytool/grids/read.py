@@ -17,7 +17,6 @@ import pyarrow as pa
 from delaytool.batches.codes import TokenBatch
 from delaytool.batches.columns import describe_columns, job_of_original
 from delaytool.batches.job import Job, Where, make_job, segments_of_column, segments_of_outputs
-from delaytool.batches.layouts import Column, Output
 from delaytool.batches.problems import key_of
 from delaytool.batches.read import read_values
 from delaytool.batches.shift import read_aligned, shift
@@ -149,34 +148,35 @@ def _counterpart_row(grid: Grid, other: Record | None) -> int:
 class _Side:
     """The tokens of one row, before the shift or after it.
 
-    lost: what truncation cut off, for each column; weights: [K][S]
+    segments: of each column; weights: [K][S]
     """
 
-    held: Sequence[Column | Output]
     tokens: TokenBatch
+    segments: Sequence[Segments]
     is_shifted: bool
-    lost: Sequence[Any] = ()
+    has_lost: bool = False
     weights: list[list[float]] | None = None
 
 
 def _original(batch: pa.RecordBatch, job: Job, any_token: bool) -> _Side:
     """An original row as it is, its text aligned where the job says so."""
     tokens, _ = read_aligned(batch, job, np.dtype(np.int64), any_token=any_token)
-    return _Side(job.columns, tokens, False)
+    segments = [segments_of_column(column, tokens.lengths, job) for column in job.columns]
+    return _Side(tokens, segments, False)
 
 
 def _after(batch: pa.RecordBatch, job: Job) -> _Side:
     """A shifted row as it is."""
     weights = _stored_weights(batch, job)
-    return _Side(job.outputs, read_shifted(batch, job), True, weights=weights)
+    codes, frames = read_shifted(batch, job)
+    return _Side(codes, segments_of_outputs(frames, job), True, weights=weights)
 
 
 def _before(batch: pa.RecordBatch, job: Job) -> _Side:
     """A shifted row, shifted back."""
-    codes = read_shifted(batch, job)
-    segments = segments_of_outputs(codes.lengths, job)
-    lost = [own.lost() for own in segments]
-    return _Side(job.outputs, undelayed(codes, segments), False, lost)
+    codes, frames = read_shifted(batch, job)
+    segments = segments_of_outputs(frames, job)
+    return _Side(undelayed(codes, segments), segments, False, has_lost=True)
 
 
 def _record_of(opened: Opened) -> Record | None:
@@ -300,8 +300,7 @@ def _stored_weights(batch: pa.RecordBatch, job: Job) -> list[list[float]] | None
     for output in job.outputs:
         if output.weights is None:
             return None
-        flat, _ = read_values(batch, output.weights, output, job)
-        weights += _lines(flat, output.count)
+        weights += read_values(batch, output.weights, output, job).grid().tolist()
     return weights
 
 
@@ -312,15 +311,15 @@ def _lines(flat: Any, count: int) -> list[list[Any]]:
 
 
 def _make(about: list[str], title: str, row: int, key: Any, side: _Side, job: Job) -> Grid:
-    recipe, lengths = job.recipe, side.tokens.lengths
+    recipe = job.recipe
     codes: list[list[int | None]] = []
     filled: list[list[bool]] = []
     labels: list[list[str]] = []
-    for number, (column, flat) in enumerate(zip(side.held, side.tokens.columns, strict=True)):
-        segments = segments_of_column(column, lengths, job)
-        lines = _lines(flat, column.count)
-        if side.lost and side.lost[number] is not None:
-            cut = _lines(side.lost[number], column.count)
+    for column, segments in zip(side.tokens.columns, side.segments, strict=True):
+        lines = column.grid().tolist()
+        lost = segments.lost() if side.has_lost else None
+        if lost is not None:
+            cut = column.with_flat(lost).grid().tolist()
             lines = [
                 [None if gone else code for code, gone in zip(*pair, strict=True)]
                 for pair in zip(lines, cut, strict=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from delaytool.batches.job import Job
-from delaytool.batches.metadata import ASIDE, ENTRY
+from delaytool.batches.metadata import ENTRY, QUARANTINE_ENTRY
 from delaytool.batches.schema import already_shifted, quarantine_schema, shifted_schema
 from delaytool.errors import DataError, Place
 from delaytool.jobs.paths import Item
@@ -26,7 +26,7 @@ def quarantine_entry(path: str) -> bytes | None:
         return None
     try:
         with open_shard(Shard(path, path)) as opened:
-            return opened.entry_called(ASIDE)
+            return opened.entry_called(QUARANTINE_ENTRY)
     except DataError:
         return None
 
@@ -91,7 +91,7 @@ def _with_its_rows(
     state: what is where the rows go; raises DataError when that is in the way
     """
     assert item.aside is not None, "rows are looked for only where there is a place for them"
-    aside, why = _record_at(item.aside, ASIDE, source, job)
+    aside, why = _record_at(item.aside, QUARANTINE_ENTRY, source, job)
     if record is not None and record.counts.quarantined and record != aside:
         record = None
     if aside is not None and record is None and not is_intact(item.aside, aside):
@@ -123,7 +123,7 @@ def _record_at(path: str, entry: str, source: Opened, job: Job) -> tuple[Record 
         return None, "it was made with other options"
     if record.sources != source.sources:
         return None, "it was made from another source"
-    if entry == ASIDE and rows != record.counts.quarantined:
+    if entry == QUARANTINE_ENTRY and rows != record.counts.quarantined:
         return None, f"it holds {rows} rows of the {record.counts.quarantined} that were put there"
     return record, ""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 from collections import Counter
@@ -51,7 +50,7 @@ def compare_with_first(shards: Sequence[Shard], results: Sequence[Verified]) -> 
 
 def digest_of_way(job: Job) -> str:
     """A digest of all that a dataset's shards must have in common."""
-    outputs = [dataclasses.asdict(output) for output in job.outputs]
+    outputs = [output.to_dict() for output in job.outputs]
     text = json.dumps([job.recipe.to_dict(), outputs], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
@@ -85,7 +84,7 @@ def _ways_differ(expected: Job, found: Job) -> Iterator[Difference]:
         yield "output columns", ", ".join(wanted), ", ".join(had), Place()
         return
     for want, have in zip(expected.outputs, found.outputs, strict=True):
-        ours, theirs = dataclasses.asdict(want), dataclasses.asdict(have)
+        ours, theirs = want.to_dict(), have.to_dict()
         for name in ours:
             if ours[name] != theirs[name]:
                 yield f"output, {name}", ours[name], theirs[name], Place(column=want.name)

@@ -138,9 +138,7 @@ def _frames_of_first_row(batch: pa.RecordBatch, job: Job) -> int:
     value = batch.column(column.name)[0].as_py()
     if not value:
         return 0
-    if column.layout == "codebook":
-        return len(value[0] or ())
-    return len(value) // (column.size if column.layout.startswith("flat") else 1)
+    return column.layout.frames(value, column.size)
 
 
 def _length(array: pa.Array) -> int | None:

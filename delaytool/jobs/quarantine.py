@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from delaytool.batches.metadata import ASIDE
+from delaytool.batches.metadata import QUARANTINE_ENTRY
 from delaytool.batches.schema import mended_entries, quarantine_schema
 from delaytool.errors import DataError, Place
 from delaytool.jobs.existing import in_the_way, quarantine_entry
@@ -75,7 +75,7 @@ class QuarantineWriter:
             return
         entry = record.to_json().encode()
         entries = mended_entries(self.source.schema, self.source.entries, quarantine_schema)
-        self.shard.metadata = {**entries, ASIDE.encode(): entry}
+        self.shard.metadata = {**entries, QUARANTINE_ENTRY.encode(): entry}
         try:
             self.stack.close()
         except NameTakenError as taken:

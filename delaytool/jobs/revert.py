@@ -203,7 +203,7 @@ def _counts_of(output: OpenShard, record: Record | None, job: Job | None) -> Cou
         return counts
     for batch in output.small_batches([held.name for held in job.outputs]):
         try:
-            lengths = read_shifted(batch, job).lengths
+            _, lengths = read_shifted(batch, job)
         except DataError as error:
             raise placed(error, output.shard.name, counts.rows_in, batch, job) from None
         counts += count(lengths, lengths, job.recipe)

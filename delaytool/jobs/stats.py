@@ -13,11 +13,10 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from delaytool.batches.codes import TokenBatch, streams_first
+from delaytool.batches.codes import TokenBatch
 from delaytool.batches.columns import job_of_original
 from delaytool.batches.figures import Counts, Figures, count_tokens
 from delaytool.batches.job import Job, Where
-from delaytool.batches.layouts import is_by_stream
 from delaytool.batches.problems import placed
 from delaytool.batches.read import read_tokens
 from delaytool.batches.schema import already_shifted
@@ -159,17 +158,14 @@ def stats_shard(
 
 def _counts(tokens: TokenBatch) -> Counts:
     rows, frames = len(tokens.lengths), int(tokens.lengths.sum())
-    return Counts(rows, rows, frames, sum(flat.size for flat in tokens.columns))
+    return Counts(rows, rows, frames, sum(codes.flat.size for codes in tokens.columns))
 
 
 def _figures(tokens: TokenBatch, job: Job) -> Figures:
     """What can be said of cells that are not shifted: zero tokens, and padding in the text."""
-    zero = sum(count_tokens(flat, {ZERO_TOKEN}) for flat in tokens.columns)
+    zero = sum(count_tokens(codes.flat, {ZERO_TOKEN}) for codes in tokens.columns)
     if not job.recipe.has_text:
         return Figures(zero=zero)
-    column, text = job.columns[0], tokens.columns[0]
-    if column.count > 1:
-        by_stream = is_by_stream(column.layout)
-        text = streams_first(text, tokens.lengths, column.count, by_stream)[0]
+    text = tokens.columns[0].part(0, 1).flat
     padding = count_tokens(text, job.recipe.streams[0].padding_ids)
     return Figures(zero=zero, text=text.size, padding=padding)

@@ -17,17 +17,18 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from delaytool.batches.codes import TokenBatch, place_of, streams_first
+from delaytool.batches.codes import Codes
 from delaytool.batches.digest import BatchDigest, first_difference
 from delaytool.batches.factors import read_factors
 from delaytool.batches.figures import Counts, count, figures_of, figures_of_nothing
-from delaytool.batches.job import Job, segments_of_column, segments_of_outputs
-from delaytool.batches.layouts import Column, Output, codebooks_of
+from delaytool.batches.job import Job, segments_of_outputs
+from delaytool.batches.layouts import Column
 from delaytool.batches.metadata import ENTRY, REASON, STORED_SCHEMA
 from delaytool.batches.problems import key_of, kind_of_problem, placed, split_rows
 from delaytool.batches.read import read_values, text_lengths
 from delaytool.batches.schema import output_entries, shifted_schema
-from delaytool.batches.shift import bad_rows, weights_of
+from delaytool.batches.shift import bad_rows
+from delaytool.batches.shifted import ShiftedColumn
 from delaytool.batches.types import is_stored_as
 from delaytool.batches.unshift import cut, originals, read_shifted, undelayed
 from delaytool.errors import DataError, Place
@@ -44,8 +45,7 @@ from delaytool.jobs.mixed import differences, digest_of_way
 from delaytool.jobs.report import Summary
 from delaytool.jobs.verify_quarantine import QuarantineCheck
 from delaytool.pattern.flat import undelay_flat, wrong_tokens
-from delaytool.pattern.segments import Array, Index, Segments
-from delaytool.pattern.weights import Weights, labels_flat
+from delaytool.pattern.segments import Index
 from delaytool.recipes.recipe import Recipe
 from delaytool.shards.bounded import Rows, ahead
 from delaytool.shards.failures import reading
@@ -266,46 +266,43 @@ class _Check:
         digest: BatchDigest,
         rows: int,
     ) -> None:
-        codes = read_shifted(batch, self.job)
+        codes, frames = read_shifted(batch, self.job)
         padded = self.padded.of_rows(rows, batch.num_rows)
-        self.counts += count(codes.lengths, codes.lengths - padded, self.job.recipe)
-        all_segments = segments_of_outputs(codes.lengths, self.job)
+        self.counts += count(frames, frames - padded, self.job.recipe)
+        all_segments = segments_of_outputs(frames, self.job)
         tokens = undelayed(codes, all_segments)
-        outputs = self.job.outputs
-        factors = read_factors(batch, self.job, tokens, outputs) if self.job.factors else None
-        columns = zip(self.job.outputs, codes.columns, tokens.columns, all_segments, strict=True)
-        all_weights: list[Weights | None] = []
-        for output, flat, kept, segments in columns:
-            at = _Places(batch, rows, output, segments, self.job)
-            self._check_cells(flat, kept, segments, at)
-            all_weights.append(None)
-            if output.weights or output.labels:
-                weights = weights_of(flat, segments, output, factors)
-                self._check_column(output.weights, "loss weight", weights, at)
-                all_weights[-1] = weights if output.weights else None
-                if output.labels:
-                    self._check_column(output.labels, "label", labels_flat(flat, weights), at)
-        self.figures += figures_of(codes.columns, all_segments, all_weights, self.job)
+        factors = read_factors(batch, self.job, tokens) if self.job.factors else None
+        parts = zip(self.job.outputs, all_segments, codes.columns, strict=True)
+        columns = [ShiftedColumn(*part, factors) for part in parts]
+        for column, kept in zip(columns, tokens.columns, strict=True):
+            at, output = _Places(batch, rows, column, self.job), column.output
+            self._check_cells(column, kept, at)
+            if output.weights:
+                self._check_column(output.weights, "loss weight", column.weights, at)
+            if output.labels:
+                self._check_column(output.labels, "label", column.labels(), at)
+        self.figures += figures_of(columns, self.job)
         restored = originals(batch, tokens, self.job, self.schema, padded)
         if padded.any():
-            self._check_padding(codes, padded, batch, rows)
+            self._check_padding(columns[0], padded, batch, rows)
         digest.update(restored)
         if self.original is not None:
             self._compare(restored, original, rows)
         if original is not None and self.job.align == "trim":
             texts = text_lengths(original, self.job)
-            self.trimmed += int(np.maximum(texts - codes.lengths[: len(texts)], 0).sum())
+            self.trimmed += int(np.maximum(texts - frames[: len(texts)], 0).sum())
 
-    def _check_cells(self, flat: Array, kept: Array, segments: Segments, at: _Places) -> None:
+    def _check_cells(self, column: ShiftedColumn, kept: Codes, at: _Places) -> None:
         """Every filled cell holds its fill token, every other one a token of the vocabulary.
 
         kept: the same cells shifted back
         """
+        flat, segments = column.codes.flat, column.segments
         filled, fills = segments.filled, segments.of_filled(segments.token_table())
         for i in np.flatnonzero(flat[filled] != fills):
             where = int(filled[i])
             self.verified.add("fill token", fills[i], flat[where], at.place(where))
-        if not wrong_tokens(kept, segments, segments.lengths).size:
+        if not wrong_tokens(kept.flat, segments, segments.lengths).size:
             return
         tokens = flat.copy()
         tokens[filled] = 0
@@ -315,45 +312,40 @@ class _Check:
             expected = f"0 to {stream.cardinality - 1}, or -1"
             self.verified.add("token", expected, flat[where], place)
 
-    def _check_column(self, name: str | None, what: str, expected: Array, at: _Places) -> None:
+    def _check_column(self, name: str, what: str, expected: Codes, at: _Places) -> None:
         """A column of weights or labels, value by value and bit by bit."""
-        if name is None:
-            return
-        found, steps = read_values(at.batch, name, at.output, self.job)
-        for row in np.flatnonzero(steps != at.segments.steps)[:MAX_MISMATCHES]:
+        found = read_values(at.batch, name, at.column.output, self.job)
+        for row in np.flatnonzero(found.lengths != expected.lengths)[:MAX_MISMATCHES]:
             place = at.of_row(int(row), name)
-            self.verified.add("timesteps", at.segments.steps[row], steps[row], place)
-        if not np.array_equal(steps, at.segments.steps):
+            self.verified.add("timesteps", expected.lengths[row], found.lengths[row], place)
+        if not np.array_equal(found.lengths, expected.lengths):
             return
-        bits = np.dtype(f"i{expected.dtype.itemsize}")
-        ours, theirs = found.view(bits), expected.view(bits)
+        bits = np.dtype(f"i{expected.flat.dtype.itemsize}")
+        ours, theirs = found.flat.view(bits), expected.flat.view(bits)
         # Arrow compares memory, in no time; where values differ is looked for when some do.
         if pa.array(ours).equals(pa.array(theirs)):
             return
         for where in np.flatnonzero(ours != theirs):
-            self.verified.add(what, expected[where], found[where], at.place(int(where)))
+            values = expected.flat[where], found.flat[where]
+            self.verified.add(what, *values, at.place(int(where)))
 
     def _check_padding(
-        self, codes: TokenBatch, padded: Index, batch: pa.RecordBatch, rows: int
+        self, text: ShiftedColumn, padded: Index, batch: pa.RecordBatch, rows: int
     ) -> None:
         """Text that alignment has made longer ends in as much padding."""
-        stream, output = self.job.recipe.streams[0], self.job.outputs[0]
-        segments = segments_of_column(output, codes.lengths, self.job)
-        grid = streams_first(
-            undelay_flat(codes.columns[0], segments, stream.padding),
-            codes.lengths,
-            output.count,
-            segments.by_stream,
-        )
-        ends = np.cumsum(codes.lengths)
-        at = _Places(batch, rows, output, segments, self.job)
+        stream, lengths = self.job.recipe.streams[0], text.segments.lengths
+        flat = undelay_flat(text.codes.flat, text.segments, stream.padding)
+        codes = Codes(flat, lengths, text.codes.streams, text.codes.by_stream)
+        tokens = codes.part(0, 1).flat
+        ends = np.cumsum(lengths)
+        at = _Places(batch, rows, text, self.job)
         for row in np.flatnonzero(padded):
-            tail = grid[0, ends[row] - padded[row] : ends[row]]
+            tail = tokens[ends[row] - padded[row] : ends[row]]
             for i in np.flatnonzero(tail != stream.padding):
-                frame = int(codes.lengths[row] - padded[row] + i)
+                frame = int(lengths[row] - padded[row] + i)
                 timestep = frame + stream.delay + self.job.recipe.initial_step
                 place = dataclasses.replace(
-                    at.of_row(int(row), output.name), stream=stream.name, timestep=timestep
+                    at.of_row(int(row), text.output.name), stream=stream.name, timestep=timestep
                 )
                 self.verified.add("text padding", stream.padding, tail[i], place)
 
@@ -390,7 +382,7 @@ class _Check:
 
     def _tokens_differ(self, pair: tuple[Any, Any], column: Column, place: Place) -> None:
         """Note where the tokens of one row differ from the source's."""
-        wanted, had = (codebooks_of(row, column) for row in pair)
+        wanted, had = (column.layout.codebooks(row, column.size) for row in pair)
         recipe = self.job.recipe
         for number, (want, have) in enumerate(zip(wanted, had, strict=False)):
             stream = None
@@ -445,8 +437,7 @@ class _Places:
 
     batch: pa.RecordBatch
     rows: int
-    output: Output
-    segments: Segments
+    column: ShiftedColumn
     job: Job
 
     def of_row(self, row: int, column: str) -> Place:
@@ -455,11 +446,9 @@ class _Places:
 
     def place(self, position: int) -> Place:
         """The place of a position in the flat array."""
-        row, number, timestep = place_of(
-            position, self.segments.steps, self.output.count, self.segments.by_stream
-        )
+        row, number, timestep = self.column.codes.place(position)
         return dataclasses.replace(
-            self.of_row(row, self.output.name),
-            stream=self.segments.streams[number].name,
+            self.of_row(row, self.column.output.name),
+            stream=self.column.segments.streams[number].name,
             timestep=timestep,
         )

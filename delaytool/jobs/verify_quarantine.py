@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from delaytool.batches.digest import BatchDigest, first_difference
-from delaytool.batches.metadata import ASIDE, STORED_SCHEMA
+from delaytool.batches.metadata import QUARANTINE_ENTRY, STORED_SCHEMA
 from delaytool.batches.problems import key_of, kind_of_problem
 from delaytool.batches.schema import mended_entries, quarantine_schema
 from delaytool.batches.shift import bad_rows
@@ -68,11 +68,11 @@ class QuarantineCheck(contextlib.ExitStack):
 
     def _check_footer(self, opened: OpenShard) -> bool:
         """Check the record, the columns and the number of rows; False where rows cannot be read."""
-        if opened.entry_called(ASIDE) != self.output.entry:
+        if opened.entry_called(QUARANTINE_ENTRY) != self.output.entry:
             self._add("record", "that of the output", "another, or none")
         schema = source_schema(self.record)
         entries = mended_entries(schema, source_entries(self.record), quarantine_schema)
-        made = ASIDE.encode(), STORED_SCHEMA
+        made = QUARANTINE_ENTRY.encode(), STORED_SCHEMA
         there = {key: value for key, value in opened.entries.items() if key not in made}
         for name, *values in entry_differences(entries, there):
             self._add(f"entry {name}", *values)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from delaytool.batches.types import leaf_arrays, leaves, storage_of
+from delaytool.batches.types import leaf_arrays, leaves, storage
 from delaytool.errors import DataError, Place
 
 CARRIED = frozenset(
@@ -71,7 +71,7 @@ class Leaf:
     @property
     def is_bytes(self) -> bool:
         """Whether each of its values is read with as many bytes as it has."""
-        kind = storage_of(self.kind)
+        kind = storage(self.kind)
         texts = pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view
         others = pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view
         return self.physical == "BYTE_ARRAY" and any(test(kind) for test in (*texts, *others))
@@ -81,7 +81,7 @@ class Leaf:
         """Bytes of a value that is read from a fixed number of them; 0 for others."""
         if self.physical != "FIXED_LEN_BYTE_ARRAY" or pa.types.is_dictionary(self.kind):
             return 0
-        return max(1, int(storage_of(self.kind).bit_width) // 8)
+        return max(1, int(storage(self.kind).bit_width) // 8)
 
     @property
     def name(self) -> str:

@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from delaytool.batches.metadata import ASIDE, REASON
+from delaytool.batches.metadata import QUARANTINE_ENTRY, REASON
 from delaytool.errors import DataError
 from delaytool.shards import stores
 from delaytool.shards.find import Shard
@@ -118,6 +118,6 @@ def counterpart(output: Shard, shards: Sequence[Shard]) -> Shard | None:
         entry = opened.entry
     for shard in shards if entry else ():
         with contextlib.suppress(DataError), open_shard(shard) as opened:
-            if opened.entry_called(ASIDE) == entry:
+            if opened.entry_called(QUARANTINE_ENTRY) == entry:
                 return shard
     return None

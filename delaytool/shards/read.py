@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from delaytool.batches.digest import BatchDigest
 from delaytool.batches.job import Job
-from delaytool.batches.metadata import ASIDE, ENTRY, REASON, STORED_SCHEMA
+from delaytool.batches.metadata import ENTRY, QUARANTINE_ENTRY, REASON, STORED_SCHEMA
 from delaytool.batches.schema import mended_entries, without_reason
 from delaytool.batches.types import leaf_arrays
 from delaytool.errors import DataError, Place, ReaderDiedError
@@ -322,7 +322,7 @@ def open_shard(shard: Shard, what: str = "", *, whole: bool = False) -> Iterator
 def _is_quarantine(file: pq.ParquetFile) -> bool:
     """Whether a file says that it holds quarantined rows, and not that it is an output."""
     entries = file.metadata.metadata or {}
-    return ASIDE.encode() in entries and ENTRY.encode() not in entries
+    return QUARANTINE_ENTRY.encode() in entries and ENTRY.encode() not in entries
 
 
 def _open_file(path: str, metadata: Any = None, **options: Any) -> pq.ParquetFile:

@@ -316,7 +316,7 @@ _PARSERS: dict[str, Callable[[object], Any]] = {
     "str": _text,
     "str | None": _name,
     "int": _count,
-    "Layout": lambda value: _one_of(value, LAYOUTS),
+    "Layout": lambda value: LAYOUTS[_one_of(value, tuple(LAYOUTS))],
     "tuple[Fraction, ...]": _sums,
     "Mapping[str, str | None]": _entries,
 }

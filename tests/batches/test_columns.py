@@ -6,13 +6,13 @@ from layouts import LAYOUTS, flat, rows_of, transposed
 
 from delaytool.batches.columns import describe_columns, find_columns
 from delaytool.batches.job import Where
-from delaytool.batches.layouts import Column
+from delaytool.batches.layouts import CODEBOOK, FLAT_CODEBOOK, FLAT_FRAME, FRAME, LIST, Column
 from delaytool.batches.types import type_name
 from delaytool.errors import DataError
 from delaytool.recipes.presets import load_preset, plain_recipe
 
 RECIPE = plain_recipe(3, (0, 0, 1, 2))
-TEXT = Column("text_tokens", 0, 1, "list", 1)
+TEXT = Column("text_tokens", 0, 1, LIST, 1)
 
 
 def find(columns, recipe=RECIPE, **where):
@@ -53,7 +53,7 @@ def test_layouts_are_found(layout):
     make, where = LAYOUTS[layout]
     columns = find(make(rows_of(), pa.int16()), plain_recipe(4, (0, 0, 1, 2, 3)), **where)
     last = columns[-1]
-    assert (last.layout, last.size, last.start) == FOUND[layout]
+    assert (last.layout.name, last.size, last.start) == FOUND[layout]
     assert [c.first for c in columns] == [
         sum(c.count for c in columns[:i]) for i in range(len(columns))
     ]
@@ -63,9 +63,9 @@ def test_layouts_are_found(layout):
 def test_the_first_row_that_only_one_reading_fits_decides():
     rows = books(3, 3, 0, 5, 4)
     columns = {"text_tokens": text(3, 3, 0, 5, 4), "audio_codes": rows}
-    assert find(columns)[1] == Column("audio_codes", 1, 3, "codebook", 3)
+    assert find(columns)[1] == Column("audio_codes", 1, 3, CODEBOOK, 3)
     columns["audio_codes"] = frame_major(rows)
-    assert find(columns)[1] == Column("audio_codes", 1, 3, "frame", 3)
+    assert find(columns)[1] == Column("audio_codes", 1, 3, FRAME, 3)
 
 
 def test_reading_stops_where_it_is_decided():
@@ -75,7 +75,7 @@ def test_reading_stops_where_it_is_decided():
         yield pa.record_batch({"text_tokens": text(5), "audio_codes": books(5)}, schema)
         raise AssertionError("nobody has to read on")
 
-    assert find_columns(Where(), schema, RECIPE, batches())[1].layout == "codebook"
+    assert find_columns(Where(), schema, RECIPE, batches())[1].layout == CODEBOOK
 
 
 @pytest.mark.parametrize("wrap", [books, lambda *frames: frame_major(books(*frames))])
@@ -86,7 +86,7 @@ def test_squares_alone_decide_nothing(wrap):
     assert "codebook (codebook-major, [3][T]) or frame (frame-major" in raised.value.expected
     assert raised.value.advice.endswith("--audio-layout codebook or --audio-layout frame")
     for layout in ("codebook", "frame"):
-        assert find(columns, layout=layout)[1].layout == layout
+        assert find(columns, layout=layout)[1].layout.name == layout
 
 
 def test_flat_lists_never_say_what_they_are():
@@ -94,18 +94,18 @@ def test_flat_lists_never_say_what_they_are():
     with pytest.raises(DataError, match="more than one layout") as raised:
         find(columns)
     assert "--audio-layout flat-codebook or --audio-layout flat-frame" in raised.value.advice
-    assert find(columns, layout="flat-frame")[1] == Column("audio_codes", 1, 3, "flat-frame", 3)
+    assert find(columns, layout="flat-frame")[1] == Column("audio_codes", 1, 3, FLAT_FRAME, 3)
 
 
 def test_one_codebook_may_be_a_plain_list():
     columns = {"text_tokens": text(4), "audio_codes": text(4)}
-    assert find(columns, plain_recipe(1, (0, 1)))[1] == Column("audio_codes", 1, 1, "list", 1)
+    assert find(columns, plain_recipe(1, (0, 1)))[1] == Column("audio_codes", 1, 1, LIST, 1)
 
 
 def test_null_and_ragged_rows_are_for_apply_to_tell():
     rows = [None, [[1, 2], [3], [4, 5]], *books(5)]
     columns = {"text_tokens": [[1], [1, 2], list(range(5))], "audio_codes": rows}
-    assert find(columns)[1].layout == "codebook"
+    assert find(columns)[1].layout == CODEBOOK
 
 
 def test_no_reading_fits():
@@ -123,7 +123,7 @@ def test_rows_of_no_frames_fit_anything():
         "text_tokens": pa.array([[]], pa.list_(pa.int8())),
         "audio_codes": pa.array([[[]] * 3], pa.list_(pa.list_(pa.int8()))),
     }
-    assert find(columns)[1] == Column("audio_codes", 1, 3, "codebook", 3)
+    assert find(columns)[1] == Column("audio_codes", 1, 3, CODEBOOK, 3)
     nothing = {name: array.slice(1) for name, array in columns.items()}
     assert find(nothing)[1].size == 3
     two = {"text_tokens": nothing["text_tokens"], **dict.fromkeys("AB", nothing["audio_codes"])}
@@ -150,12 +150,12 @@ def test_a_column_for_each_codebook(first):
 def test_slices(name, start, count):
     recipe = plain_recipe(count, (0,) * (count + 1))
     found = find({"text_tokens": text(6), "B": books(6, codebooks=4)}, recipe, audio=(name,))
-    assert found[1] == Column("B", 1, count, "codebook", 4, start)
+    assert found[1] == Column("B", 1, count, CODEBOOK, 4, start)
 
 
 def test_a_column_may_be_called_like_a_slice():
     found = find({"text_tokens": text(6), "B[1:]": books(6)}, audio=("B[1:]",))
-    assert found[1] == Column("B[1:]", 1, 3, "codebook", 3)
+    assert found[1] == Column("B[1:]", 1, 3, CODEBOOK, 3)
 
 
 def test_an_empty_slice_holds_no_stream():
@@ -166,7 +166,7 @@ def test_an_empty_slice_holds_no_stream():
 def test_j_moshis_grids():
     grids = {name: books(40, 7, codebooks=9) for name in "AB"}
     found = find(grids, load_preset("j-moshi"), grid=("A", "B[1:]"))
-    assert found == (Column("A", 0, 9, "codebook", 9), Column("B", 9, 8, "codebook", 9, 1))
+    assert found == (Column("A", 0, 9, CODEBOOK, 9), Column("B", 9, 8, CODEBOOK, 9, 1))
     with pytest.raises(DataError, match="no layout fits"):
         find(grids, load_preset("j-moshi"), grid=("A", "B"))
 
@@ -177,14 +177,14 @@ def test_text_alone_and_audio_alone():
     assert find({"text_tokens": text(3)}, recipe) == (TEXT,)
     audio = load_preset("musicgen")
     rows = books(6, codebooks=4)
-    assert find({"audio_codes": rows}, audio) == (Column("audio_codes", 0, 4, "codebook", 4),)
+    assert find({"audio_codes": rows}, audio) == (Column("audio_codes", 0, 4, CODEBOOK, 4),)
 
 
 def test_without_a_recipe_rows_agree_on_the_codebooks():
     rows = books(5, 7)
-    assert find({"audio_codes": rows}, None) == (Column("audio_codes", 0, 3, "codebook", 3),)
+    assert find({"audio_codes": rows}, None) == (Column("audio_codes", 0, 3, CODEBOOK, 3),)
     both = {"text_tokens": text(5, 7), "audio_codes": frame_major(rows)}
-    assert find(both, None) == (TEXT, Column("audio_codes", 1, 3, "frame", 3))
+    assert find(both, None) == (TEXT, Column("audio_codes", 1, 3, FRAME, 3))
     with pytest.raises(DataError, match="more than one layout"):
         find({"audio_codes": books(5)}, None)
 
@@ -224,11 +224,11 @@ def test_flat_has_its_own_size():
     recipe = plain_recipe(2, (0, 0, 1))
     columns = {"text_tokens": text(4, 6), "audio_codes": rows}
     found = find(columns, recipe, audio=("audio_codes[:2]",), layout="flat-codebook")
-    assert found[1] == Column("audio_codes", 1, 2, "flat-codebook", 3)
+    assert found[1] == Column("audio_codes", 1, 2, FLAT_CODEBOOK, 3)
 
 
-LIST = pa.list_(pa.int32())
-BOOKS = pa.list_(LIST)
+TOKENS = pa.list_(pa.int32())
+BOOKS = pa.list_(TOKENS)
 AUDIO = plain_recipe(3, (0, 1, 2), text=False)
 
 
@@ -243,23 +243,23 @@ def test_columns_per_codebook_go_with_others():
     found = find(columns, audio=("c_{q}", "x"))
     assert found == (
         TEXT,
-        *(Column(n, k, 1, "list", 1) for k, n in enumerate(("c_0", "c_1", "x"), 1)),
+        *(Column(n, k, 1, LIST, 1) for k, n in enumerate(("c_0", "c_1", "x"), 1)),
     )
 
 
 @pytest.mark.parametrize("empty", [[], [[], [], []]])
 def test_rows_without_frames_tell_nothing_where_there_is_no_text(empty):
     for rows, layout in (
-        ([], "codebook"),
-        (frame_major(books(4)), "frame"),
-        (books(4), "codebook"),
+        ([], CODEBOOK),
+        (frame_major(books(4)), FRAME),
+        (books(4), CODEBOOK),
     ):
         columns = {"audio_codes": pa.array([empty, *rows, empty], BOOKS)}
         assert find(columns, AUDIO) == (Column("audio_codes", 0, 3, layout, 3),)
 
 
 def test_text_that_will_be_aligned_does_not_say_how_long_flat_codes_are():
-    columns = {"text_tokens": text(2), "audio_codes": pa.array([list(range(12))], LIST)}
+    columns = {"text_tokens": text(2), "audio_codes": pa.array([list(range(12))], TOKENS)}
     with pytest.raises(DataError, match="more than one layout fits every row") as raised:
         find(columns, align="pad")
     assert "--audio-layout flat-frame" in raised.value.advice
@@ -274,7 +274,7 @@ def test_shards_of_other_types_are_for_apply_to_tell():
     ]
     last = pa.record_batch({"text_tokens": text(4), "audio_codes": frame_major(books(4))})
     found = find_columns(Where(), square.schema, RECIPE, [square, *others, last])
-    assert found[1].layout == "frame"
+    assert found[1].layout == FRAME
     with pytest.raises(DataError, match="more than one layout"):
         find_columns(Where(), square.schema, RECIPE, [square, *others])
 
@@ -283,4 +283,4 @@ def test_without_a_recipe_lists_as_long_as_the_text_are_codebooks():
     names = [f"k{i}" for i in range(20)]
     columns = {name: text(4, 5) for name in ("text_tokens", *names)}
     found = find(columns, None, audio=tuple(names))
-    assert [column.layout for column in found] == ["list"] * 21
+    assert [column.layout for column in found] == [LIST] * 21

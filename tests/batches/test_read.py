@@ -9,12 +9,19 @@ from layouts import LAYOUTS, flat, rows_of, transposed
 from make import job_on, plain_job
 from strategies import INTEGERS, random_row, recipes, seeds
 
-from delaytool.batches.codes import first_places, place_of
+from delaytool.batches.codes import Codes
 from delaytool.batches.job import Job
-from delaytool.batches.layouts import Column, Output, check_column_type
+from delaytool.batches.layouts import (
+    CODEBOOK,
+    FLAT_FRAME,
+    FRAME,
+    LIST,
+    Column,
+    Output,
+    check_column_type,
+)
 from delaytool.batches.read import read_tokens, read_values, scan
 from delaytool.batches.schema import output_type, weights_type
-from delaytool.batches.write import to_arrow
 from delaytool.errors import DataError
 from delaytool.recipes.presets import plain_recipe
 
@@ -123,7 +130,7 @@ def test_a_slice_knows_nothing_of_the_rows_around_it(kind):
     batch = batch_of([bad, GOOD, EMPTY, bad, GOOD, bad])
     tokens, problems = scan(batch.slice(1, 2), JOB)
     assert not problems
-    assert [flat.tolist() for flat in tokens.columns] == [[1, 2, 3], [4, 5, 6, 7, 8, 9]]
+    assert [codes.flat.tolist() for codes in tokens.columns] == [[1, 2, 3], [4, 5, 6, 7, 8, 9]]
     _, problems = scan(batch.slice(2, 3), JOB)
     assert list(problems) == [1]
     assert where_of(problems[1]) == place
@@ -146,7 +153,7 @@ def test_every_bad_row_of_different_kinds_is_found():
 def test_zero_tokens_are_good_and_so_are_the_highest():
     tokens, problems = scan(batch_of([([-1, 31999], [[2047, -1], [-1, 2047]])]), JOB)
     assert not problems
-    assert tokens.columns[1].tolist() == [2047, -1, -1, 2047]
+    assert tokens.columns[1].flat.tolist() == [2047, -1, -1, 2047]
 
 
 @pytest.mark.parametrize("leaf", [pa.uint16(), pa.uint32(), pa.uint64()])
@@ -158,7 +165,7 @@ def test_unsigned_tokens_have_an_upper_end_only(leaf):
     assert problems[1].found == f"token {top}"
     tokens, problems = scan(batch_of([GOOD, ([1], [[3], [2047]])], codes_type=codes_type), JOB)
     assert not problems
-    assert tokens.columns[1].tolist() == [4, 5, 6, 7, 8, 9, 3, 2047]
+    assert tokens.columns[1].flat.tolist() == [4, 5, 6, 7, 8, 9, 3, 2047]
 
 
 def test_any_token_is_read_if_any_may_be():
@@ -166,7 +173,7 @@ def test_any_token_is_read_if_any_may_be():
     assert scan(batch, JOB)[1]
     tokens, problems = scan(batch, JOB, any_token=True)
     assert not problems
-    assert tokens.columns[1].tolist() == [2048, 1, 2048, 9999]
+    assert tokens.columns[1].flat.tolist() == [2048, 1, 2048, 9999]
 
 
 def test_data_behind_null_slots_is_not_read():
@@ -181,7 +188,7 @@ def test_data_behind_null_slots_is_not_read():
     assert {row: error.found for row, error in problems.items()} == {1: "a null row"}
     tokens, problems = scan(batch.slice(0, 1), JOB)
     assert not problems
-    assert tokens.columns[0].tolist() == [1, 2, 3]
+    assert tokens.columns[0].flat.tolist() == [1, 2, 3]
 
 
 LISTS = {
@@ -202,9 +209,9 @@ def test_every_list_type_of_every_integer_is_read(leaf, outer, inner):
     for part, rows in ((batch, 4), (batch.slice(1, 2), 2), (batch.slice(4), 0)):
         tokens = read_tokens(part, JOB)
         assert tokens.lengths.tolist() == [3] * rows
-        assert tokens.columns[0].tolist() == [1, 2, 3] * rows
-        assert tokens.columns[1].tolist() == [4, 5, 6, 7, 8, 9] * rows
-        assert all(flat.dtype == leaf.to_pandas_dtype() for flat in tokens.columns)
+        assert tokens.columns[0].flat.tolist() == [1, 2, 3] * rows
+        assert tokens.columns[1].flat.tolist() == [4, 5, 6, 7, 8, 9] * rows
+        assert all(codes.flat.dtype == leaf.to_pandas_dtype() for codes in tokens.columns)
 
 
 @pytest.mark.parametrize("kind", ["null row", "null codebook", "null token"])
@@ -230,7 +237,7 @@ def test_slices_read_as_what_they_show(recipe, lengths, data, seed):
     columns = {}
     for column in job.columns:
         own = [row[column.first : column.first + column.count] for row in rows]
-        if column.layout == "list":
+        if column.layout == LIST:
             columns[column.name] = pa.array([row[0] for row in own], TEXT)
         else:
             columns[column.name] = pa.array(own, CODES)
@@ -239,8 +246,8 @@ def test_slices_read_as_what_they_show(recipe, lengths, data, seed):
     tokens, problems = scan(pa.record_batch(columns).slice(start, stop - start), job)
     assert not problems
     assert tokens.lengths.tolist() == lengths[start:stop]
-    for column, values in zip(job.columns, tokens.columns, strict=True):
-        assert values.tolist() == [
+    for column, codes in zip(job.columns, tokens.columns, strict=True):
+        assert codes.flat.tolist() == [
             token
             for row in rows[start:stop]
             for line in row[column.first : column.first + column.count]
@@ -257,7 +264,8 @@ def test_place_of_counts_as_a_loop_does(lengths, streams):
         for number in range(streams)
         for timestep in range(frames)
     ]
-    found = [place_of(i, np.array(lengths), streams) for i in range(len(places))]
+    codes = Codes(np.zeros(len(places)), np.array(lengths), streams)
+    found = [codes.place(i) for i in range(len(places))]
     assert found == places
 
 
@@ -266,22 +274,22 @@ def test_place_of_counts_as_a_loop_does(lengths, streams):
 def test_arrays_become_lists_again(outer, inner):
     kind = LISTS[outer](LISTS[inner](pa.int16()))
     lengths = np.array([2, 0, 1])
-    array = to_arrow(np.arange(6, dtype=np.int16), lengths, "codebook", 2, kind)
+    array = CODEBOOK.write(Codes(np.arange(6, dtype=np.int16), lengths, 2), kind)
     array.validate(full=True)
     assert array.type == kind
     assert array.to_pylist() == [[[0, 1], [2, 3]], [[], []], [[4], [5]]]
-    text = to_arrow(np.arange(3, dtype=np.int16), lengths, "list", 1, LISTS[inner](pa.int16()))
+    text = LIST.write(Codes(np.arange(3, dtype=np.int16), lengths), LISTS[inner](pa.int16()))
     assert text.to_pylist() == [[0, 1], [], [2]]
 
 
 def test_arrays_become_fixed_size_lists_only_where_they_fit():
     kind = pa.list_(pa.list_(pa.int8(), 2), 3)
     tokens = np.arange(12, dtype=np.int8)
-    array = to_arrow(tokens, np.array([2, 2]), "codebook", 3, kind)
+    array = CODEBOOK.write(Codes(tokens, np.array([2, 2]), 3), kind)
     assert array.type == kind
     assert array.to_pylist() == [[[0, 1], [2, 3], [4, 5]], [[6, 7], [8, 9], [10, 11]]]
     with pytest.raises(DataError, match="1 entries in a list, expected 2"):
-        to_arrow(tokens, np.array([2, 1, 1]), "codebook", 3, kind)
+        CODEBOOK.write(Codes(tokens, np.array([2, 1, 1]), 3), kind)
 
 
 def out(kind, column=JOB.columns[1], job=JOB):
@@ -316,18 +324,18 @@ def test_padding_that_alignment_adds_widens_too():
 @pytest.mark.parametrize(
     ("layout", "kind"),
     [
-        ("list", pa.int32()),
-        ("list", pa.list_(pa.float32())),
-        ("list", pa.list_(pa.list_(pa.int32()))),
-        ("list", pa.list_(pa.bool_())),
-        ("list", pa.string()),
-        ("list", pa.list_(pa.string())),
-        ("list", pa.list_(pa.null())),
-        ("codebook", pa.list_(pa.int32())),
-        ("codebook", pa.list_(pa.list_(pa.list_(pa.int32())))),
-        ("codebook", pa.list_(pa.list_(pa.float64()))),
-        ("codebook", pa.map_(pa.int32(), pa.int32())),
-        ("codebook", pa.dictionary(pa.int8(), pa.string())),
+        (LIST, pa.int32()),
+        (LIST, pa.list_(pa.float32())),
+        (LIST, pa.list_(pa.list_(pa.int32()))),
+        (LIST, pa.list_(pa.bool_())),
+        (LIST, pa.string()),
+        (LIST, pa.list_(pa.string())),
+        (LIST, pa.list_(pa.null())),
+        (CODEBOOK, pa.list_(pa.int32())),
+        (CODEBOOK, pa.list_(pa.list_(pa.list_(pa.int32())))),
+        (CODEBOOK, pa.list_(pa.list_(pa.float64()))),
+        (CODEBOOK, pa.map_(pa.int32(), pa.int32())),
+        (CODEBOOK, pa.dictionary(pa.int8(), pa.string())),
     ],
     ids=str,
 )
@@ -346,9 +354,9 @@ def test_weights_are_read_like_tokens():
             )
         }
     )
-    weights, lengths = read_values(batch, "audio_loss_weights", JOB.outputs[1], JOB)
-    assert weights.tolist() == [1, 0.5, 2, 3, 4, 5]
-    assert lengths.tolist() == [1, 0, 2]
+    weights = read_values(batch, "audio_loss_weights", JOB.outputs[1], JOB)
+    assert weights.flat.tolist() == [1, 0.5, 2, 3, 4, 5]
+    assert weights.lengths.tolist() == [1, 0, 2]
     broken = pa.record_batch({"audio_loss_weights": pa.array([[[1.0], [None]]])})
     with pytest.raises(DataError, match="row 0, column audio_loss_weights, stream acoustic"):
         read_values(broken, "audio_loss_weights", JOB.outputs[1], JOB)
@@ -357,9 +365,9 @@ def test_weights_are_read_like_tokens():
 def test_a_column_may_hold_some_of_the_streams():
     recipe = plain_recipe(4, (0, 0, 1, 1, 1))
     columns = (
-        Column("text", 0, 1, "list", 1),
-        Column("low", 1, 2, "codebook", 2),
-        Column("high", 3, 2, "codebook", 2),
+        Column("text", 0, 1, LIST, 1),
+        Column("low", 1, 2, CODEBOOK, 2),
+        Column("high", 3, 2, CODEBOOK, 2),
     )
     outputs = tuple(Output(c.name, c.first, c.count, c.layout) for c in columns)
     job = Job(recipe, columns, outputs)
@@ -373,7 +381,7 @@ def test_a_column_may_hold_some_of_the_streams():
     _, problems = scan(batch, job)
     assert where_of(problems[1]) == ("high", "acoustic_3", 0)
     tokens = read_tokens(batch.slice(0, 1), job)
-    assert [flat.tolist() for flat in tokens.columns] == [[0], [1, 2], [5, 6]]
+    assert [codes.flat.tolist() for codes in tokens.columns] == [[0], [1, 2], [5, 6]]
 
 
 # Every layout
@@ -390,15 +398,15 @@ def test_every_layout_is_read_as_the_same_streams(layout):
         tokens = read_tokens(batch.slice(start, stop - start), job)
         part = rows[start:stop]
         assert tokens.lengths.tolist() == [len(row[0]) for row in part]
-        for column, values in zip(job.columns, tokens.columns, strict=True):
+        for column, codes in zip(job.columns, tokens.columns, strict=True):
             own = [row[column.first : column.first + column.count] for row in part]
-            by_stream = column.layout in ("frame", "flat-frame")
+            by_stream = column.layout in (FRAME, FLAT_FRAME)
             in_turn = (
                 flat(row[q] for q in range(column.count) for row in own)
                 if by_stream
                 else flat(line for row in own for line in row)
             )
-            assert values.tolist() == in_turn
+            assert codes.flat.tolist() == in_turn
 
 
 def one_wrong(layout, row, stream, frame, value):
@@ -482,12 +490,13 @@ def test_the_first_place_in_each_row_is_what_a_loop_finds(lengths, streams, data
     chosen = data.draw(st.sets(st.integers(0, max(size - 1, 0)), max_size=size))
     chosen = sorted(position for position in chosen if position < size)
     for by_stream in (False, True):
-        places = [place_of(i, np.array(lengths), streams, by_stream) for i in chosen]
+        codes = Codes(np.zeros(size), np.array(lengths), streams, by_stream)
+        places = [codes.place(i) for i in chosen]
         slow = {}
         for position, place in zip(chosen, places, strict=True):
             slow.setdefault(place[0], (position, *place))
         if chosen:
-            found = first_places(np.array(chosen), np.array(lengths), streams, by_stream)
+            found = codes.first_places(np.array(chosen))
             assert found == [slow[row] for row in sorted(slow)]
 
 
@@ -500,5 +509,6 @@ def test_place_of_counts_stream_after_stream_too(lengths, streams):
         for row, frames in enumerate(lengths)
         for timestep in range(frames)
     ]
-    found = [place_of(i, np.array(lengths), streams, by_stream=True) for i in range(len(places))]
+    codes = Codes(np.zeros(len(places)), np.array(lengths), streams, by_stream=True)
+    found = [codes.place(i) for i in range(len(places))]
     assert found == places

@@ -16,7 +16,7 @@ from strategies import INTEGERS, random_tokens, recipes, seeds
 
 from delaytool.batches.digest import same_values
 from delaytool.batches.job import Where, make_job
-from delaytool.batches.layouts import Column
+from delaytool.batches.layouts import CODEBOOK, FLAT_CODEBOOK, FLAT_FRAME, FRAME, LIST, Column
 from delaytool.batches.metadata import ENTRY
 from delaytool.batches.problems import placed
 from delaytool.batches.schema import check_schema, shifted_schema
@@ -28,7 +28,7 @@ from delaytool.recipes.presets import plain_recipe
 from delaytool.shards.record import Quarantined
 
 LISTS = st.sampled_from([pa.list_, pa.large_list])
-AUDIO_LAYOUTS = ("codebook", "frame", "flat-codebook", "flat-frame")
+AUDIO_LAYOUTS = (CODEBOOK, FRAME, FLAT_CODEBOOK, FLAT_FRAME)
 
 
 def one_batch(table):
@@ -41,7 +41,7 @@ def rows_of(batch, held):
     for column in held:
         size, start = getattr(column, "size", column.count), getattr(column, "start", 0)
         for row, values in zip(rows, batch.column(column.name).to_pylist(), strict=True):
-            row.extend(read_slowly(values, column.layout, size)[start : start + column.count])
+            row.extend(read_slowly(values, column.layout.name, size)[start : start + column.count])
     return rows
 
 
@@ -50,16 +50,16 @@ def weights_of(batch, job):
     rows = [[] for _ in range(batch.num_rows)]
     for output in job.outputs:
         for row, values in zip(rows, batch.column(output.weights).to_pylist(), strict=True):
-            row.extend(read_slowly(values, output.layout, output.count))
+            row.extend(read_slowly(values, output.layout.name, output.count))
     return rows
 
 
 def laid_out(lines, layout):
     """A row's codebooks [n][T] in a layout."""
-    if layout == "list":
+    if layout == LIST:
         return lines[0]
-    lines = transposed(lines) if layout in ("frame", "flat-frame") else lines
-    return flat(lines) if layout.startswith("flat") else lines
+    lines = transposed(lines) if layout in (FRAME, FLAT_FRAME) else lines
+    return flat(lines) if layout in (FLAT_CODEBOOK, FLAT_FRAME) else lines
 
 
 @st.composite
@@ -67,12 +67,12 @@ def columns_for(draw, recipe):
     """Columns that hold a recipe's streams: one or more, some with codebooks of no use."""
     columns, first = [], 0
     if recipe.has_text and draw(st.booleans()):
-        columns, first = [Column("text", 0, 1, "list", 1)], 1
+        columns, first = [Column("text", 0, 1, LIST, 1)], 1
     while first < len(recipe.streams):
         count = draw(st.integers(1, len(recipe.streams) - first))
-        layout = draw(st.sampled_from(AUDIO_LAYOUTS + (("list",) if count == 1 else ())))
+        layout = draw(st.sampled_from(AUDIO_LAYOUTS + ((LIST,) if count == 1 else ())))
         before, behind = (draw(st.sampled_from([0, 0, 0, 1, 2])) for _ in range(2))
-        if layout == "list":
+        if layout == LIST:
             before = behind = 0
         size = before + count + behind
         columns.append(Column(f"codes {first}", first, count, layout, size, before))
@@ -102,7 +102,7 @@ def batches(draw):
             own = [random_tokens(random, s, frames, dtype).tolist() for s in streams]
             spare[column.start : column.start + column.count] = own
             values.append(laid_out(spare, column.layout))
-        nested = column.layout in ("codebook", "frame")
+        nested = column.layout in (CODEBOOK, FRAME)
         made[column.name] = pa.array(values, outer(inner(leaf)) if nested else inner(leaf))
         made[f"behind {column.name}"] = pa.array(
             [[None, float("nan"), -0.0][: n % 4] for n in lengths], pa.list_(pa.float32())
@@ -131,7 +131,7 @@ def test_shift_equals_the_reference(made):
     assert (counts.rows_in, counts.rows_out, counts.frames, counts.lost) == (
         len(rows), len(rows), frames, lost,
     )  # fmt: skip
-    assert read_shifted(shifted, job).lengths.tolist() == [len(row[0]) for row in rows]
+    assert read_shifted(shifted, job)[1].tolist() == [len(row[0]) for row in rows]
 
 
 @given(batches())

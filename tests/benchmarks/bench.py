@@ -54,7 +54,7 @@ from peak import peak_bytes
 
 from delaytool import load_preset
 from delaytool.batches.job import Where, make_job
-from delaytool.batches.layouts import Column
+from delaytool.batches.layouts import CODEBOOK, LIST, Column
 from delaytool.jobs.apply import apply_shard
 from delaytool.jobs.paths import Item
 from delaytool.jobs.revert import revert_shard
@@ -81,8 +81,8 @@ QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "env": COMP
 TOOL = str(Path(sys.executable).with_name("delaytool"))
 RECIPE = load_preset("moshi")
 COLUMNS = (
-    Column("text_tokens", 0, 1, "list", 1),
-    Column("audio_codes", 1, RECIPE.n_q, "codebook", RECIPE.n_q),
+    Column("text_tokens", 0, 1, LIST, 1),
+    Column("audio_codes", 1, RECIPE.n_q, CODEBOOK, RECIPE.n_q),
 )
 JOB = make_job(RECIPE, Where(), COLUMNS)
 

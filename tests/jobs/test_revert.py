@@ -74,7 +74,7 @@ def streams_of(path, job):
         [
             line
             for output in job.outputs
-            for line in read_slowly(row[output.name], output.layout, output.count)
+            for line in read_slowly(row[output.name], output.layout.name, output.count)
         ]
         for row in rows
     ]

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from make import entry_of, finish, job_on, rewrite, tokens_job, tokens_table
 
+from delaytool.batches.layouts import FRAME
 from delaytool.jobs.apply import apply_shard
 from delaytool.jobs.mixed import compare_with_first
 from delaytool.jobs.paths import Item
@@ -644,7 +645,7 @@ def test_shards_made_otherwise_than_the_first(tmp_path, changes, where, lines):
 
 def test_another_layout_is_another_way(tmp_path):
     job = tokens_job()
-    outputs = job.outputs[0], dataclasses.replace(job.outputs[1], layout="frame")
+    outputs = job.outputs[0], dataclasses.replace(job.outputs[1], layout=FRAME)
     (found,), count = compared(
         tmp_path, {"a.parquet": job, "b.parquet": dataclasses.replace(job, outputs=outputs)}
     )

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from make import entry_of, finish, job_on, tokens_job, tokens_table
 
-from delaytool.batches.metadata import ASIDE, ENTRY, STORED_SCHEMA
+from delaytool.batches.metadata import ENTRY, QUARANTINE_ENTRY, STORED_SCHEMA
 from delaytool.errors import DataError
 from delaytool.jobs.apply import apply_shard
 from delaytool.jobs.paths import Item
@@ -127,11 +127,11 @@ def test_an_output_carries_the_entries(files, footer):
     source, output, _ = files
     write(source, TABLE, **FOOTERS[footer])
     apply(source, output)
-    described = {b"huggingface", b"pandas", ASIDE.encode(), *OURS}
+    described = {b"huggingface", b"pandas", QUARANTINE_ENTRY.encode(), *OURS}
     found = footer_of(output)
     for key, value in footer_of(source).items():
         assert key in described or found[key] == value
-    assert ASIDE.encode() not in found
+    assert QUARANTINE_ENTRY.encode() not in found
     if footer == "a description beside":
         columns = json.loads(found[b"huggingface"])["info"]["features"]
         assert columns.keys() == set(pq.read_schema(output).names)
@@ -173,7 +173,7 @@ def test_quarantined_rows_have_the_entries(files, tmp_path):
     write(source, pa.Table.from_pylist(rows, TABLE.schema), **FOOTERS["another value"])
     apply(source, output, aside=str(bad))
     assert footer_of(bad)[b"made"] == b"new"
-    assert footer_of(bad)[ASIDE.encode()] == entry_of(output)
+    assert footer_of(bad)[QUARANTINE_ENTRY.encode()] == entry_of(output)
     assert ENTRY.encode() not in footer_of(bad)
 
 
@@ -200,7 +200,10 @@ def rewritten(output, **entries):
         ({"made": b"\xff"}, [("entry made", "new", "\\xff")]),
         ({"more": None}, [("entry more", "2", "none")]),
         ({"other": b"x"}, [("entry other", "none", "x")]),
-        ({ASIDE: b"x", "more": b""}, [(f"entry {ASIDE}", "none", "x"), ("entry more", "2", "")]),
+        (
+            {QUARANTINE_ENTRY: b"x", "more": b""},
+            [(f"entry {QUARANTINE_ENTRY}", "none", "x"), ("entry more", "2", "")],
+        ),
     ],
 )
 def test_an_outputs_own_entries_are_verified(files, changes, mismatches):

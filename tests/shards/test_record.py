@@ -14,7 +14,7 @@ from make import plain_job
 
 from delaytool.batches.figures import Counts, Figures
 from delaytool.batches.job import Job
-from delaytool.batches.layouts import Column, Output
+from delaytool.batches.layouts import CODEBOOK, LIST, Column, Output
 from delaytool.errors import DataError, RecipeError
 from delaytool.recipes.adapt import adapt
 from delaytool.recipes.presets import load_preset, plain_recipe
@@ -29,9 +29,9 @@ from delaytool.shards.record import (
 )
 
 RECIPE = plain_recipe(2, (0, 0, 1))
-TEXT = Column("text", 0, 1, "list", 1)
-CODES = Column("codes", 1, 2, "codebook", 2)
-OUT = (Output("text", 0, 1, "list", "text_weights"), Output("codes", 1, 2, "codebook"))
+TEXT = Column("text", 0, 1, LIST, 1)
+CODES = Column("codes", 1, 2, CODEBOOK, 2)
+OUT = (Output("text", 0, 1, LIST, "text_weights"), Output("codes", 1, 2, CODEBOOK))
 
 
 def record_of(recipe=RECIPE, key="id"):
@@ -374,24 +374,22 @@ def test_a_nan_does_not_get_past_the_checksum():
 def test_outputs_are_named_after_their_columns():
     job = plain_job(load_preset("moshi"), labels=True)
     assert job.outputs == (
-        Output("text_tokens", 0, 1, "list", "text_loss_weights", "text_labels"),
-        Output("audio_codes", 1, 16, "codebook", "audio_loss_weights", "audio_labels"),
+        Output("text_tokens", 0, 1, LIST, "text_loss_weights", "text_labels"),
+        Output("audio_codes", 1, 16, CODEBOOK, "audio_loss_weights", "audio_labels"),
     )
     assert [s.name for s in job.outputs[0].streams(job.recipe)] == ["text"]
     assert job.outputs[1].streams(job.recipe) == job.recipe.audio
     assert [job.twin(output) for output in job.outputs] == list(job.columns)
     grid = plain_job(load_preset("moshi"), result="grid")
-    assert grid.outputs == (Output("codes", 0, 17, "codebook", "loss_weights"),)
+    assert grid.outputs == (Output("codes", 0, 17, CODEBOOK, "loss_weights"),)
     assert grid.twin(grid.outputs[0]) is None
 
 
 def test_a_recipe_without_text_has_no_text_column():
     job = plain_job(plain_recipe(2, (0, 1), text=False), audio="codes", weights=False)
-    assert job.outputs == (Output("codes", 0, 2, "codebook"),)
+    assert job.outputs == (Output("codes", 0, 2, CODEBOOK),)
     text_only = dataclasses.replace(RECIPE, streams=RECIPE.streams[:1], dep_q=0)
-    assert plain_job(text_only).outputs == (
-        Output("text_tokens", 0, 1, "list", "text_loss_weights"),
-    )
+    assert plain_job(text_only).outputs == (Output("text_tokens", 0, 1, LIST, "text_loss_weights"),)
 
 
 def test_the_most_frequent_reasons_are_kept():
@@ -425,7 +423,7 @@ def test_jobs_that_differ_in_the_key_alone_are_equal():
         ((TEXT, dataclasses.replace(CODES, first=0, count=3)), "each of the recipe's streams"),
         ((TEXT, dataclasses.replace(CODES, count=3)), "each of the recipe's streams"),
         ((TEXT, dataclasses.replace(CODES, name="text")), "'text' is named twice"),
-        ((TEXT, dataclasses.replace(CODES, layout="list")), "layout list"),
+        ((TEXT, dataclasses.replace(CODES, layout=LIST)), "layout list"),
         ((TEXT, dataclasses.replace(CODES, size=1)), "has not the codebooks"),
         ((TEXT, dataclasses.replace(CODES, start=1)), "has not the codebooks"),
     ],
@@ -443,7 +441,7 @@ def test_columns_that_do_not_fit_the_recipe_are_refused(columns, message):
         ((OUT[0], dataclasses.replace(OUT[1], name="text")), "'text' is named twice"),
         ((OUT[0], dataclasses.replace(OUT[1], weights="text")), "'text' is named twice"),
         ((OUT[0], dataclasses.replace(OUT[1], labels="text_weights")), "named twice"),
-        ((OUT[0], dataclasses.replace(OUT[1], layout="list")), "layout list"),
+        ((OUT[0], dataclasses.replace(OUT[1], layout=LIST)), "layout list"),
     ],
 )
 def test_outputs_that_do_not_fit_the_recipe_are_refused(outputs, message):
@@ -460,7 +458,7 @@ def test_alignment_needs_text_and_audio_and_a_token_to_pad_with(align):
     assert plain_job(RECIPE, align=align).align == align
     with pytest.raises(RecipeError, match="no text and audio streams to align"):
         plain_job(plain_recipe(2, (0, 1), text=False), align=align)
-    whole = (Column("grid", 0, 3, "codebook", 3),)
+    whole = (Column("grid", 0, 3, CODEBOOK, 3),)
     with pytest.raises(RecipeError, match="aligned already"):
         Job(RECIPE, whole, OUT, align)
     odd = adapt(RECIPE, text_padding=-2)
