@@ -28,7 +28,7 @@ from delaytool.pattern.flat import (
 )
 from delaytool.pattern.segments import Segments
 from delaytool.pattern.weights import loss_weights
-from delaytool.recipes.adapt import adapt
+from delaytool.recipes.adapt import with_delays
 from delaytool.recipes.presets import load_preset, plain_recipe
 from delaytool.recipes.recipe import Recipe, Stream
 
@@ -439,7 +439,7 @@ def test_flat_arrays_of_the_wrong_size_are_refused():
 
 
 def test_a_transposed_view_is_read_as_it_looks():
-    recipe = adapt(load_preset(), delays=(1,))
+    recipe = with_delays(load_preset(), (1,))
     frame_major = np.arange(5 * 17, dtype=np.int16).reshape(5, 17)
     expected = reference.delay(frame_major.T.tolist(), recipe)
     assert delay(frame_major.T, recipe).tolist() == expected
