@@ -66,7 +66,7 @@ def _checked_lost_token(token: Any, dtype: np.dtype[Any]) -> int:
 def segments_of(shape: tuple[int, ...], recipe: Recipe) -> Segments:
     """The segments of an array [..., K, S] of shifted codes.
 
-    Raises ValueError when S is less than the pattern's own cells.
+    Raises ValueError when S is less than the cells that the pattern adds.
     """
     frames = shape[-1] - recipe.steps(0)
     if frames < 0:

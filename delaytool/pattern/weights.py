@@ -4,8 +4,8 @@ The weight of a cell is that of predicting the token in that cell: its stream's 
 factor of that token if the stream has one, and 0
 
 - for zero tokens (-1),
-- in audio streams behind the first dep_q, which the model does not predict,
-- for filled cells, unless the stream trains the first cell behind it (`final_weight`: an end
+- in audio streams after the first dep_q, which the model does not predict,
+- for filled cells, unless the stream trains its first trailing cell (`final_weight`: an end
   token) or the others (`padding_weight`).
 
 Products, with a user's factors too, are those of float64 numbers, and only they are rounded to
