@@ -67,7 +67,10 @@ def widened(dtype: np.dtype[Any], fills: set[int]) -> np.dtype[Any]:
 
 
 def delay_flat(tokens: Array, segments: Segments) -> Array:
-    """Shift a flat batch.
+    """Shift a flat batch, row after row or stream after stream.
+
+    Delays 0, 1, rows of 2 and 1 frames, fill 9:
+    [1, 2, 3, 4, 5, 6] -> [1, 2, 9, 9, 3, 4, 5, 9, 9, 6]
 
     tokens:  integers, flat, `segments.source_size` of them
     returns: integers, flat, `segments.shifted_size` of them, of the type `widened` says
@@ -154,6 +157,8 @@ def _taken(values: Array, sizes: Index, order: Index) -> Array:
 def undelay_flat(codes: Array, segments: Segments, lost_token: int = 0) -> Array:
     """Shift a flat batch back; fill tokens are not looked at.
 
+    Delays 0, 1, rows of 2 and 1 frames: [1, 2, 9, 9, 3, 4, 5, 9, 9, 6] -> [1, 2, 3, 4, 5, 6]
+
     codes:      integers, flat, `segments.shifted_size` of them
     lost_token: stands where `segments.lost()` says that a token was cut off
     returns:    integers of the same type, flat, `segments.source_size` of them
@@ -192,6 +197,8 @@ def keep_runs(codes: Array, segments: Segments) -> Array:
 
 def wrong_tokens(tokens: Array, segments: Segments, steps: Index) -> Index:
     """Where a flat array holds what is neither -1 nor in the vocabulary.
+
+    One row of two streams with cardinality 10: [1, 10, -1, -2], steps [2] -> [1, 3]
 
     steps: entries of each row: `segments.lengths` before the shift, `segments.steps` after it
     returns positions in the flat array, in order
