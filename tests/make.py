@@ -1,6 +1,7 @@
 """Small tables and shards for the tests."""
 
 import contextlib
+import dataclasses
 import json
 import os
 import socket
@@ -18,7 +19,6 @@ from delaytool.batches.columns import find_columns
 from delaytool.batches.job import Where, make_job
 from delaytool.batches.layouts import CODEBOOK, LIST, Column
 from delaytool.cli.main import main
-from delaytool.recipes.adapt import adapt
 from delaytool.recipes.presets import plain_recipe
 from delaytool.shards.find import find_shards
 
@@ -56,9 +56,10 @@ def tokens_table(rows=12, n_q=3, seed=0, longest=30, text_type=None, codes_type=
     )
 
 
-def tokens_job(n_q=3, delays=(0, 0, 1, 2), **changes):
-    """A job on such a table."""
-    return job_on(tokens_table(n_q=n_q), adapt(plain_recipe(n_q, delays), **changes), key="id")
+def tokens_job(n_q=3, delays=(0, 0, 1, 2), **fields):
+    """A job on such a table, with these fields of its recipe."""
+    recipe = dataclasses.replace(plain_recipe(n_q, delays), **fields)
+    return job_on(tokens_table(n_q=n_q), recipe, key="id")
 
 
 def plain_job(recipe, text="text_tokens", audio="audio_codes", **where):

@@ -3,6 +3,7 @@
 torch is a large download, so these tests have a target of their own: `make test-torch`.
 """
 
+import dataclasses
 import importlib
 import multiprocessing
 import sys
@@ -16,7 +17,7 @@ from make import SAMPLE_DATA, delaytool
 from pages import example_with
 
 from delaytool import delay, load_preset, loss_weights
-from delaytool.recipes.adapt import adapt
+from delaytool.recipes.adapt import with_audio, with_text
 
 torch = pytest.importorskip("torch")
 sys.path.insert(0, str(Path(__file__).parent / "benchmarks"))
@@ -179,7 +180,8 @@ def test_moshis_own_model_has_the_same_logits_and_losses(example, small_moshi, m
         audio_loss = loss_with_mask(theirs.logits, target[:, 1:9], theirs.mask, 100)
 
     length = "extend" if tail else "truncate"
-    recipe = adapt(load_preset("moshi-finetune"), length=length, card=CARD, text_card=TEXT_CARD)
+    recipe = with_text(with_audio(load_preset("moshi-finetune"), card=CARD), card=TEXT_CARD)
+    recipe = dataclasses.replace(recipe, length=length)
     grid = delay(codes[:, :, : FRAMES - tail], recipe)
     model_class = type(small_moshi)
     monkeypatch.setattr(model_class, "forward", model_class.forward)

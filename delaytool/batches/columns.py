@@ -29,7 +29,7 @@ from delaytool.batches.layouts import (
 from delaytool.batches.nesting import Layout
 from delaytool.batches.types import check_there, depth_of, stored, type_name
 from delaytool.errors import AmbiguousError, DataError, Place
-from delaytool.recipes.adapt import adapt
+from delaytool.recipes.adapt import with_delays, without_text
 from delaytool.recipes.presets import load_preset, plain_recipe
 from delaytool.recipes.recipe import Recipe
 
@@ -356,7 +356,7 @@ def job_of_original(
         n_q = sum(column.count for column in columns) - has_text
         moshi = load_preset()
         if n_q == moshi.n_q:
-            recipe = adapt(moshi, text=has_text, delays=(0,))
+            recipe = with_delays(moshi if has_text else without_text(moshi), (0,))
         else:
             recipe = plain_recipe(n_q, (0,) * (n_q + has_text), has_text)
     return make_job(recipe, where, columns)

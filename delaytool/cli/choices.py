@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -52,11 +53,6 @@ def usage() -> Iterator[None]:
 
 def choose_recipe(options: dict[str, Any]) -> tuple[Recipe, str]:
     """The recipe that the options arrive at, and what it came from."""
-    from delaytool.recipes.adapt import adapt
-    from delaytool.recipes.model_config import from_model_config, notes_on_model_config
-    from delaytool.recipes.presets import DEFAULT, load_preset, plain_recipe
-    from delaytool.recipes.recipe import Recipe
-
     bases = {
         "--preset": options["preset"],
         "--model-config": options["model_config"],
@@ -65,56 +61,77 @@ def choose_recipe(options: dict[str, Any]) -> tuple[Recipe, str]:
     given = [name for name, value in bases.items() if value is not None]
     if len(given) > 1:
         raise click.UsageError(f"{given[0]} and {given[1]} exclude one another; give one of them")
-    names = [
-        "n_q",
-        "delays",
-        "acoustic_delay",
-        "length",
-        "initial_step",
-        "final_step",
-        "text_card",
-        "card",
-        "text_initial",
-        "text_padding",
-        "text_end_padding",
-        "audio_initial",
-        "audio_padding",
-        "text_padding_weight",
-        "semantic_weight",
-        "acoustic_weight",
-        "final_weight",
-        "dep_q",
-    ]
-    changes = {name: options[name] for name in names}
-    text = not options["no_text"]
     try:
-        if options["preset"] is not None:
-            base, origin = load_preset(options["preset"]), f"preset {options['preset']}"
-        elif options["model_config"] is not None:
-            origin = options["model_config"]
-            config = _read_json(origin)
-            base = from_model_config(config)
-            for note in notes_on_model_config(config):
-                say(f"Note: {note}")
-        elif options["recipe_file"] is not None:
-            origin = options["recipe_file"]
-            base = Recipe.from_dict(_read_json(origin))
-        elif changes["n_q"] is not None and changes["delays"] is not None:
-            n_q, delays = changes.pop("n_q"), changes.pop("delays")
-            if len(delays) == 1:
-                delays = (*[0] * text, *delays * n_q)
-            if n_q > 8 and changes["dep_q"] is None:
-                raise RecipeError(
-                    f"n_q is {n_q}: with more than 8 audio streams, say how many carry loss "
-                    "with --dep-q; two speakers want --preset moshi"
-                )
-            base, origin = plain_recipe(n_q, delays, text), "plain streams"
-        else:
-            base, origin = load_preset(DEFAULT), f"preset {DEFAULT}"
-        return adapt(base, text=text, **changes), origin
+        base, origin = _base_recipe(options)
+        return _adapted(base, options), origin
     except RecipeError as error:
         where = f"{given[0]}: " if given and given[0] != "--preset" else ""
         raise click.UsageError(f"{where}{error}") from None
+
+
+def _base_recipe(options: dict[str, Any]) -> tuple[Recipe, str]:
+    """The recipe that the options start from, and what it is called."""
+    from delaytool.recipes.adapt import spread_delays
+    from delaytool.recipes.model_config import from_model_config, notes_on_model_config
+    from delaytool.recipes.presets import DEFAULT, load_preset, plain_recipe
+    from delaytool.recipes.recipe import Recipe
+
+    if options["preset"] is not None:
+        return load_preset(options["preset"]), f"preset {options['preset']}"
+    if options["model_config"] is not None:
+        config = _read_json(options["model_config"])
+        recipe = from_model_config(config)
+        for note in notes_on_model_config(config):
+            say(f"Note: {note}")
+        return recipe, options["model_config"]
+    if options["recipe_file"] is not None:
+        return Recipe.from_dict(_read_json(options["recipe_file"])), options["recipe_file"]
+    n_q, delays, text = options["n_q"], options["delays"], not options["no_text"]
+    if n_q is None or delays is None:
+        return load_preset(DEFAULT), f"preset {DEFAULT}"
+    if n_q > 8 and options["dep_q"] is None:
+        raise RecipeError(
+            f"n_q is {n_q}: with more than 8 audio streams, say how many carry loss "
+            "with --dep-q; two speakers want --preset moshi"
+        )
+    return plain_recipe(n_q, spread_delays(delays, n_q, text), text), "plain streams"
+
+
+def _adapted(recipe: Recipe, options: dict[str, Any]) -> Recipe:
+    """The recipe with everything changed that the options name."""
+    from delaytool.recipes import adapt
+
+    if options["no_text"]:
+        recipe = adapt.without_text(recipe)
+    if options["n_q"] is not None:
+        recipe = adapt.first_streams(recipe, options["n_q"])
+    recipe = adapt.with_text(
+        recipe,
+        card=options["text_card"],
+        initial=options["text_initial"],
+        padding=options["text_padding"],
+        end_padding=options["text_end_padding"],
+        padding_weight=options["text_padding_weight"],
+    )
+    if options["delays"] is not None:
+        recipe = adapt.with_delays(recipe, options["delays"])
+    if options["acoustic_delay"] is not None:
+        recipe = adapt.with_acoustic_delay(recipe, options["acoustic_delay"])
+    recipe = adapt.with_audio(
+        recipe,
+        card=options["card"],
+        initial=options["audio_initial"],
+        padding=options["audio_padding"],
+    )
+    recipe = adapt.with_weights(
+        recipe,
+        semantic=options["semantic_weight"],
+        acoustic=options["acoustic_weight"],
+        final=options["final_weight"],
+    )
+    names = ("dep_q", "length", "initial_step", "final_step")
+    fields = {name: options[name] for name in names if options[name] is not None}
+    return dataclasses.replace(recipe, **fields)
 
 
 def _read_json(path: str) -> Any:

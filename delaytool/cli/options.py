@@ -52,7 +52,7 @@ worker_options = stacked(
         type=click.IntRange(1, 4096),
         metavar="N",
         heading=RUN,
-        help="Shards at once, each in a process of its own.  [default: cores]",
+        help="Shards at once, each in a separate process.  [default: cores]",
     ),
     option(
         "--engine",
@@ -174,7 +174,7 @@ factor_option = option(
 
 
 def audio_input_option(
-    help: str = "Codes are in shards of their own, matched to INPUT's by relative path.",
+    help: str = "Codes are in separate shards, matched to INPUT's by relative path.",
 ) -> Callable[[F], F]:
     """The option --audio-input, with its help."""
     return option(
@@ -232,7 +232,7 @@ pattern_options = stacked(
         "--final-step/--no-final-step",
         default=None,
         heading=WHAT,
-        help="A cell behind every stream at the end.  [default: the recipe's]",
+        help="A trailing cell for every stream.  [default: the recipe's]",
     ),
     _number(
         "--text-card",
@@ -249,7 +249,7 @@ pattern_options = stacked(
     _number("--text-initial", "Token of the cells before the text.  [default: the recipe's]"),
     _number(
         "--text-padding",
-        "Token of the cells behind the text; counts as padding in the loss, and without "
+        "Token of the text's trailing cells; counts as padding in the loss, and without "
         "--text-end-padding only it does.  [default: the recipe's]",
     ),
     _number(
@@ -260,7 +260,8 @@ pattern_options = stacked(
         "--audio-initial", "Token of the cells before each audio stream.  [default: the recipe's]"
     ),
     _number(
-        "--audio-padding", "Token of the cells behind each audio stream.  [default: the recipe's]"
+        "--audio-padding",
+        "Token of the trailing cells of each audio stream.  [default: the recipe's]",
     ),
     _weight(
         "--text-padding-weight", "Factor on the loss of text padding.  [default: the recipe's]"
@@ -269,7 +270,7 @@ pattern_options = stacked(
     _weight("--acoustic-weight", "Loss weight of acoustic tokens.  [default: the recipe's]"),
     _weight(
         "--final-weight",
-        "Loss weight of the first cell behind each stream.  [default: the recipe's]",
+        "Loss weight of the first trailing cell of each stream.  [default: the recipe's]",
     ),
     _number("--dep-q", "Only the first N audio streams carry loss.  [default: the recipe's]", 0),
     option("--no-text", is_flag=True, heading=WHAT, help="There is no text stream."),

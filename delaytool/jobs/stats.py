@@ -23,7 +23,7 @@ from delaytool.batches.schema import already_shifted
 from delaytool.batches.types import check_there, depth_of
 from delaytool.errors import AmbiguousError, DataError
 from delaytool.jobs.report import Summary
-from delaytool.recipes.adapt import adapt
+from delaytool.recipes.adapt import with_text
 from delaytool.recipes.checks import ZERO_TOKEN
 from delaytool.recipes.recipe import Recipe
 from delaytool.shards.failures import reading
@@ -92,11 +92,8 @@ class Reading:
         if not ids or not recipe.has_text:
             return recipe
         card = max(recipe.streams[0].cardinality, 1 + max(ids)) if self.recipe is None else None
-        return adapt(
-            recipe,
-            text_padding=self.text_padding,
-            text_end_padding=self.text_end_padding,
-            text_card=card,
+        return with_text(
+            recipe, card=card, padding=self.text_padding, end_padding=self.text_end_padding
         )
 
 

@@ -1,4 +1,7 @@
-"""The delay pattern on arrays [..., K, T]: `delay` and `undelay`."""
+"""The delay pattern on arrays [..., K, T], for people: `delay` and `undelay`.
+
+What they are given is checked here; tokens are moved by the flat form.
+"""
 
 from __future__ import annotations
 
@@ -66,7 +69,7 @@ def _checked_lost_token(token: Any, dtype: np.dtype[Any]) -> int:
 def segments_of(shape: tuple[int, ...], recipe: Recipe) -> Segments:
     """The segments of an array [..., K, S] of shifted codes.
 
-    Raises ValueError when S is less than the pattern's own cells.
+    Raises ValueError when S is less than the cells that the pattern adds.
     """
     frames = shape[-1] - recipe.steps(0)
     if frames < 0:
@@ -97,7 +100,7 @@ def delay(codes: Any, recipe: Recipe) -> Array:
     Raises ValueError for another number of streams or a token outside of 0 ... cardinality - 1
     other than -1, TypeError for anything but integers, masked ones included.
 
-    Source: module docstring; the same cells as `_delay_sequence` of moshi/models/lm_utils.py.
+    Source: that of `segments`; the same cells as `_delay_sequence` of moshi/models/lm_utils.py.
     """
     grid = checked_grid(codes, recipe, "codes")
     rows = int(np.prod(grid.shape[:-2], dtype=np.int64))

@@ -1,19 +1,30 @@
 """The delay pattern on flat arrays: the tokens of many rows of different lengths at once.
 
-There is no Python loop over rows or timesteps. `delay` and `undelay` are built on this form."""
+There is no Python loop over rows or timesteps. `delay` and `undelay` are built on this form.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
-from delaytool.pattern.segments import FILLED, FINAL, INITIAL, Array, Index, Segments
+from delaytool.pattern.segments import (
+    FILLED,
+    FINAL,
+    INITIAL,
+    KEPT,
+    PADDING,
+    Array,
+    Index,
+    Segments,
+)
 from delaytool.recipes.checks import ZERO_TOKEN
 from delaytool.recipes.recipe import Recipe, Stream
 
 _WIDER = (np.dtype(np.int8), np.dtype(np.int16), np.dtype(np.int32), np.dtype(np.int64))
+_FEW_CELLS = 1 << 15
+"""Up to so many cells numpy is as fast as Arrow, which then need not be imported."""
 
 
 def possible_fills(recipe: Recipe, streams: tuple[Stream, ...]) -> set[int]:
@@ -25,12 +36,12 @@ def possible_fills(recipe: Recipe, streams: tuple[Stream, ...]) -> set[int]:
     for stream in streams:
         initial, final, padding = stream.fills
         extra = recipe.max_delay - stream.delay if recipe.length == "extend" else 0
-        behind = extra + recipe.final_step
+        trailing = extra + recipe.final_step
         if stream.delay + recipe.initial_step:
             fills.add(initial)
-        if behind:
+        if trailing:
             fills.add(final)
-        if behind > 1:
+        if trailing > 1:
             fills.add(padding)
     return fills
 
@@ -56,7 +67,10 @@ def widened(dtype: np.dtype[Any], fills: set[int]) -> np.dtype[Any]:
 
 
 def delay_flat(tokens: Array, segments: Segments) -> Array:
-    """Shift a flat batch.
+    """Shift a flat batch, row after row or stream after stream.
+
+    Delays 0, 1, rows of 2 and 1 frames, fill 9:
+    [1, 2, 3, 4, 5, 6] -> [1, 2, 9, 9, 3, 4, 5, 9, 9, 6]
 
     tokens:  integers, flat, `segments.source_size` of them
     returns: integers, flat, `segments.shifted_size` of them, of the type `widened` says
@@ -76,14 +90,18 @@ def shift_flat(values: Array, segments: Segments, fills: Array, dtype: Any) -> A
         raise ValueError(f"{values.size} tokens, expected {segments.source_size}")
     lost = segments.lost()
     kept = values if lost is None else values[~lost]
-    if segments.recipe.length == "truncate" and np.any(
-        segments.lengths < max((stream.delay for stream in segments.streams), default=0)
-    ):
-        return _merged(kept, segments, fills, dtype)
-    return _joined(kept, segments, fills, dtype)
+    few = segments.shifted_size <= _FEW_CELLS
+    shift = shift_runs if not few and are_filled_alike(segments) else shift_cells
+    return shift(kept, segments, fills, dtype)
 
 
-def _merged(kept: Array, segments: Segments, fills: Array, dtype: Any) -> Array:
+def are_filled_alike(segments: Segments) -> bool:
+    """Whether all segments of a stream have the same fills: no row is cut within them."""
+    most = max((stream.delay for stream in segments.streams), default=0)
+    return segments.recipe.length == "extend" or not np.any(segments.lengths < most)
+
+
+def shift_cells(kept: Array, segments: Segments, fills: Array, dtype: Any) -> Array:
     """Kept tokens and fills cell by cell, for any number of filled cells in any segment."""
     out = np.empty(segments.shifted_size, dtype=dtype)
     out[segments.filled] = segments.of_filled(fills)
@@ -91,37 +109,42 @@ def _merged(kept: Array, segments: Segments, fills: Array, dtype: Any) -> Array:
     return out
 
 
-def _joined(kept: Array, segments: Segments, fills: Array, dtype: Any) -> Array:
-    """Kept tokens and fills run by run, where all segments of a stream are filled alike.
+def shift_runs(kept: Array, segments: Segments, fills: Array, dtype: Any) -> Array:
+    """Kept tokens and fills run by run, for `are_filled_alike` segments of at least one cell.
 
-    A segment is a string of bytes, and what lies between it and the next one is a string of fills,
+    A segment is a string of tokens, and what lies between it and the next one is a string of fills,
     one of a few. Arrow's `take` puts strings together three times as fast as numpy moves cells.
     """
     streams, n = len(segments.streams), len(segments.numbers)
-    if not segments.shifted_size:
-        return np.empty(0, dtype=dtype)
     first_row = segments.pieces[:: len(segments.lengths)] if segments.by_stream else segments.pieces
-    before, behind = [], []
+    leading, trailing = [], []
     for fill, counts in zip(fills, first_row[:streams, FILLED], strict=True):
-        before.append(np.repeat(fill[INITIAL], counts[0]))
-        behind.append(np.repeat(fill[FINAL:], counts[1:]))
-    strings = [before[0]]
-    strings += [np.concatenate([behind[k], before[k]]) for k in range(streams)]
-    strings += [np.concatenate([behind[k], before[(k + 1) % streams]]) for k in range(streams)]
-    own = np.concatenate([kept.astype(dtype, copy=False), np.concatenate(strings).astype(dtype)])
-    sizes = np.concatenate([segments.pieces[:, 1], [string.size for string in strings]])
-    # The fills before the first segment, then each segment and what is behind it. Behind the last
-    # one this begins anew, which is left out of the result.
+        leading.append(np.repeat(fill[:1], counts[:1]))
+        trailing.append(np.repeat(fill[1:], counts[1:]))
+    # Before the first segment; between two of the same stream; between two of different streams.
+    strings = [leading[0]]
+    strings += [np.concatenate([trailing[k], leading[k]]) for k in range(streams)]
+    strings += [np.concatenate([trailing[k], leading[(k + 1) % streams]]) for k in range(streams)]
+    values = np.concatenate([kept.astype(dtype, copy=False), np.concatenate(strings).astype(dtype)])
+    sizes = np.concatenate([segments.pieces[:, KEPT], [string.size for string in strings]])
+    # The fills before the first segment, then each segment and what follows it. What follows the
+    # last one includes the first fills once more, which are left out of the result.
     order = np.empty(2 * n + 1, dtype=np.int64)
     order[0] = n
     order[1::2] = np.arange(n)
     numbers = segments.numbers
     order[2::2] = n + 1 + numbers + streams * (numbers != np.roll(numbers, -1))
-    return _taken(own, sizes, order)[: segments.shifted_size]
+    return _taken(values, sizes, order)[: segments.shifted_size]
 
 
 def _taken(values: Array, sizes: Index, order: Index) -> Array:
-    """Runs of values, of these sizes one behind the other, in another order."""
+    """Runs of values, in another order.
+
+    [1, 2, 3, 4, 5, 6], sizes [1, 2, 3], order [2, 0] -> [4, 5, 6, 1]
+    """
+    # Importing Arrow takes as long as shifting a small dataset; few cells do without it.
+    import pyarrow as pa
+
     ends = np.zeros(len(sizes) + 1, dtype=np.int64)
     np.cumsum(sizes, out=ends[1:])
     buffers = [None, pa.py_buffer(ends * values.itemsize), pa.py_buffer(values)]
@@ -134,13 +157,20 @@ def _taken(values: Array, sizes: Index, order: Index) -> Array:
 def undelay_flat(codes: Array, segments: Segments, lost_token: int = 0) -> Array:
     """Shift a flat batch back; fill tokens are not looked at.
 
+    Delays 0, 1, rows of 2 and 1 frames: [1, 2, 9, 9, 3, 4, 5, 9, 9, 6] -> [1, 2, 3, 4, 5, 6]
+
     codes:      integers, flat, `segments.shifted_size` of them
     lost_token: stands where `segments.lost()` says that a token was cut off
     returns:    integers of the same type, flat, `segments.source_size` of them
     """
     if codes.size != segments.shifted_size:
         raise ValueError(f"{codes.size} cells, expected {segments.shifted_size}")
-    kept = _kept(codes, segments)
+    size = int(segments.pieces[:, KEPT].sum())
+    if size in (0, codes.size):
+        kept = codes[:size]
+    else:
+        keep = keep_cells if codes.size <= _FEW_CELLS else keep_runs
+        kept = keep(codes, segments)
     lost = segments.lost()
     if lost is None:
         return kept
@@ -149,21 +179,26 @@ def undelay_flat(codes: Array, segments: Segments, lost_token: int = 0) -> Array
     return tokens
 
 
-def _kept(codes: Array, segments: Segments) -> Array:
-    """The cells of a flat shifted array that are not filled."""
+def keep_cells(codes: Array, segments: Segments) -> Array:
+    """The cells of a flat shifted array that are not filled, looked at cell by cell."""
+    return codes[~segments.is_filled()]
+
+
+def keep_runs(codes: Array, segments: Segments) -> Array:
+    """The cells of a flat shifted array that are not filled, taken run by run."""
     pieces = segments.pieces
-    if pieces[:, 1].sum() in (0, codes.size):
-        return codes[: int(pieces[:, 1].sum())]
-    # Runs: the kept tokens of each segment, and in front of each and at the end what is filled.
+    # The kept tokens of each segment, and in front of each and at the end what is filled.
     sizes = np.zeros(2 * len(pieces) + 1, dtype=np.int64)
-    sizes[1::2] = pieces[:, 1]
-    sizes[0:-1:2] = pieces[:, 0]
-    sizes[2::2] += pieces[:, 2] + pieces[:, 3]
+    sizes[1::2] = pieces[:, KEPT]
+    sizes[0:-1:2] = pieces[:, INITIAL]
+    sizes[2::2] += pieces[:, FINAL] + pieces[:, PADDING]
     return _taken(np.ascontiguousarray(codes), sizes, np.arange(1, len(sizes), 2))
 
 
 def wrong_tokens(tokens: Array, segments: Segments, steps: Index) -> Index:
     """Where a flat array holds what is neither -1 nor in the vocabulary.
+
+    One row of two streams with cardinality 10: [1, 10, -1, -2], steps [2] -> [1, 3]
 
     steps: entries of each row: `segments.lengths` before the shift, `segments.steps` after it
     returns positions in the flat array, in order

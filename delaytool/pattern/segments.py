@@ -1,12 +1,22 @@
-"""The delay pattern on arrays.
+"""Where the delay pattern moves tokens: the heart of delaytool, read it first.
 
-Stream k of T tokens, delayed by d of at most D frames, becomes
+A stream of T tokens that is delayed by d frames, where D is the largest delay of all streams,
+becomes a row of cells in four *pieces*:
 
-    [initial step]  initial x d   tokens[0 ... T-1]   behind x (D - d)   [final step]
+    piece     cells                                with `length` truncate    each cell holds
+    INITIAL   d, 1 more with an initial step       min(d, T), 1 more ...     the initial token
+    KEPT      T                                    max(T - d, 0)             a token of the stream
+    FINAL     the first trailing cell, if any      the same                  the final token
+    PADDING   the other trailing cells             the same                  the padding token
+    trailing  D - d, 1 more with a final step      0, 1 more ...
 
-where of the cells behind the stream the first holds its `final` token and the others its
-`padding` token. With `length` truncate only the first T frames of the middle part stay. The cells
-that hold no token of the stream are called *filled*.
+Delays 0, 1, 3 and T = 3, with initial token I, final token F and padding token P:
+
+    a b c F P P         3 kept, 1 final, 2 padding
+    I d e f F P         1 initial, 3 kept, 1 final, 1 padding
+    I I I g h i         3 initial, 3 kept
+
+The cells that hold no token of the stream are called *filled*: all but those of KEPT.
 
 There are two forms of everything. Arrays `[..., K, T]` are for people: `delay`, `undelay`. Flat
 arrays are for whole batches of rows of different lengths: the tokens of some streams, row after row
@@ -30,10 +40,10 @@ from delaytool.recipes.recipe import Recipe, Stream
 
 Array = npt.NDArray[Any]
 Index = npt.NDArray[np.int64]
-INITIAL, FINAL, PADDING = 0, 1, 2
-"""Which fill token a filled cell holds: the place of it in `Stream.fills`."""
-FILLED = [0, 2, 3]
-"""Which of a segment's pieces are filled: INITIAL, FINAL, PADDING."""
+INITIAL, KEPT, FINAL, PADDING = range(4)
+"""The pieces of a segment, in their order: the columns of `Segments.pieces`."""
+FILLED = [INITIAL, FINAL, PADDING]
+"""The filled pieces, in the order of `Stream.fills` and of the columns of a table of fills."""
 
 
 @dataclass(frozen=True)
@@ -68,12 +78,18 @@ class Segments:
         return int(self.steps.sum()) * len(self.streams)
 
     def of_rows(self, values: Array) -> Array:
-        """A value of each row as one of each segment."""
+        """A value of each row as one of each segment.
+
+        Two streams, [7, 8] -> [7, 7, 8, 8]; by stream [7, 8, 7, 8]
+        """
         k = len(self.streams)
         return np.tile(values, k) if self.by_stream else np.repeat(values, k)
 
-    def of_streams(self, values: Any) -> Array:
-        """A value of each stream as one of each segment."""
+    def of_streams(self, values: npt.ArrayLike) -> Array:
+        """A value of each stream as one of each segment.
+
+        Two rows, [7, 8] -> [7, 8, 7, 8]; by stream [7, 7, 8, 8]
+        """
         rows = len(self.lengths)
         return np.repeat(values, rows) if self.by_stream else np.tile(values, rows)
 
@@ -83,30 +99,38 @@ class Segments:
         return self.of_streams(np.arange(len(self.streams), dtype=np.int64))
 
     @functools.cached_property
-    def pieces(self) -> Index:
-        """What each segment consists of after the shift, in this order: int64 [segments, 4].
+    def _delays(self) -> Index:
+        """The delay of each segment, in frames."""
+        return self.of_streams(np.array([s.delay for s in self.streams], dtype=np.int64))
 
-        Numbers of cells: initial tokens, kept tokens, the final token, padding tokens.
+    @functools.cached_property
+    def pieces(self) -> Index:
+        """Numbers of cells of each segment's pieces after the shift: int64 [segments, 4].
+
+        Delays 0, 1, 3 and a row of 3 frames -> [[0, 3, 1, 2], [1, 3, 1, 1], [3, 3, 0, 0]]
         """
-        recipe = self.recipe
-        delays = self.of_streams(np.array([s.delay for s in self.streams], dtype=np.int64))
-        kept, steps = self.of_rows(self.lengths), self.of_rows(self.steps)
-        before = recipe.initial_step + delays
-        if recipe.length == "truncate":
-            before = recipe.initial_step + np.minimum(delays, kept)
-            kept = np.maximum(kept - delays, 0)
-        behind = steps - before - kept
-        final = np.minimum(behind, 1)
-        return np.stack([before, kept, final, behind - final], axis=1)
+        recipe, delays = self.recipe, self._delays
+        frames, steps = self.of_rows(self.lengths), self.of_rows(self.steps)
+        if recipe.length == "extend":
+            initial, kept = recipe.initial_step + delays, frames
+        else:
+            initial = recipe.initial_step + np.minimum(delays, frames)
+            kept = np.maximum(frames - delays, 0)
+        trailing = steps - initial - kept
+        final = np.minimum(trailing, 1)
+        return np.stack([initial, kept, final, trailing - final], axis=1)
 
     @functools.cached_property
     def filled(self) -> Index:
-        """Where the filled cells are in the flat shifted array, in order."""
-        pieces = self.pieces
-        ends = np.cumsum(pieces[:, 1])
+        """Where the filled cells are in the flat shifted array, in order.
+
+        a b F, I c d -> [2, 3]
+        """
+        kept = self.pieces[:, KEPT]
+        ends = np.cumsum(kept)
         # Before a filled cell come all filled cells before it, and all tokens before it.
-        tokens_before = np.stack([ends - pieces[:, 1], ends, ends], axis=1)
-        counts = pieces[:, FILLED].ravel()
+        tokens_before = np.stack([ends - kept, ends, ends], axis=1)
+        counts = self.pieces[:, FILLED].ravel()
         filled: Index = np.arange(int(counts.sum())) + np.repeat(tokens_before.ravel(), counts)
         return filled
 
@@ -124,11 +148,11 @@ class Segments:
         return cells
 
     def of_filled(self, table: Array) -> Array:
-        """The entry of a table [streams, 3] (INITIAL, FINAL, PADDING) for each filled cell."""
+        """The entry of a table [streams, 3], in the order of FILLED, for each filled cell."""
         return np.repeat(self._of_segments(table), self.pieces[:, FILLED].ravel())
 
     def of_cells(self, table: Array) -> Array:
-        """The entry of a table [streams, 4], in the pieces' order, for each cell."""
+        """The entry of a table [streams, 4], in the order of the pieces, for each cell."""
         return np.repeat(self._of_segments(table), self.pieces.ravel())
 
     def _of_segments(self, table: Array) -> Array:
@@ -139,14 +163,18 @@ class Segments:
 
     def is_filled(self) -> npt.NDArray[np.bool_]:
         """True where the flat shifted array is filled."""
-        return self.of_cells(np.array([[True, False, True, True]] * len(self.streams)))
+        is_filled = np.array([piece in FILLED for piece in range(4)])
+        return self.of_cells(np.tile(is_filled, (len(self.streams), 1)))
 
     def lost(self) -> npt.NDArray[np.bool_] | None:
-        """True where the pattern cuts a token of the source off; None where it cuts nothing."""
+        """True where the pattern cuts a token of the source off; None where it cuts nothing.
+
+        Truncate, delays 0, 1 and 2 frames: a b, c d -> a b, I c: [False, False, False, True]
+        """
         if self.recipe.length == "extend" or not any(stream.delay for stream in self.streams):
             return None
         lengths = self.of_rows(self.lengths)
-        lost = np.minimum(self.of_streams([stream.delay for stream in self.streams]), lengths)
+        lost = np.minimum(self._delays, lengths)
         mask = np.zeros(self.source_size, dtype=bool)
         ends = np.cumsum(lengths)
         # A row's end minus 1 ... lost: as many positions as are lost, counted within each segment.
@@ -163,5 +191,5 @@ class Segments:
         return totals
 
     def token_table(self) -> npt.NDArray[np.int64]:
-        """The fill token of each stream and part, [streams, 3]."""
+        """The fill tokens of each stream, [streams, 3], in the order of FILLED."""
         return np.array([stream.fills for stream in self.streams], dtype=np.int64).reshape(-1, 3)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from delaytool.pattern.segments import Segments
+from delaytool.pattern.segments import KEPT, Segments
 from delaytool.pattern.weights import Weights, weight_table, weights_of_tokens
 
 _SUMMED = 1 << 14
@@ -34,7 +34,7 @@ def weight_sums(
     for number, stream in enumerate(segments.streams):
         if factors:
             sums.append(exact_sum(weights[segments.cells_of(number)]))
-        elif zeros or (stream.token_weights and table[number, 1]):
+        elif zeros or (stream.token_weights and table[number, KEPT]):
             cells = weights[segments.cells_of(number)]
             of_tokens = weights_of_tokens(stream).astype(np.float32)
             known = {*rounded[number].tolist(), *of_tokens.tolist()}

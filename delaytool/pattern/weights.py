@@ -1,11 +1,11 @@
-"""Loss weights on arrays.
+"""Loss weights and labels of shifted codes, on arrays.
 
 The weight of a cell is that of predicting the token in that cell: its stream's weight, times the
 factor of that token if the stream has one, and 0
 
 - for zero tokens (-1),
-- in audio streams behind the first dep_q, which the model does not predict,
-- for filled cells, unless the stream trains the first cell behind it (`final_weight`: an end
+- in audio streams after the first dep_q, which the model does not predict,
+- for filled cells, unless the stream trains its first trailing cell (`final_weight`: an end
   token) or the others (`padding_weight`).
 
 Products, with a user's factors too, are those of float64 numbers, and only they are rounded to
@@ -26,7 +26,7 @@ import numpy.typing as npt
 
 from delaytool.pattern.delay import checked_grid, segments_of
 from delaytool.pattern.flat import shift_flat, widened
-from delaytool.pattern.segments import Array, Segments
+from delaytool.pattern.segments import FILLED, KEPT, Array, Segments
 from delaytool.recipes.checks import ZERO_TOKEN
 from delaytool.recipes.recipe import Recipe, Stream
 
@@ -56,7 +56,7 @@ def loss_weights_flat(
     narrow = factors is None or _are_float32(factors, segments, table)
     lift, dtype = (1.0, np.dtype(np.float32)) if narrow else (_LIFT, np.dtype(np.float64))
     weights = segments.of_cells((table * lift).astype(dtype))
-    varied = _apply_token_weights(weights, codes, segments, table[:, 1], lift)
+    varied = _apply_token_weights(weights, codes, segments, table[:, KEPT], lift)
     if factors is not None:
         none = np.zeros((len(table), 3))
         weights = _product(weights, shift_flat(factors, segments, none, factors.dtype))
@@ -66,12 +66,15 @@ def loss_weights_flat(
         varied = True
     if varied:
         # What was said of tokens does not hold for fills that happen to be the same.
-        weights[segments.filled] = segments.of_filled(table[:, [0, 2, 3]].astype(np.float32))
+        weights[segments.filled] = segments.of_filled(table[:, FILLED].astype(np.float32))
     return weights
 
 
 def weight_table(segments: Segments, first: int) -> npt.NDArray[np.float64]:
-    """The weights of each stream's pieces, [streams, 4]."""
+    """The weights of each stream's pieces, [streams, 4].
+
+    Moshi's text and its semantic stream: [[0, 1, 0, 0], [0, 100, 0, 0]]
+    """
     weights = segments.recipe.weights_of_pieces[first : first + len(segments.streams)]
     return np.array(weights, dtype=np.float64).reshape(-1, 4)
 
@@ -80,8 +83,8 @@ def _are_float32(factors: Array, segments: Segments, table: npt.NDArray[np.float
     """Whether factors and weights are float32 numbers, whose product float32 rounds once."""
     if factors.dtype != np.float32:
         return False
-    pairs = zip(segments.streams, table[:, 1], strict=True)
-    tables = [table[:, 1], *(weights_of_tokens(stream) for stream, weight in pairs if weight)]
+    pairs = zip(segments.streams, table[:, KEPT], strict=True)
+    tables = [table[:, KEPT], *(weights_of_tokens(stream) for stream, weight in pairs if weight)]
     return all(np.array_equal(weights.astype(np.float32), weights) for weights in tables)
 
 
@@ -128,22 +131,27 @@ def _apply_token_weights(
 
 
 def _looked_up(tokens: Array, stream: Stream, table: Array) -> Array:
-    """The entry of each token in a table such as `_weights_of_tokens` gives."""
+    """The entry of each token in a table such as `weights_of_tokens` gives."""
     # Looking up is faster than assigning under a mask, which goes astray at every other cell.
     entry = np.zeros(tokens.size, dtype=np.min_scalar_type(len(stream.token_weights)))
-    for place, token in enumerate(stream.token_weights, start=1):
-        entry += (tokens == token) * entry.dtype.type(place)
+    for number, token in enumerate(stream.token_weights, start=1):
+        entry += (tokens == token) * entry.dtype.type(number)
     return table.take(entry)
 
 
 def weights_of_tokens(stream: Stream, lift: float = 1.0) -> npt.NDArray[np.float64]:
-    """What a stream's tokens may weigh: those without a factor, then those of `token_weights`."""
+    """What a stream's tokens may weigh: those without a factor, then those of `token_weights`.
+
+    weight 2, token_weights {0: 0.5, 3: 0.25} -> [2, 1, 0.5]
+    """
     factors = [1.0, *stream.token_weights.values()]
     return np.array([stream.weight * lift * factor for factor in factors])
 
 
 def labels_flat(codes: Array, weights: Weights) -> Array:
     """Training labels: the token where its weight is above 0, else -100.
+
+    [7, 3, 3], weights [1, 0.5, 0] -> [7, 3, -100]
 
     codes:   integers, flat; weights: float32, as many
     returns: integers, as many, of the codes' type or of the next wider one that holds -100

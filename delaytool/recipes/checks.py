@@ -1,4 +1,4 @@
-"""Checks of a recipe's values: each names the field, what it is and what it may be."""
+"""Checks of values in recipes and model configs: each names the field and what it may be."""
 
 from __future__ import annotations
 
@@ -47,7 +47,14 @@ def check_one_of(field: str, value: object, valid: tuple[str, ...]) -> None:
 
 
 def shown(value: object) -> str:
-    """A value as a message shows it: short."""
+    """A value as a message shows it: short, as JSON has it.
+
+    "moshi" -> '"moshi"';  None -> 'null';  [1, 2] -> 'a list';  10**30 -> 'an integer of ...'
+    """
+    if isinstance(value, (list, dict)):
+        return f"a {type(value).__name__}"
+    if isinstance(value, int) and abs(value) >= 10**18:
+        return "an integer of many digits"
     text = json.dumps(value) if isinstance(value, (str, bool, type(None))) else repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
 

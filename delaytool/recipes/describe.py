@@ -1,15 +1,11 @@
-"""A recipe for the eye: one line for each run of like streams."""
+"""A recipe as a table to read: a line for each run of streams that differ in name only."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from delaytool.recipes.recipe import Recipe, Stream
-
-if TYPE_CHECKING:
-    from delaytool.recipes.recipe import Recipe
 
 
 def runs_of_like_streams(recipe: Recipe) -> list[tuple[str, Stream, bool]]:
@@ -34,8 +30,16 @@ def name_of_run(names: Sequence[str]) -> str:
 
 
 def describe(recipe: Recipe, origin: str) -> str:
-    """A recipe for the eye: one line for each run of like streams."""
+    """A recipe as a table to read.
 
+    origin: what the recipe came from, for the first line
+
+    recipe (preset dia): 9 audio streams, dep_q 9, extend
+      stream      delay  initial  final  padding  card  loss weight
+      codebook_0      0     1026   1024     1025  1025  1
+      codebook_1      8     1026   1024     1025  1025  1
+      ...
+    """
     steps = [
         name for name in ("initial step", "final step") if getattr(recipe, name.replace(" ", "_"))
     ]
@@ -51,7 +55,7 @@ def describe(recipe: Recipe, origin: str) -> str:
             factors = ", ".join(f"{t}: x{x:g}" for t, x in stream.token_weights.items())
             weight += f" ({factors})"
         if trained and (stream.final_weight or stream.padding_weight):
-            weight += f", behind {stream.final_weight:g} then {stream.padding_weight:g}"
+            weight += f", trailing cells {stream.final_weight:g} then {stream.padding_weight:g}"
         cells = (stream.delay, *stream.fills, stream.cardinality)
         table.append((names, *(str(cell) for cell in cells), weight))
     widths = [max(len(line[i]) for line in table) for i in range(len(table[0]))]

@@ -7,7 +7,15 @@ from dataclasses import replace
 from typing import Any
 
 from delaytool.errors import RecipeError
-from delaytool.recipes.checks import MAX_CARDINALITY, MAX_DELAY, MAX_FILL, MAX_STREAMS, MIN_FILL
+from delaytool.recipes.checks import (
+    MAX_CARDINALITY,
+    MAX_DELAY,
+    MAX_FILL,
+    MAX_STREAMS,
+    MIN_FILL,
+    check_integer,
+    shown,
+)
 from delaytool.recipes.presets import load_preset
 from delaytool.recipes.recipe import Recipe, Stream
 
@@ -20,7 +28,7 @@ def from_model_config(config: object) -> Recipe:
     absent, as in moshi/models/lm.py) too. Codebook 0 of each speaker is semantic: with
     n_q = 2 dep_q there are two speakers, else one.
 
-    Dia, MusicGen, Parler-TTS and Higgs Audio, as Hugging Face's hub has them: told apart by
+    Dia, MusicGen, Parler-TTS and Higgs Audio, as Hugging Face's hub has them, by their
     `model_type`. What such a config does not say (lengths, steps, weights) is as in the preset of
     that name.
 
@@ -43,7 +51,7 @@ def from_model_config(config: object) -> Recipe:
     if kind == "higgs_audio_v2":
         return _from_higgs(fields, "num_codebooks", "codebook_size")
     raise RecipeError(
-        f"the model config has the model_type {kind!r:.60} and no field 'delays', expected "
+        f"the model config has the model_type {shown(kind)} and no field 'delays', expected "
         "a config of Moshi as Kyutai publishes it, or of dia, musicgen, musicgen_melody, "
         "parler_tts, higgs_audio or higgs_audio_v2"
     )
@@ -92,16 +100,16 @@ class _Fields:
         """A field that is an integer in these bounds."""
         if default is not None and (not self.has(path) or self.given(path) is None):
             return default
-        return self._checked(path, self.given(path), low, high)
+        return check_integer(path, self.given(path), low, high)
 
     def delays(self, path: str, count: int | None) -> tuple[int, ...]:
         """A field that is a list of frames, as many as there are streams."""
         value = self.given(path)
         if not isinstance(value, list) or not 1 <= len(value) <= MAX_STREAMS:
-            raise RecipeError(f"{path} is {_short(value)}, expected a list of frames")
+            raise RecipeError(f"{path} is {shown(value)}, expected a list of frames")
         if count is not None and len(value) != count:
             raise RecipeError(f"{path} has {len(value)} entries, expected {count}")
-        return tuple(self._checked(path, delay, 0, MAX_DELAY) for delay in value)
+        return tuple(check_integer(path, delay, 0, MAX_DELAY) for delay in value)
 
     def fill(self, path: str) -> int:
         """A field that is a fill token."""
@@ -110,21 +118,6 @@ class _Fields:
     def card(self, path: str) -> int:
         """A field that is the size of a vocabulary."""
         return self.integer(path, 1, MAX_CARDINALITY)
-
-    @staticmethod
-    def _checked(path: str, value: object, low: int, high: int) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            raise RecipeError(
-                f"{path} is {_short(value)}, expected an integer from {low} to {high}"
-            )
-        return value
-
-
-def _short(value: object) -> str:
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10**18:
-        return "an integer of many digits"
-    text = repr(value) if not isinstance(value, (list, dict)) else f"a {type(value).__name__}"
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _from_moshi(fields: _Fields) -> Recipe:

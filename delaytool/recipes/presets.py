@@ -1,4 +1,4 @@
-"""Recipes by name, one JSON file per model family, each with its source.
+"""Recipes by name: presets, one JSON file per model family, each with its source.
 
 A preset file is a recipe as `Recipe.to_json` writes it, with `description` and `source` besides.
 A preset decides streams, never columns.

@@ -1,10 +1,10 @@
-"""What is to be done to each stream, as data.
+"""What is done to each stream, as data: `Stream` and `Recipe`.
 
 A `Recipe` is a list of `Stream`s and a few switches. Every number that distinguishes one model
 from another (delays, fill tokens, vocabulary sizes, loss weights) is in it, so nothing else in
 delaytool knows any model by name. `Recipe.from_json(recipe.to_json()) == recipe`.
 
-All checks of a recipe's values are here: whoever holds a `Recipe` holds a valid one.
+A `Recipe` is valid: its values are checked when it is made.
 """
 
 from __future__ import annotations
@@ -46,14 +46,17 @@ class Stream:
 
     delay:          frames by which it moves later, 0 to 2**20
     initial:        token of the cells before it (Moshi: `text_card`, `card`)
-    padding:        token of the cells behind it
-    final:          token of the first cell behind it; `padding` when not given
+    padding:        token of its trailing cells
+    final:          token of the first trailing cell; `padding` when not given
     cardinality:    vocabulary size; valid tokens are 0 to cardinality - 1, and -1 (zero token)
     weight:         loss weight of its tokens
     token_weights:  factors on `weight` for some tokens, as {token: factor}; only the product has to
                     be a float32
-    final_weight:   loss weight of the first cell behind the stream
-    padding_weight: loss weight of the other cells behind it
+    final_weight:   loss weight of the first trailing cell
+    padding_weight: loss weight of the other trailing cells
+
+    Moshi's acoustic streams: Stream("moshi_acoustic_1", "acoustic", delay=1, initial=2048,
+    padding=2048, cardinality=2048)
 
     Raises RecipeError, naming the field, when a value cannot be.
     """
@@ -66,7 +69,7 @@ class Stream:
     cardinality: int
     final: int | None = None
     weight: float = 1.0
-    token_weights: Mapping[int, float] = dataclasses.field(default_factory=dict)
+    token_weights: Mapping[int, float] = dataclasses.field(default_factory=dict, hash=False)
     final_weight: float = 0.0
     padding_weight: float = 0.0
 
@@ -94,9 +97,6 @@ class Stream:
         for token, factor in weights.items():
             check_weight(f"weight times token_weights of token {token}", self.weight * factor)
         object.__setattr__(self, "token_weights", dict(sorted(weights.items())))
-
-    def __hash__(self) -> int:
-        return hash((self.name, self.kind, self.delay, self.initial, self.padding))
 
     @property
     def fills(self) -> tuple[int, int, int]:
@@ -140,7 +140,7 @@ class Recipe:
     dep_q:        only the first dep_q audio streams carry loss; all of them when not given
     length:       "extend" keeps every token, "truncate" the original number of frames
     initial_step: one more column in front, every stream's initial token
-    final_step:   one more column at the end, so that each stream has a cell behind it
+    final_step:   one more column at the end, so that each stream has a trailing cell
 
     Raises RecipeError, naming the field, when a value cannot be.
     """
@@ -162,7 +162,7 @@ class Recipe:
         if twice is not None:
             raise RecipeError(f"streams has two streams named {shown(twice)}, expected one of each")
         if any(stream.kind == "text" for stream in self.streams[1:]):
-            raise RecipeError("streams has a text stream behind the first place, expected it first")
+            raise RecipeError("streams has a text stream after the first, expected it first")
         if self.dep_q is None:
             object.__setattr__(self, "dep_q", self.n_q)
         check_integer("dep_q", self.dep_q, 0, self.n_q)
@@ -212,7 +212,7 @@ class Recipe:
 
     @functools.cached_property
     def weights_of_pieces(self) -> tuple[tuple[float, float, float, float], ...]:
-        """What each stream's initial tokens weigh, its own, the final one and padding."""
+        """The weights of each stream's initial tokens, tokens, final token and padding tokens."""
         return tuple(
             (0.0, stream.weight, stream.final_weight, stream.padding_weight)
             if self.carries_loss(number)

@@ -1,6 +1,7 @@
 """One record batch to another: against the slow reference, and back."""
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -23,7 +24,7 @@ from delaytool.batches.schema import check_schema, shifted_schema
 from delaytool.batches.shift import bad_rows, shift, shift_batch
 from delaytool.batches.unshift import cut, read_shifted, unshift
 from delaytool.errors import DataError
-from delaytool.recipes.adapt import adapt
+from delaytool.recipes.adapt import with_text
 from delaytool.recipes.presets import plain_recipe
 from delaytool.shards.record import Quarantined
 
@@ -43,6 +44,12 @@ def rows_of(batch, held):
         for row, values in zip(rows, batch.column(column.name).to_pylist(), strict=True):
             row.extend(read_slowly(values, column.layout.name, size)[start : start + column.count])
     return rows
+
+
+def wide_text_job():
+    """A job whose recipe fills the text with a token of more than 8 bits."""
+    job = tokens_job(initial_step=True)
+    return replace(job, recipe=with_text(job.recipe, initial=300))
 
 
 def weights_of(batch, job):
@@ -182,7 +189,7 @@ def test_every_bad_row_is_found_whatever_is_wrong_with_it():
 
 
 def test_truncation_leaves_nulls_by_hand():
-    job = plain_job(adapt(plain_recipe(2, (0, 0, 2)), length="truncate"))
+    job = plain_job(replace(plain_recipe(2, (0, 0, 2)), length="truncate"))
     batch = pa.record_batch({"text_tokens": [[1, 2, 3]], "audio_codes": [[[4, 5, 6], [7, 8, 9]]]})
     shifted = shift(batch, job)
     assert shifted.column("audio_codes").to_pylist() == [[[4, 5, 6], [2048, 2048, 7]]]
@@ -228,7 +235,7 @@ def test_a_slice_shifts_as_its_copy_does():
 def test_types_widen_where_a_fill_needs_it_and_come_back(
     text_type, codes_type, text_after, codes_after
 ):
-    job = tokens_job(text_initial=300, initial_step=True)
+    job = wide_text_job()
     table = tokens_table(
         text_type=pa.type_for_alias(text_type), codes_type=pa.type_for_alias(codes_type)
     )
@@ -351,7 +358,7 @@ def test_huggingface_features_describe_the_new_columns():
     described = {"info": {"features": features, "license": "mit"}, "fingerprint": "abc"}
     schema = schema_with(text_tokens=pa.large_list(pa.uint8()), id=pa.string())
     schema = schema.with_metadata({"huggingface": json.dumps(described), "other": "stays"})
-    after = shifted_schema(schema, tokens_job(text_initial=300, initial_step=True))
+    after = shifted_schema(schema, wide_text_job())
     assert after.metadata[b"other"] == b"stays"
     mended = json.loads(after.metadata[b"huggingface"])
     assert mended["info"]["license"] == "mit"

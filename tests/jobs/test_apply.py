@@ -31,7 +31,7 @@ from delaytool.jobs.apply import apply_shard
 from delaytool.jobs.paths import Item
 from delaytool.jobs.report import Summary
 from delaytool.jobs.verify import verify_shard
-from delaytool.recipes.adapt import adapt
+from delaytool.recipes.adapt import with_audio, with_weights
 from delaytool.recipes.presets import plain_recipe
 from delaytool.shards.bounded import MAX_CELLS
 from delaytool.shards.find import Shard
@@ -136,7 +136,7 @@ def test_figures_do_not_depend_on_where_batches_end(tmp_path, factors):
     )
     source, output = tmp_path / "a.parquet", tmp_path / "out.parquet"
     pq.write_table(table, source)
-    job = job_on(table, adapt(plain_recipe(3, (0, 0, 1, 2)), final_weight=0.1), factors=factors)
+    job = job_on(table, with_weights(plain_recipe(3, (0, 0, 1, 2)), final=0.1), factors=factors)
     apply(source, output, job)
     assert pq.read_metadata(output).num_row_groups > 1, "there was more than one batch"
     found = Record.from_json(entry_of(output)).figures
@@ -295,10 +295,11 @@ def rows_and_output(tmp_path, table, recipe, **where):
     return rows, pq.read_table(tmp_path / "out.parquet")
 
 
-def ending(**changes):
+def ending(final_weight=0.0, **fields):
     """A recipe whose end tokens are in the vocabulary, so that they can be labels."""
-    changes = {"card": 2049, "audio_initial": 2049, "audio_padding": 2048, **changes}
-    return adapt(plain_recipe(3, (0, 0, 1, 2)), **changes)
+    recipe = plain_recipe(3, (0, 0, 1, 2))
+    recipe = with_audio(recipe, card=2049, initial=2049, padding=2048)
+    return replace(with_weights(recipe, final=final_weight), **fields)
 
 
 @pytest.mark.parametrize("final_weight", [0.0, 0.25])
@@ -326,7 +327,7 @@ def test_labels_are_tokens_where_weight_is_and_else_100_below(tmp_path, final_we
 
 def test_a_label_beyond_the_vocabulary_is_refused():
     table = tokens_table(n_q=3)
-    recipe = adapt(plain_recipe(3, (0, 0, 1, 2)), final_weight=1.0)
+    recipe = with_weights(plain_recipe(3, (0, 0, 1, 2)), final=1.0)
     with pytest.raises(RecipeError, match="semantic: the final token 2048 would be a label"):
         job_on(table, recipe, labels=True)
     assert job_on(table, recipe).recipe == recipe, "as a weight it may be"
@@ -580,7 +581,7 @@ def test_split_to_grid_and_grid_to_split(tmp_path):
 
 
 def test_what_a_slice_leaves_out_stays(tmp_path):
-    recipe = adapt(plain_recipe(3, (0, 0, 1, 2)), initial_step=True)
+    recipe = replace(plain_recipe(3, (0, 0, 1, 2)), initial_step=True)
     a = [[[1, 2, 3], [4, 5, 6]], [[7], [8]]]
     b = [[[90, 91, 92], [10, 11, 12], [13, 14, 15]], [[93], [16], [17]]]
     table = pa.table({"A": a, "B": b})
@@ -596,7 +597,7 @@ def test_what_a_slice_leaves_out_stays(tmp_path):
 
 
 def test_two_speakers_have_weights_of_their_own(tmp_path):
-    recipe = adapt(plain_recipe(4, (0, 0, 1, 0, 1)), dep_q=2)
+    recipe = replace(plain_recipe(4, (0, 0, 1, 0, 1)), dep_q=2)
     text, codes = [[1, 3, 4]], [[[5, 6, 7], [8, 9, 10]]]
     table = pa.table({"text_tokens": text, "moshi": codes, "user": codes})
     pq.write_table(table, tmp_path / "a.parquet")

@@ -1,5 +1,6 @@
 """Shards of quarantined rows: where they may lie, what they are taken for, whether they hold."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -24,7 +25,7 @@ from delaytool.jobs.apply import apply_shard
 from delaytool.jobs.paths import Item
 from delaytool.jobs.revert import revert_shard
 from delaytool.jobs.verify import verify_shard
-from delaytool.recipes.adapt import adapt
+from delaytool.recipes.adapt import with_audio
 from delaytool.recipes.presets import plain_recipe
 from delaytool.shards.find import Shard
 from delaytool.shards.quarantine import first_of_data, without_quarantine_in
@@ -399,7 +400,8 @@ def test_every_layout(tmp_path, layout, length):
         str(tmp_path / f"{name}.parquet") for name in ("source", "output", "bad", "again", "back")
     )
     pq.write_table(table, source, row_group_size=2)
-    recipe = adapt(plain_recipe(4, (0, 0, 1, 3, 2)), length=length, card=1000)
+    recipe = with_audio(plain_recipe(4, (0, 0, 1, 3, 2)), card=1000)
+    recipe = dataclasses.replace(recipe, length=length)
     job = job_on(table, recipe, **where)
     item = Item(Shard("a", source), None, output, bad)
     assert finish(apply_shard(item, job, False)).summary.counts.quarantined == 2
@@ -407,7 +409,7 @@ def test_every_layout(tmp_path, layout, length):
     for original in (None, Shard("a", source)):
         verified = finish(verify_shard(Shard("a", output), original, None, None, bad))
         assert verified.mismatches == []
-    wide = job_on(table, adapt(recipe, card=1001), **where)
+    wide = job_on(table, with_audio(recipe, card=1001), **where)
     repaired = Item(Shard("a", bad), None, again, from_quarantine=True)
     assert finish(apply_shard(repaired, wide, False)).summary.counts.rows_out == 2
     assert finish(apply_shard(Item(Shard("a", bad), None, again), wide, False)).left_out

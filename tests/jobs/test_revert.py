@@ -1,5 +1,6 @@
 """revert gives back what apply read, in every layout and type; what is lost is told."""
 
+import dataclasses
 from dataclasses import replace
 
 import numpy as np
@@ -25,7 +26,7 @@ from delaytool.jobs.apply import apply_shard
 from delaytool.jobs.paths import Item
 from delaytool.jobs.revert import revert_shard
 from delaytool.jobs.verify import verify_shard
-from delaytool.recipes.adapt import adapt
+from delaytool.recipes.adapt import with_audio, with_text
 from delaytool.recipes.presets import plain_recipe
 from delaytool.shards.find import Shard
 from delaytool.shards.record import Record
@@ -35,8 +36,8 @@ DELAYS = (0, 0, 1, 3, 2)
 
 def recipe_of(length="extend", card=2048, **changes):
     """A text stream and four codebooks."""
-    plain = plain_recipe(4, DELAYS)
-    return adapt(plain, length=length, card=card, text_card=32000, initial_step=True, **changes)
+    plain = with_text(with_audio(plain_recipe(4, DELAYS), card=card), card=32000)
+    return dataclasses.replace(plain, length=length, initial_step=True, **changes)
 
 
 def table_of(layout, kind, rows):
@@ -380,7 +381,7 @@ def test_a_record_that_hides_what_was_cut_off_is_not_believed(tmp_path):
     table = tokens_table()
     source, output = tmp_path / "a.parquet", tmp_path / "out.parquet"
     pq.write_table(table, source)
-    recipe = adapt(plain_recipe(3, (0, 0, 1, 2)), length="truncate")
+    recipe = dataclasses.replace(plain_recipe(3, (0, 0, 1, 2)), length="truncate")
     apply(source, output, job_on(table, recipe))
     record = Record.from_json(entry_of(output))
     lie = replace(record, counts=replace(record.counts, lost=0))
@@ -393,7 +394,7 @@ def test_a_record_that_hides_what_was_cut_off_is_not_believed(tmp_path):
 def test_padding_that_truncation_cut_off_is_no_loss_of_the_source(tmp_path):
     uneven(tmp_path / "a.parquet", [0, -1, -3, -2])
     table = pq.read_table(tmp_path / "a.parquet")
-    recipe = adapt(plain_recipe(3, (2, 0, 1, 2)), length="truncate")
+    recipe = dataclasses.replace(plain_recipe(3, (2, 0, 1, 2)), length="truncate")
     apply(tmp_path / "a.parquet", tmp_path / "out.parquet", job_on(table, recipe, align="pad"))
     assert mismatches(tmp_path / "out.parquet", tmp_path / "a.parquet") == []
     revert(tmp_path / "out.parquet", tmp_path / "back.parquet", lossy=True)

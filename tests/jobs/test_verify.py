@@ -16,7 +16,7 @@ from delaytool.jobs.apply import apply_shard
 from delaytool.jobs.mixed import compare_with_first
 from delaytool.jobs.paths import Item
 from delaytool.jobs.verify import verify_shard
-from delaytool.recipes.adapt import adapt
+from delaytool.recipes.adapt import with_acoustic_delay, with_audio, with_text, with_weights
 from delaytool.recipes.presets import plain_recipe
 from delaytool.shards.find import Shard
 from delaytool.shards.record import Reason, Record
@@ -31,14 +31,9 @@ def verify(path, source=None, recipe=None):
 
 def make_shards(folder, length, table, **where):
     """A source, its output, and the job."""
-    recipe = adapt(
-        plain_recipe(3, (0, 0, 1, 2)),
-        length=length,
-        initial_step=True,
-        card=2049,
-        audio_padding=2048,
-        final_weight=0.25,
-    )
+    recipe = with_audio(plain_recipe(3, (0, 0, 1, 2)), card=2049, padding=2048)
+    recipe = with_weights(recipe, final=0.25)
+    recipe = dataclasses.replace(recipe, length=length, initial_step=True)
     job = job_on(table, recipe, key="id", **where)
     source, output = folder / "source.parquet", folder / "output.parquet"
     pq.write_table(table, source, row_group_size=4)
@@ -49,7 +44,8 @@ def make_shards(folder, length, table, **where):
 @pytest.fixture(params=["extend", "truncate"])
 def shards(request, tmp_path):
     """A source, its output, and the job."""
-    job = tokens_job(length=request.param, initial_step=True, final_weight=0.25)
+    job = tokens_job(length=request.param, initial_step=True)
+    job = dataclasses.replace(job, recipe=with_weights(job.recipe, final=0.25))
     table = tokens_table(rows=14, longest=12)
     source, output = tmp_path / "source.parquet", tmp_path / "output.parquet"
     pq.write_table(table, source, row_group_size=4)
@@ -236,8 +232,8 @@ def other_entry(entry, dice):
     counts = {name: getattr(record.counts, name) + dice.choice([1, 2, 1000])}
     column = dice.choice(list(record.digests.columns))
     digests = {**record.digests.columns, column: "0" * 64}
-    recipe = adapt(record.job.recipe, text_padding=dice.choice([1, 2, 4, 5]))
-    semantic = adapt(record.job.recipe, semantic_weight=dice.choice([1.0, 99.0]))
+    recipe = with_text(record.job.recipe, padding=dice.choice([1, 2, 4, 5]))
+    semantic = with_weights(record.job.recipe, semantic=dice.choice([1.0, 99.0]))
     change = dice.choice(
         [
             {"counts": dataclasses.replace(record.counts, **counts)},
@@ -363,7 +359,7 @@ def test_a_record_that_lies_is_found(shards, tmp_path):
     source, output, job = shards
     table, record = pq.read_table(output), Record.from_json(entry_of(output))
     path = tmp_path / "faulty.parquet"
-    other = adapt(job.recipe, text_padding=2)
+    other = with_text(job.recipe, padding=2)
     lies = [
         dataclasses.replace(record, job=dataclasses.replace(record.job, recipe=other)),
         *[
@@ -554,7 +550,7 @@ def test_an_output_in_which_only_one_column_has_weights(shards, tmp_path, number
 
 def test_another_recipe_than_the_demanded_one_is_found(shards):
     _, output, job = shards
-    verified = verify(output, recipe=adapt(job.recipe, semantic_weight=1.0))
+    verified = verify(output, recipe=with_weights(job.recipe, semantic=1.0))
     (mismatch,) = verified.mismatches
     assert (mismatch.what, mismatch.expected, mismatch.found) == ("recipe, weight", 1.0, 100.0)
     assert mismatch.place.stream == "semantic"
@@ -603,37 +599,52 @@ def test_shards_made_alike(tmp_path):
     assert compare_with_first([], []).count == 0
 
 
+RECIPE = tokens_job().recipe
+
+
 @pytest.mark.parametrize(
-    ("changes", "where", "lines"),
+    ("recipe", "where", "lines"),
     [
         (
-            {"acoustic_delay": 3},
+            with_acoustic_delay(RECIPE, 3),
             {},
             ["stream acoustic_1: recipe, delay, other than in a.parquet: found 3, expected 1"],
         ),
-        ({"length": "truncate"}, {}, ["recipe, length, other than in a.parquet: found truncate"]),
-        ({"semantic_weight": 7.0}, {}, ["stream semantic: recipe, weight, other than in a.pa"]),
         (
+            dataclasses.replace(RECIPE, length="truncate"),
             {},
+            ["recipe, length, other than in a.parquet: found truncate"],
+        ),
+        (
+            with_weights(RECIPE, semantic=7.0),
+            {},
+            ["stream semantic: recipe, weight, other than in a.pa"],
+        ),
+        (
+            RECIPE,
             {"weights": False},
             ["output columns, other than in a.parquet: found text_tokens, au"],
         ),
         (
-            {},
+            RECIPE,
             {"labels": True},
             ["output columns, other than in a.parquet: found text_tokens, text_"],
         ),
-        ({}, {"result": "grid"}, ["output columns, other than in a.parquet: found codes, loss_w"]),
         (
-            {"dep_q": 1, "initial_step": True},
+            RECIPE,
+            {"result": "grid"},
+            ["output columns, other than in a.parquet: found codes, loss_w"],
+        ),
+        (
+            dataclasses.replace(RECIPE, dep_q=1, initial_step=True),
             {},
             ["recipe, dep_q, other than in", "recipe, initial_step, other than in"],
         ),
     ],
 )
-def test_shards_made_otherwise_than_the_first(tmp_path, changes, where, lines):
+def test_shards_made_otherwise_than_the_first(tmp_path, recipe, where, lines):
     job, table = tokens_job(), tokens_table()
-    other = job_on(table, adapt(job.recipe, **changes), key="id", **where)
+    other = job_on(table, recipe, key="id", **where)
     jobs = {"a.parquet": job, "b.parquet": other, "c.parquet": job, "d.parquet": other}
     found, count = compared(tmp_path, jobs)
     for line in lines:

@@ -1,6 +1,8 @@
 """The pattern on arrays: against what other projects' functions gave, and a slow reference."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,16 +14,27 @@ from hypothesis import strategies as st
 from strategies import INTEGERS, random_row, recipes, seeds
 
 from delaytool.pattern.delay import delay, undelay
-from delaytool.pattern.flat import delay_flat, possible_fills, undelay_flat, widened, wrong_tokens
-from delaytool.pattern.segments import FINAL, INITIAL, PADDING, Segments
+from delaytool.pattern.flat import (
+    are_filled_alike,
+    delay_flat,
+    keep_cells,
+    keep_runs,
+    possible_fills,
+    shift_cells,
+    shift_runs,
+    undelay_flat,
+    widened,
+    wrong_tokens,
+)
+from delaytool.pattern.segments import Segments
 from delaytool.pattern.weights import loss_weights
-from delaytool.recipes.adapt import adapt
+from delaytool.recipes.adapt import with_delays
 from delaytool.recipes.presets import load_preset, plain_recipe
 from delaytool.recipes.recipe import Recipe, Stream
 
 GOLDEN = json.loads((Path(__file__).parent.parent / "golden" / "golden.json").read_text())["delay"]
 EXTENDED = [case for case in GOLDEN if case["recipe"]["length"] == "extend"]
-PARTS = {"initial": INITIAL, "final": FINAL, "padding": PADDING}
+PARTS = {"initial": 0, "final": 1, "padding": 2}
 
 
 def golden_recipe(case):
@@ -179,6 +192,20 @@ def test_stream_after_stream_is_the_same_in_another_order(batch):
     assert shifted.tolist() == by_stream([reference.delay(row, recipe) for row in rows])
     back = undelay_flat(shifted, segments, lost_token=-7)
     assert back.tolist() == by_stream([reference.cut(row, recipe, -7) for row in rows])
+
+
+@given(ragged_batches(), st.sampled_from([np.int16, np.int64]))
+@settings(max_examples=200, deadline=None)
+def test_runs_move_as_cells_do(batch, dtype):
+    segments = batch[4]
+    size = int(segments.pieces[:, 1].sum())
+    kept, fills = np.arange(size, dtype=dtype), segments.token_table()
+    shifted = shift_cells(kept, segments, fills, np.dtype(np.int64))
+    if segments.shifted_size and are_filled_alike(segments):
+        by_runs = shift_runs(kept, segments, fills, np.dtype(np.int64))
+        assert by_runs.tolist() == shifted.tolist()
+    assert keep_cells(shifted, segments).tolist() == kept.tolist()
+    assert keep_runs(shifted, segments).tolist() == kept.tolist()
 
 
 @given(ragged_batches())
@@ -412,7 +439,7 @@ def test_flat_arrays_of_the_wrong_size_are_refused():
 
 
 def test_a_transposed_view_is_read_as_it_looks():
-    recipe = adapt(load_preset(), delays=(1,))
+    recipe = with_delays(load_preset(), (1,))
     frame_major = np.arange(5 * 17, dtype=np.int16).reshape(5, 17)
     expected = reference.delay(frame_major.T.tolist(), recipe)
     assert delay(frame_major.T, recipe).tolist() == expected
@@ -534,3 +561,28 @@ def test_any_lost_token_that_the_type_holds(dtype, token):
     shifted = delay(np.array([[1, 2], [3, 4]], dtype=dtype), recipe)
     assert undelay(shifted, recipe, lost_token=token).tolist() == [[1, 2], [3, token]]
     assert undelay(shifted, recipe, lost_token=np.uint64(7)).tolist() == [[1, 2], [3, 7]]
+
+
+def test_a_small_grid_needs_neither_arrow_nor_the_command_line():
+    code = """
+import sys
+from delaytool import Recipe, Stream, delay, load_preset, loss_weights, undelay
+recipe = load_preset()
+codes = [list(range(100))] * 17
+shifted = delay(codes, recipe)
+assert loss_weights(shifted, recipe).shape == shifted.shape == (17, 101)
+assert undelay(shifted, recipe).tolist() == codes
+print([name for name in ("pyarrow", "click", "tqdm") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("rows", [1, 500])
+def test_a_large_grid_is_shifted_as_a_small_one(rows):
+    recipe = load_preset()
+    codes = np.arange(rows * 17 * 100).reshape(rows, 17, 100) % 2048
+    shifted = delay(codes, recipe)
+    for row in (0, rows - 1):
+        assert (shifted[row] == delay(codes[row], recipe)).all()
+    assert (undelay(shifted, recipe) == codes).all()

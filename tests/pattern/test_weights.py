@@ -1,5 +1,6 @@
 """Loss weights: against shares measured from moshi-finetune, and a slow reference."""
 
+import dataclasses
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from delaytool.pattern.delay import delay
 from delaytool.pattern.flat import delay_flat
 from delaytool.pattern.segments import Segments
 from delaytool.pattern.weights import loss_weights, loss_weights_flat
-from delaytool.recipes.adapt import adapt
+from delaytool.recipes.adapt import with_delays
 from delaytool.recipes.presets import load_preset, plain_recipe
 from delaytool.recipes.recipe import Recipe, Stream
 
@@ -41,7 +42,8 @@ def original_positions(shifted, delays, frames):
 @pytest.mark.parametrize("case", GOLDEN, ids=["full", "zero-padded tail"])
 def test_shares_are_those_of_moshi_finetune(case):
     codes = np.array(case["codes"])
-    recipe = adapt(load_preset("moshi"), delays=tuple(case["delays"]), length="truncate")
+    recipe = with_delays(load_preset("moshi"), tuple(case["delays"]))
+    recipe = dataclasses.replace(recipe, length="truncate")
     weights = loss_weights(delay(codes, recipe), recipe)
     back = original_positions(weights, case["delays"], codes.shape[1])
     # Each of the two losses is divided by the sum of its own weights.

@@ -8,7 +8,15 @@ from hypothesis import given, settings
 from strategies import recipes
 
 from delaytool.errors import RecipeError
-from delaytool.recipes.adapt import adapt
+from delaytool.recipes.adapt import (
+    first_streams,
+    with_acoustic_delay,
+    with_audio,
+    with_delays,
+    with_text,
+    with_weights,
+    without_text,
+)
 from delaytool.recipes.describe import runs_of_like_streams
 from delaytool.recipes.presets import load_preset, plain_recipe, preset_names
 from delaytool.recipes.recipe import Recipe, Stream
@@ -69,11 +77,12 @@ def test_what_a_recipe_says_of_itself():
     assert recipe.has_text
     assert (recipe.n_q, recipe.dep_q, recipe.delays, recipe.max_delay) == (3, 3, (1, 0, 2, 5), 5)
     assert [stream.name for stream in recipe.audio] == ["semantic", "acoustic_1", "acoustic_2"]
-    without = adapt(recipe, text=False, dep_q=1)
+    without = dataclasses.replace(without_text(recipe), dep_q=1)
     assert not without.has_text
     assert (without.n_q, without.audio) == (3, without.streams)
     assert [without.carries_loss(k) for k in range(3)] == [True, False, False]
-    assert [adapt(recipe, dep_q=1).carries_loss(k) for k in range(4)] == [True, True, False, False]
+    first = dataclasses.replace(recipe, dep_q=1)
+    assert [first.carries_loss(k) for k in range(4)] == [True, True, False, False]
 
 
 @pytest.mark.parametrize(
@@ -87,7 +96,7 @@ def test_what_a_recipe_says_of_itself():
     ],
 )
 def test_how_many_steps_ten_frames_become(changes, steps):
-    assert adapt(plain_recipe(2, (0, 0, 5)), **changes).steps(10) == steps
+    assert dataclasses.replace(plain_recipe(2, (0, 0, 5)), **changes).steps(10) == steps
 
 
 ABSURD_FIELDS = [
@@ -200,8 +209,8 @@ def test_4096_streams_are_valid_and_one_more_is_not():
         ({"streams": [TEXT, 5]}, r"streams\[1\]"),
         ({"streams": [[]]}, r"streams\[0\]"),
         ({"streams": [{}]}, r"streams\[0\].*lacks.*'name'"),
-        ({"streams": [AUDIO, TEXT]}, "text stream behind the first"),
-        ({"streams": [TEXT, {**TEXT, "name": "text_2"}]}, "text stream behind the first"),
+        ({"streams": [AUDIO, TEXT]}, "text stream after the first"),
+        ({"streams": [TEXT, {**TEXT, "name": "text_2"}]}, "text stream after the first"),
         ({"streams": [TEXT, AUDIO, AUDIO]}, 'two streams named "semantic"'),
         ({"streams": [AUDIO], "dep_q": 2}, "dep_q"),
         ({"streams": [TEXT, AUDIO], "dep_q": 2}, "dep_q"),
@@ -279,122 +288,116 @@ def audios(recipe, field):
 
 @pytest.mark.parametrize("name", preset_names())
 def test_adapting_nothing_changes_nothing(name):
-    assert adapt(load_preset(name)) == load_preset(name)
+    recipe = load_preset(name)
+    assert with_text(recipe) == with_audio(recipe) == with_weights(recipe) == recipe
+    assert with_delays(recipe, recipe.delays) == first_streams(recipe, recipe.n_q) == recipe
 
 
 def test_no_text_drops_the_text_and_nothing_else():
-    recipe = adapt(MOSHI, text=False)
+    recipe = without_text(MOSHI)
     assert recipe.streams == MOSHI.audio
     assert recipe.dep_q == 8
-    assert adapt(recipe, text=False) == recipe
+    assert without_text(recipe) == recipe
     with pytest.raises(RecipeError, match="text_padding is given, but there is no text stream"):
-        adapt(MOSHI, text=False, text_padding=3)
+        with_text(recipe, padding=3)
     text_only = dataclasses.replace(MOSHI, streams=MOSHI.streams[:1], dep_q=0)
     with pytest.raises(RecipeError, match="no streams"):
-        adapt(text_only, text=False)
+        without_text(text_only)
 
 
 def test_fewer_codebooks_are_the_first():
-    recipe = adapt(MOSHI, n_q=3)
+    recipe = first_streams(MOSHI, 3)
     assert recipe.streams == MOSHI.streams[:4]
     assert recipe.dep_q == 3
-    assert adapt(MOSHI, n_q=12).dep_q == 8
-    assert adapt(MOSHI, n_q=16) == MOSHI
+    assert first_streams(MOSHI, 12).dep_q == 8
+    assert first_streams(MOSHI, 16) == MOSHI
     for n_q in (0, 17, -1, True):
         with pytest.raises(RecipeError, match="n_q"):
-            adapt(MOSHI, n_q=n_q)
+            first_streams(MOSHI, n_q)
 
 
 def test_delays_one_for_each_stream_or_one_for_all_audio():
-    assert adapt(MOSHI, delays=tuple(range(17))).delays == tuple(range(17))
-    assert adapt(MOSHI, delays=(3,)).delays == (0, *[3] * 16)
-    assert adapt(MOSHI, text=False, delays=(3,)).delays == (3,) * 16
-    assert adapt(MOSHI, n_q=2, delays=(1, 2, 3)).delays == (1, 2, 3)
+    assert with_delays(MOSHI, tuple(range(17))).delays == tuple(range(17))
+    assert with_delays(MOSHI, (3,)).delays == (0, *[3] * 16)
+    assert with_delays(without_text(MOSHI), (3,)).delays == (3,) * 16
+    assert with_delays(first_streams(MOSHI, 2), (1, 2, 3)).delays == (1, 2, 3)
     for delays in ((), (1, 2), tuple(range(16)), tuple(range(18))):
         with pytest.raises(RecipeError, match=f"{len(delays)} delays for 17 streams"):
-            adapt(MOSHI, delays=delays)
+            with_delays(MOSHI, delays)
     with pytest.raises(RecipeError, match="stream user_acoustic_7: delay is -1"):
-        adapt(MOSHI, delays=(*[0] * 16, -1))
+        with_delays(MOSHI, (*[0] * 16, -1))
 
 
 def test_the_acoustic_delay_is_of_acoustic_streams_only():
-    recipe = adapt(MOSHI, acoustic_delay=4)
+    recipe = with_acoustic_delay(MOSHI, 4)
     assert recipe.delays == (0, 0, *[4] * 7, 0, *[4] * 7)
-    assert adapt(MOSHI, delays=(1,), acoustic_delay=4).delays == (0, 1, *[4] * 7, 1, *[4] * 7)
-
-
-@pytest.mark.parametrize(
-    ("option", "value"),
-    [("length", "truncate"), ("initial_step", True), ("final_step", True), ("dep_q", 16)],
-)
-def test_switches_replace_the_recipes(option, value):
-    recipe = adapt(MOSHI, **{option: value})
-    assert recipe == dataclasses.replace(MOSHI, **{option: value})
-    assert adapt(recipe, **{option: getattr(MOSHI, option)}) == MOSHI
+    ones = with_delays(MOSHI, (1,))
+    assert with_acoustic_delay(ones, 4).delays == (0, 1, *[4] * 7, 1, *[4] * 7)
 
 
 def test_the_text_card_moves_the_initial_token_that_equalled_it():
-    recipe = adapt(MOSHI, text_card=48000)
+    recipe = with_text(MOSHI, card=48000)
     assert recipe.streams[0].fills == (48000, 3, 3)
     assert texts(recipe, "cardinality") == 48000
     assert recipe.audio == MOSHI.audio
-    other = adapt(MOSHI, text_initial=7)
-    assert adapt(other, text_card=48000).streams[0].fills == (7, 3, 3)
-    assert adapt(MOSHI, text_card=48000, text_initial=5).streams[0].initial == 5
+    other = with_text(MOSHI, initial=7)
+    assert with_text(other, card=48000).streams[0].fills == (7, 3, 3)
+    assert with_text(MOSHI, card=48000, initial=5).streams[0].initial == 5
 
 
 def test_the_card_moves_every_fill_that_equalled_it():
-    recipe = adapt(MOSHI, card=1024)
+    recipe = with_audio(MOSHI, card=1024)
     assert audios(recipe, "fills") == {(1024, 1024, 1024)}
     assert audios(recipe, "cardinality") == {1024}
     assert recipe.streams[0] == MOSHI.streams[0]
-    finetune = adapt(load_preset("moshi-finetune"), card=1024)
+    finetune = with_audio(load_preset("moshi-finetune"), card=1024)
     assert audios(finetune, "fills") == {(1024, -1, -1)}
-    given = adapt(MOSHI, card=1024, audio_initial=1026, audio_padding=1025)
+    given = with_audio(MOSHI, card=1024, initial=1026, padding=1025)
     assert audios(given, "fills") == {(1026, 1025, 1025)}
 
 
 def test_audio_fills():
-    assert audios(adapt(MOSHI, audio_initial=7), "fills") == {(7, 2048, 2048)}
-    assert audios(adapt(MOSHI, audio_padding=7), "fills") == {(2048, 7, 7)}
+    assert audios(with_audio(MOSHI, initial=7), "fills") == {(7, 2048, 2048)}
+    assert audios(with_audio(MOSHI, padding=7), "fills") == {(2048, 7, 7)}
     final = dataclasses.replace(MOSHI.streams[1], final=2049)
     ended = Recipe((MOSHI.streams[0], final))
-    assert adapt(ended, audio_padding=7).streams[1].fills == (2048, 2049, 7)
-    assert adapt(ended, card=1024).streams[1].fills == (1024, 2049, 1024)
-    assert adapt(MOSHI, audio_padding=7).streams[0] == MOSHI.streams[0]
+    assert with_audio(ended, padding=7).streams[1].fills == (2048, 2049, 7)
+    assert with_audio(ended, card=1024).streams[1].fills == (1024, 2049, 1024)
+    assert with_audio(MOSHI, padding=7).streams[0] == MOSHI.streams[0]
 
 
 def test_text_paddings_fill_and_count_in_the_loss():
-    both = adapt(MOSHI, text_padding=5, text_end_padding=6)
+    both = with_text(MOSHI, padding=5, end_padding=6)
     assert both.streams[0].fills == (32000, 5, 5)
     assert texts(both, "token_weights") == {5: 0.5, 6: 0.5}
-    alone = adapt(MOSHI, text_padding=5)
+    alone = with_text(MOSHI, padding=5)
     assert alone.streams[0].fills == (32000, 5, 5)
     assert texts(alone, "token_weights") == {5: 0.5}
-    end = adapt(MOSHI, text_end_padding=6)
+    end = with_text(MOSHI, end_padding=6)
     assert end.streams[0].fills == (32000, 3, 3)
     assert texts(end, "token_weights") == {3: 0.5, 6: 0.5}
     assert both.audio == alone.audio == end.audio == MOSHI.audio
 
 
 def test_a_text_padding_below_zero_only_fills():
-    recipe = adapt(MOSHI, text_padding=-1)
+    recipe = with_text(MOSHI, padding=-1)
     assert recipe.streams[0].fills == (32000, -1, -1)
     assert texts(recipe, "token_weights") == {0: 0.5, 3: 0.5}
 
 
 def test_weights_by_kind():
-    recipe = adapt(MOSHI, semantic_weight=7, acoustic_weight=0.25)
+    recipe = with_weights(MOSHI, semantic=7, acoustic=0.25)
     for before, after in zip(MOSHI.streams, recipe.streams, strict=True):
         expected = {"text": 1, "semantic": 7, "acoustic": 0.25}[before.kind]
         assert after == dataclasses.replace(before, weight=expected)
-    padding = adapt(MOSHI, text_padding_weight=0.1)
+    padding = with_text(MOSHI, padding_weight=0.1)
     assert texts(padding, "token_weights") == {0: 0.1, 3: 0.1}
-    assert texts(adapt(MOSHI, text_padding=5, text_padding_weight=0.1), "token_weights") == {5: 0.1}
+    both = with_text(MOSHI, padding=5, padding_weight=0.1)
+    assert texts(both, "token_weights") == {5: 0.1}
 
 
 def test_the_final_weight_is_of_every_stream():
-    recipe = adapt(MOSHI, final_weight=0.5)
+    recipe = with_weights(MOSHI, final=0.5)
     assert {stream.final_weight for stream in recipe.streams} == {0.5}
     assert {stream.padding_weight for stream in recipe.streams} == {0.0}
 
@@ -402,39 +405,42 @@ def test_the_final_weight_is_of_every_stream():
 def test_paddings_with_several_factors_need_a_weight():
     text = dataclasses.replace(MOSHI.streams[0], token_weights={0: 1.0, 3: 0.5})
     recipe = dataclasses.replace(MOSHI, streams=(text, *MOSHI.audio))
-    assert adapt(recipe, text_initial=7).streams[0].token_weights == {0: 1.0, 3: 0.5}
+    assert with_text(recipe, initial=7).streams[0].token_weights == {0: 1.0, 3: 0.5}
     with pytest.raises(RecipeError, match="--text-padding-weight"):
-        adapt(recipe, text_padding=5)
-    changed = adapt(recipe, text_padding=5, text_padding_weight=0.25)
+        with_text(recipe, padding=5)
+    changed = with_text(recipe, padding=5, padding_weight=0.25)
     assert changed.streams[0].token_weights == {5: 0.25}
 
 
 @pytest.mark.parametrize(
-    ("option", "value", "field"),
+    ("change", "field"),
     [
-        ("acoustic_delay", -1, "stream moshi_acoustic_1: delay"),
-        ("acoustic_delay", 2**20 + 1, "stream moshi_acoustic_1: delay"),
-        ("length", "short", "length"),
-        ("text_card", 0, "stream text: cardinality"),
-        ("text_card", 3, "stream text: token_weights"),
-        ("card", 0, "stream moshi_semantic: cardinality"),
-        ("text_initial", -3, "stream text: initial"),
-        ("text_padding", -3, "stream text: padding"),
-        ("text_padding", 32000, "stream text: token_weights"),
-        ("text_end_padding", -3, "stream text: token_weights"),
-        ("text_padding_weight", -1.0, "stream text: token_weights"),
-        ("audio_initial", 2**31 + 1, "stream moshi_semantic: initial"),
-        ("audio_padding", -3, "stream moshi_semantic: padding|stream moshi_semantic: final"),
-        ("semantic_weight", NAN, "stream moshi_semantic: weight"),
-        ("acoustic_weight", INFINITY, "stream moshi_acoustic_1: weight"),
-        ("final_weight", -1.0, "stream text: final_weight"),
-        ("dep_q", 17, "dep_q"),
-        ("dep_q", -1, "dep_q"),
+        (lambda: with_acoustic_delay(MOSHI, -1), "stream moshi_acoustic_1: delay"),
+        (lambda: with_acoustic_delay(MOSHI, 2**20 + 1), "stream moshi_acoustic_1: delay"),
+        (lambda: dataclasses.replace(MOSHI, length="short"), "length"),
+        (lambda: with_text(MOSHI, card=0), "stream text: cardinality"),
+        (lambda: with_text(MOSHI, card=3), "stream text: token_weights"),
+        (lambda: with_audio(MOSHI, card=0), "stream moshi_semantic: cardinality"),
+        (lambda: with_text(MOSHI, initial=-3), "stream text: initial"),
+        (lambda: with_text(MOSHI, padding=-3), "stream text: padding"),
+        (lambda: with_text(MOSHI, padding=32000), "stream text: token_weights"),
+        (lambda: with_text(MOSHI, end_padding=-3), "stream text: token_weights"),
+        (lambda: with_text(MOSHI, padding_weight=-1.0), "stream text: token_weights"),
+        (lambda: with_audio(MOSHI, initial=2**31 + 1), "stream moshi_semantic: initial"),
+        (
+            lambda: with_audio(MOSHI, padding=-3),
+            "stream moshi_semantic: padding|stream moshi_semantic: final",
+        ),
+        (lambda: with_weights(MOSHI, semantic=NAN), "stream moshi_semantic: weight"),
+        (lambda: with_weights(MOSHI, acoustic=INFINITY), "stream moshi_acoustic_1: weight"),
+        (lambda: with_weights(MOSHI, final=-1.0), "stream text: final_weight"),
+        (lambda: dataclasses.replace(MOSHI, dep_q=17), "dep_q"),
+        (lambda: dataclasses.replace(MOSHI, dep_q=-1), "dep_q"),
     ],
 )
-def test_an_option_that_cannot_be_is_named(option, value, field):
+def test_what_cannot_be_is_named(change, field):
     with pytest.raises(RecipeError, match=field):
-        adapt(MOSHI, **{option: value})
+        change()
 
 
 def test_runs_of_like_streams():
@@ -457,7 +463,8 @@ def test_a_run_ends_where_anything_differs_or_the_loss_does():
         "acoustic_1 ... acoustic_3 (3)",
         "acoustic_4",
     ]
-    assert [names for names, _, _ in runs_of_like_streams(adapt(recipe, dep_q=2))] == [
+    fewer = dataclasses.replace(recipe, dep_q=2)
+    assert [names for names, _, _ in runs_of_like_streams(fewer)] == [
         "text",
         "semantic",
         "acoustic_1",

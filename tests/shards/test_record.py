@@ -16,7 +16,7 @@ from delaytool.batches.figures import Counts, Figures
 from delaytool.batches.job import Job
 from delaytool.batches.layouts import CODEBOOK, LIST, Column, Output
 from delaytool.errors import DataError, RecipeError
-from delaytool.recipes.adapt import adapt
+from delaytool.recipes.adapt import with_text, with_weights
 from delaytool.recipes.presets import load_preset, plain_recipe
 from delaytool.shards.record import (
     MAX_ENTRY,
@@ -56,7 +56,9 @@ RECORDS = [
     record_of(load_preset("moshi")),
     record_of(load_preset("moshi-finetune")),
     record_of(plain_recipe(3, (0, 1, 2), text=False)),
-    record_of(adapt(RECIPE, length="truncate", final_step=True, final_weight=0.1)),
+    record_of(
+        dataclasses.replace(with_weights(RECIPE, final=0.1), length="truncate", final_step=True)
+    ),
 ]
 
 
@@ -411,7 +413,7 @@ def test_jobs_that_differ_in_the_key_alone_are_equal():
     assert plain_job(RECIPE) != plain_job(RECIPE, labels=True)
     assert plain_job(RECIPE) != plain_job(RECIPE, align="trim")
     assert plain_job(RECIPE) != plain_job(RECIPE, factors="mask")
-    assert plain_job(RECIPE) != plain_job(adapt(RECIPE, final_weight=1.0))
+    assert plain_job(RECIPE) != plain_job(with_weights(RECIPE, final=1.0))
 
 
 @pytest.mark.parametrize(
@@ -461,7 +463,7 @@ def test_alignment_needs_text_and_audio_and_a_token_to_pad_with(align):
     whole = (Column("grid", 0, 3, CODEBOOK, 3),)
     with pytest.raises(RecipeError, match="aligned already"):
         Job(RECIPE, whole, OUT, align)
-    odd = adapt(RECIPE, text_padding=-2)
+    odd = with_text(RECIPE, padding=-2)
     if align == "pad":
         with pytest.raises(RecipeError, match="text cannot be padded with -2"):
             plain_job(odd, align=align)
