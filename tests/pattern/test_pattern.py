@@ -247,7 +247,7 @@ def test_a_delay_longer_than_the_row_keeps_it_whole_or_cuts_it_all():
     assert undelay(delay(codes, truncated), truncated, lost_token=-1).tolist() == [[1, 2], [-1, -1]]
 
 
-def test_final_then_padding_behind_a_stream():
+def test_trailing_cells_are_final_then_padding():
     recipe = Recipe((stream("a", final=7, padding=8), stream("b", delay=2)), final_step=True)
     assert delay(np.array([[1], [2]]), recipe)[0].tolist() == [1, 7, 8, 8]
 

@@ -126,14 +126,14 @@ def end_token_recipe(**more):
     return Recipe(tuple(streams), final_step=True, **more)
 
 
-def test_final_and_padding_weight_are_of_the_cells_behind():
+def test_final_and_padding_weight_are_of_trailing_cells():
     recipe = end_token_recipe()
     shifted = delay(np.array([[1, 2], [3, 4]]), recipe)
     assert shifted.tolist() == [[1, 2, 23, 24, 24], [25, 25, 3, 4, 23]]
     assert loss_weights(shifted, recipe).tolist() == [[1, 1, 2, 0.25, 0.25], [0, 0, 1, 1, 2]]
 
 
-def test_a_stream_behind_dep_q_weighs_nothing_at_all():
+def test_a_stream_after_dep_q_weighs_nothing_at_all():
     recipe = end_token_recipe(dep_q=1)
     weights = loss_weights(delay(np.array([[1, 2], [3, 4]]), recipe), recipe)
     assert weights.tolist() == [[1, 1, 2, 0.25, 0.25], [0, 0, 0, 0, 0]]
@@ -148,7 +148,7 @@ def test_dep_q_counts_audio_streams_only():
 
 
 def test_a_token_that_equals_a_fill_token_still_weighs():
-    # Text padding 3 is both: it weighs 0.5 as a token of the text, nothing behind it.
+    # Text padding 3 is both: it weighs 0.5 as a token of the text, nothing as a trailing cell.
     recipe = plain_recipe(1, (0, 2))
     assert loss_weights(np.array([[3, 3, 3], [2048, 2048, 5]]), recipe)[0].tolist() == [0.5, 0, 0]
 

@@ -80,15 +80,15 @@ def test_moshi_pretrain_is_moshi_with_acoustic_delay_2():
         assert ours.to_dict() | {"delay": 0} == theirs.to_dict() | {"delay": 0}
 
 
-def test_moshi_finetune_pads_with_zero_tokens_behind_an_initial_step():
+def test_moshi_finetune_pads_with_zero_tokens_after_an_initial_step():
     recipe, moshi = load_preset("moshi-finetune"), load_preset("moshi")
     assert (recipe.length, recipe.initial_step, recipe.final_step) == ("extend", True, False)
     assert recipe.delays == moshi.delays
     assert recipe.streams[0].fills == (32000, -1, -1)
     assert {stream.fills for stream in recipe.audio} == {(2048, -1, -1)}
     for ours, theirs in zip(recipe.streams, moshi.streams, strict=True):
-        behind = {"padding": 0, "final": 0}
-        assert ours.to_dict() | behind == theirs.to_dict() | behind
+        trailing = {"padding": 0, "final": 0}
+        assert ours.to_dict() | trailing == theirs.to_dict() | trailing
 
 
 @pytest.mark.parametrize(
@@ -215,7 +215,7 @@ def test_a_config_that_is_no_object_is_a_recipe_error(config):
         from_model_config(config)
 
 
-# Other models: (preset, streams, delays, fills, cardinality, steps, weights behind), stated again
+# Other models: (preset, streams, delays, fills, cardinality, steps, trailing weights), stated again
 
 OTHERS = {
     "musicgen": (4, range(4), (2048, 2048, 2048), 2048, (True, False), 0),
