@@ -190,7 +190,7 @@ class Codebooks(Layout):
     ) -> tuple[pa.Array, Index, list[DataError]]:
         rows = np.repeat(np.arange(len(lengths)), lengths)
         errors = [
-            _wrong_count(int(row), lengths[row], "codebook", names)
+            _wrong_count(int(row), lengths[row], names)
             for row in np.flatnonzero(lengths != len(names))
         ]
         for position in null_positions(lists):
@@ -247,7 +247,7 @@ class Frames(Layout):
         counts = list_lengths(lists)
         for position in np.flatnonzero(counts != len(names)):
             row = int(rows[position])
-            error = _wrong_count(row, counts[position], "codebook", names)
+            error = _wrong_count(row, counts[position], names)
             errors.append(error.at(timestep=int(position - starts[row])))
         return lists.flatten(), lengths, errors
 
@@ -321,10 +321,10 @@ def _null(noun: str, row: int) -> DataError:
     return error.at(row=row)
 
 
-def _wrong_count(row: int, count: int, noun: str, names: Sequence[str]) -> DataError:
+def _wrong_count(row: int, count: int, names: Sequence[str]) -> DataError:
     error = DataError(
         "codebooks",
-        numbered(count, noun),
+        numbered(count, "codebook"),
         expected=f"{len(names)}, one for each audio stream of the recipe",
         advice="choose another --preset, --n-q or --audio-layout",
     )
