@@ -141,6 +141,9 @@ def prepare(command, here):
         shutil.rmtree(here / "text")
     if command.startswith(("delaytool revert", "delaytool apply data/")):
         shutil.rmtree(here / "codes")
+    if "--quarantine bad/" in command:
+        # What is there are the bad rows of other data, and a repaired one.
+        shutil.rmtree(here / "bad")
     for name in re.findall(r"> (\S+)", command):
         (here / name).unlink(missing_ok=True)
 

@@ -5,6 +5,7 @@ something is not in its list, when it has grown, and when it keeps the rule and 
 """
 
 import ast
+import re
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent / "delaytool"
@@ -154,3 +155,9 @@ def test_no_function_is_too_long():
         if size > LONGEST_FUNCTION
     }
     assert_only_shorter(found, LONG_FUNCTIONS)
+
+
+def test_no_test_imports_a_test():
+    for path in Path(__file__).parent.rglob("*.py"):
+        text = path.read_text()
+        assert not re.search(r"^\s*(from|import) (\w+\.)*test_", text, re.MULTILINE), path
