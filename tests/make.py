@@ -6,6 +6,8 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +78,23 @@ def finish(steps):
             next(steps)
         except StopIteration as end:
             return end.value
+
+
+@dataclass(frozen=True)
+class Steps:
+    """A task that takes the steps of a generator function."""
+
+    name: str
+    size: int
+    function: Callable
+    arguments: tuple
+    paths: tuple = ()
+
+    def run(self):
+        return self.function(*self.arguments)
+
+    def abandon(self):
+        """Nothing is left to clean up."""
 
 
 def rewrite(path, table, entry, name="delaytool"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -22,13 +22,10 @@ from delaytool.cli.options import (
     quiet_option,
     worker_options,
 )
-from delaytool.cli.progress import local_paths, run_tasks, size_of, without_left_out
+from delaytool.cli.progress import run_tasks, without_left_out
 from delaytool.cli.session import counted, print_json, say, say_notes, session
 from delaytool.jobs.paths import items_of, plain_path, plain_paths
 from delaytool.recipes.describe import describe
-
-if TYPE_CHECKING:
-    pass
 
 
 @click.command(
@@ -97,11 +94,10 @@ def apply(input: str, output: str, **options: Any) -> None:
         input, output = plain_path(input, options), plain_path(output, options)
         plain_paths(options, "audio_input", "quarantine")
         recipe, origin = choose_recipe(options)
-        from delaytool.jobs.apply import abandon_shard, apply_shard
+        from delaytool.jobs.apply import ApplyShard
         from delaytool.jobs.paths import as_found
         from delaytool.jobs.plan import plan
         from delaytool.jobs.report import Report
-        from delaytool.run.tasks import Task
 
         where = where_of(options)
         audio_input, quarantine = options["audio_input"], options["quarantine"]
@@ -116,17 +112,7 @@ def apply(input: str, output: str, **options: Any) -> None:
             say(f"  column {line}")
         for note in planned.notes:
             say(f"Note: {note}")
-        tasks = [
-            Task(
-                item.shard.name,
-                size_of(item.shard),
-                apply_shard,
-                (item, planned.job, options["overwrite"]),
-                abandon_shard,
-                local_paths(item.shard.path, item.target),
-            )
-            for item in planned.items
-        ]
+        tasks = [ApplyShard(item, planned.job, options["overwrite"]) for item in planned.items]
         began = time.monotonic()
         report = Report(options["frame_rate"])
         results = without_left_out(run_tasks(tasks, "shifting", options, report), left_out)

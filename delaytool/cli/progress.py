@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from delaytool.cli.session import check_stopped, counted, say
@@ -14,7 +14,6 @@ from delaytool.errors import DataError, ReaderDiedError
 if TYPE_CHECKING:
     from delaytool.jobs.report import Report
     from delaytool.run.tasks import Event, Task
-    from delaytool.shards.find import Shard
 
 
 def without_left_out(results: list[Any], left_out: int = 0) -> list[Any]:
@@ -39,7 +38,7 @@ def without_left_out(results: list[Any], left_out: int = 0) -> list[Any]:
 
 
 def run_tasks(
-    tasks: list[Task], what: str, options: dict[str, Any], report: Report | None = None
+    tasks: Sequence[Task[Any]], what: str, options: dict[str, Any], report: Report | None = None
 ) -> list[Any]:
     """Run the tasks behind a progress bar; their results in the tasks' order.
 
@@ -90,7 +89,7 @@ def run_tasks(
     return [results[number] for number in range(len(tasks))]
 
 
-def _events(tasks: list[Task], options: dict[str, Any]) -> Generator[Event, None, None]:
+def _events(tasks: Sequence[Task[Any]], options: dict[str, Any]) -> Generator[Event, None, None]:
     """What happens to the tasks, here or on a cluster."""
     if options["engine"] == "ray":
         from delaytool.run import on_ray
@@ -99,17 +98,3 @@ def _events(tasks: list[Task], options: dict[str, Any]) -> Generator[Event, None
     from delaytool.run import local
 
     return local.run(tasks, options["workers"] or os.cpu_count() or 1)
-
-
-def size_of(shard: Shard) -> int:
-    """A shard's size in bytes."""
-    from delaytool.shards import stores
-
-    return stores.size_of(shard.path) if shard.size is None else shard.size
-
-
-def local_paths(*paths: str) -> tuple[str, ...]:
-    """Those of the paths that are on this machine."""
-    from delaytool.shards import stores
-
-    return tuple(path for path in paths if not stores.is_remote(path))

@@ -19,15 +19,15 @@ from delaytool.cli.options import (
     recipe_options,
     worker_options,
 )
-from delaytool.cli.progress import local_paths, run_tasks, size_of, without_left_out
+from delaytool.cli.progress import run_tasks, without_left_out
 from delaytool.cli.session import counted, print_json, say_notes, session
 from delaytool.jobs.paths import items_of, plain_path, plain_paths
 
 if TYPE_CHECKING:
     from delaytool.batches.job import Job
     from delaytool.jobs.paths import Item
+    from delaytool.jobs.revert import RevertShard
     from delaytool.recipes.recipe import Recipe
-    from delaytool.run.tasks import Task
 
 
 @click.command(
@@ -115,9 +115,8 @@ def revert(output: str, restored: str, **options: Any) -> None:
 
 def _revert_tasks(
     items: Sequence[Item], restored: str, job: Job | None, options: dict[str, Any]
-) -> list[Task]:
-    from delaytool.jobs.revert import abandon_revert, revert_shard
-    from delaytool.run.tasks import Task
+) -> list[RevertShard]:
+    from delaytool.jobs.revert import RevertShard
     from delaytool.shards.commit import file_states
 
     audio = options["audio_output"]
@@ -128,14 +127,7 @@ def _revert_tasks(
         old = list(zip(states, file_states(codes, audio), strict=True))
     how = job, options["allow_lossy"], options["overwrite"]
     return [
-        Task(
-            item.shard.name,
-            size_of(item.shard),
-            revert_shard,
-            (item.shard, item.target, codes_target, *how, began_with),
-            abandon_revert,
-            local_paths(item.shard.path, item.target),
-        )
+        RevertShard(item.shard, item.target, codes_target, *how, began_with)
         for item, codes_target, began_with in zip(items, codes, old, strict=True)
     ]
 

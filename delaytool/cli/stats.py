@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -22,12 +21,11 @@ from delaytool.cli.options import (
     recipe_options,
     worker_options,
 )
-from delaytool.cli.progress import local_paths, run_tasks, size_of, without_left_out
+from delaytool.cli.progress import run_tasks, without_left_out
 from delaytool.cli.session import print_json, say_notes, say_order, session
 from delaytool.jobs.paths import find, paired, plain_path, plain_paths
 
 if TYPE_CHECKING:
-    from delaytool.run.tasks import Task
     from delaytool.shards.find import Shard
 
 
@@ -63,8 +61,7 @@ def stats(input: str, **options: Any) -> None:
     check_engine(options)
     with session(options["debug"]):
         from delaytool.jobs.report import Report
-        from delaytool.jobs.stats import Reading, footer_of, plan_stats, stats_shard
-        from delaytool.run.tasks import Task
+        from delaytool.jobs.stats import FooterOf, Reading, StatsOfShard, plan_stats
         from delaytool.shards import stores
 
         input = plain_path(input, options)
@@ -75,14 +72,9 @@ def stats(input: str, **options: Any) -> None:
         say_notes(notes, options)
         report = Report(options["frame_rate"])
 
-        def task(job: Callable[..., Any], shard: Shard, *more: Any) -> Task:
-            return Task(
-                shard.name, size_of(shard), job, (shard, *more), paths=local_paths(shard.path)
-            )
-
         # A thousand footers take less time than workers take to start.
         here = {} if stores.is_remote(input) else {"workers": 1, "engine": "local"}
-        footers = [task(footer_of, shard) for shard in shards]
+        footers = [FooterOf(shard) for shard in shards]
         looks = run_tasks(footers, "footers", {**options, **here}, report)
         if not all(look.left_out for look in looks):
             looks = without_left_out(looks)
@@ -100,7 +92,7 @@ def stats(input: str, **options: Any) -> None:
             pairs = [(shard, partners.get(shard.name)) for shard in originals]
             with usage():
                 planned = plan_stats(pairs, how)
-            read = [task(stats_shard, *pair, how, planned) for pair in pairs]
+            read = [StatsOfShard(*pair, how, planned) for pair in pairs]
             say_order(run_tasks(read, "reading", options, report))
     counts = report.counts
     if options["as_json"]:

@@ -19,7 +19,7 @@ from delaytool.cli.options import (
     recipe_options,
     worker_options,
 )
-from delaytool.cli.progress import local_paths, run_tasks, size_of, without_left_out
+from delaytool.cli.progress import run_tasks, without_left_out
 from delaytool.cli.session import counted, print_json, say, say_notes, say_order, session
 from delaytool.jobs.paths import (
     find,
@@ -32,7 +32,7 @@ from delaytool.jobs.paths import (
 
 if TYPE_CHECKING:
     from delaytool.jobs.mismatches import Mismatch
-    from delaytool.run.tasks import Task
+    from delaytool.jobs.verify import VerifyShard
 
 
 @click.command(
@@ -122,10 +122,9 @@ def verify(output: str, **options: Any) -> None:
 
 def _verify_tasks(
     output: str, options: dict[str, Any]
-) -> tuple[list[Task], list[Any], list[Any], int]:
+) -> tuple[list[VerifyShard], list[Any], list[Any], int]:
     """The tasks and their shards, what is missing or too many, and how many shards are left out."""
-    from delaytool.jobs.verify import verify_shard
-    from delaytool.run.tasks import Task
+    from delaytool.jobs.verify import VerifyShard
 
     recipe = demanded_recipe(options)
     sources = options["source"], options["audio_input"]
@@ -138,13 +137,7 @@ def _verify_tasks(
         bad, strays = quarantines_of(shards, output, options["quarantine"], *sources)
         verdicts += strays
     tasks = [
-        Task(
-            shard.name,
-            size_of(shard),
-            verify_shard,
-            (shard, source, codes, recipe, bad.get(shard.name)),
-            paths=local_paths(shard.path),
-        )
+        VerifyShard(shard, source, codes, recipe, bad.get(shard.name))
         for shard, source, codes in pairs
     ]
     return tasks, pairs, verdicts, left_out

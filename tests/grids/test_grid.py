@@ -12,7 +12,7 @@ from delaytool.errors import DataError
 from delaytool.grids.grid import first_difference
 from delaytool.grids.read import read_counterpart
 from delaytool.grids.read import read_grid as read
-from delaytool.jobs.apply import apply_shard
+from delaytool.jobs.apply import ApplyShard
 from delaytool.jobs.paths import Item
 from delaytool.pattern.delay import delay
 from delaytool.pattern.weights import loss_weights
@@ -27,7 +27,7 @@ def read_grid(shard, row=0, key=None, **where):
 def shards(tmp_path):
     source, output = (Shard(n, str(tmp_path / n)) for n in ("a.parquet", "out.parquet"))
     pq.write_table(tokens_table(), source.path, row_group_size=5)
-    finish(apply_shard(Item(source, None, output.path), tokens_job(initial_step=True), False))
+    finish(ApplyShard(Item(source, None, output.path), tokens_job(initial_step=True), False).run())
     return source, output
 
 
@@ -58,7 +58,7 @@ def test_both_sides_of_the_shift(tmp_path, length):
     source, output = (Shard(n, str(tmp_path / n)) for n in ("a.parquet", "out.parquet"))
     pq.write_table(tokens_table(), source.path)
     job = tokens_job(length=length, initial_step=True)
-    finish(apply_shard(Item(source, None, output.path), job, False))
+    finish(ApplyShard(Item(source, None, output.path), job, False).run())
     for row in range(12):
         original = read_grid(source, row=row)
         before = read(output, Where(), row=row, shifted=False)

@@ -26,10 +26,10 @@ from make import (
 from delaytool.batches.schema import shifted_schema
 from delaytool.batches.shift import bad_rows, shift_batch
 from delaytool.errors import DataError, RecipeError
-from delaytool.jobs.apply import apply_shard
+from delaytool.jobs.apply import ApplyShard
 from delaytool.jobs.paths import Item
 from delaytool.jobs.report import Summary
-from delaytool.jobs.verify import verify_shard
+from delaytool.jobs.verify import VerifyShard
 from delaytool.recipes.adapt import adapt
 from delaytool.recipes.presets import plain_recipe
 from delaytool.shards.bounded import MAX_CELLS
@@ -45,12 +45,12 @@ def item(source, output):
 
 
 def apply(source, output, job, overwrite=False):
-    return finish(apply_shard(item(source, output), job, overwrite))
+    return finish(ApplyShard(item(source, output), job, overwrite).run())
 
 
 def verified(output, source=None):
     original = None if source is None else Shard("a.parquet", str(source))
-    found = finish(verify_shard(Shard("a.parquet", str(output)), original, None, None))
+    found = finish(VerifyShard(Shard("a.parquet", str(output)), original, None, None).run())
     return found.mismatches == []
 
 
@@ -164,7 +164,7 @@ def test_figures_do_not_depend_on_where_batches_end(tmp_path, factors):
 def test_progress_reaches_the_end(tmp_path):
     pq.write_table(tokens_table(rows=30), tmp_path / "a.parquet")
     work = item(tmp_path / "a.parquet", tmp_path / "out.parquet")
-    fractions = list(apply_shard(work, tokens_job(), False))
+    fractions = list(ApplyShard(work, tokens_job(), False).run())
     assert fractions == sorted(fractions)
     assert fractions[-1] == 1.0
 
@@ -206,7 +206,7 @@ def test_a_stopped_job_leaves_nothing(tmp_path):
     table = pa.concat_tables([tokens_table(rows=50, longest=4000, seed=seed) for seed in range(8)])
     pq.write_table(table, tmp_path / "a.parquet")
     work = item(tmp_path / "a.parquet", tmp_path / "new" / "out.parquet")
-    steps = apply_shard(work, tokens_job(), False)
+    steps = ApplyShard(work, tokens_job(), False).run()
     assert 0 < next(steps) < 1
     assert next(iter(files_in(tmp_path / "new"))).endswith(".delaytool-part")
     steps.close()
@@ -217,7 +217,7 @@ def test_a_source_that_changes_while_it_is_read(tmp_path):
     table = pa.concat_tables([tokens_table(rows=50, longest=4000, seed=seed) for seed in range(8)])
     pq.write_table(table, tmp_path / "a.parquet")
     work = item(tmp_path / "a.parquet", tmp_path / "out.parquet")
-    steps = apply_shard(work, tokens_job(), False)
+    steps = ApplyShard(work, tokens_job(), False).run()
     next(steps)
     # Other bytes under the same name, the old file still open: as an editor or a sync would.
     pq.write_table(table.slice(1), tmp_path / "b.parquet")
