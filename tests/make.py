@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from delaytool.batches.columns import find_columns
-from delaytool.batches.job import Where, make_job
+from delaytool.batches.columns import ColumnOptions, find_columns
+from delaytool.batches.job import make_job
 from delaytool.batches.layouts import Column
 from delaytool.recipes.adapt import adapt
 from delaytool.recipes.presets import plain_recipe
@@ -62,13 +62,13 @@ def plain_job(recipe, text="text_tokens", audio="audio_codes", **where):
     columns = [Column(text, 0, 1, "list", 1)] if recipe.has_text else []
     if recipe.n_q:
         columns.append(Column(audio, len(columns), recipe.n_q, "codebook", recipe.n_q))
-    return make_job(recipe, Where(**where), tuple(columns))
+    return make_job(recipe, ColumnOptions(**where), tuple(columns))
 
 
 def job_on(table, recipe, **where):
     """A job on a table, its columns found as the command does."""
-    columns = find_columns(Where(**where), table.schema, recipe, table.to_batches())
-    return make_job(recipe, Where(**where), columns)
+    columns = find_columns(ColumnOptions(**where), table.schema, recipe, table.to_batches())
+    return make_job(recipe, ColumnOptions(**where), columns)
 
 
 def finish(steps):

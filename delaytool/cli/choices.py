@@ -12,13 +12,13 @@ from delaytool.cli.session import say
 from delaytool.errors import RecipeError
 
 if TYPE_CHECKING:
-    from delaytool.batches.job import Where
+    from delaytool.batches.columns import ColumnOptions
     from delaytool.recipes.recipe import Recipe
 
 
-def where_of(options: dict[str, Any]) -> Where:
+def where_of(options: dict[str, Any]) -> ColumnOptions:
     """Where the options say that the tokens are."""
-    from delaytool.batches.job import Where
+    from delaytool.batches.columns import ColumnOptions
 
     if options["grid_column"] and options["audio_column"]:
         raise click.UsageError(
@@ -26,16 +26,16 @@ def where_of(options: dict[str, Any]) -> Where:
         )
     if options["grid_column"] and options.get("audio_input"):
         raise click.UsageError("--grid-column and --audio-input exclude one another")
-    return Where(
-        text=options["text_column"],
-        audio=options["audio_column"] or ("audio_codes",),
-        grid=options["grid_column"],
-        layout=options["audio_layout"],
-        result=options.get("output_layout"),
+    return ColumnOptions(
+        text_column=options["text_column"],
+        audio_column=options["audio_column"] or ("audio_codes",),
+        grid_column=options["grid_column"],
+        audio_layout=options["audio_layout"],
+        output_layout=options.get("output_layout"),
         weights=not options.get("no_weights"),
-        labels=bool(options.get("label_columns")),
+        label_columns=bool(options.get("label_columns")),
         align=options.get("align") or "error",
-        factors=options.get("weight_column"),
+        weight_column=options.get("weight_column"),
         key=options["key"],
         by_order=options["no_key"],
     )

@@ -232,7 +232,7 @@ def _grids(shard: str, options: dict[str, Any]) -> Iterator[list[Grid]]:
         return [
             read_grid(
                 _shard(shard),
-                dataclasses.replace(where, layout=layout),
+                dataclasses.replace(where, audio_layout=layout),
                 codes=codes,
                 row=options["row"] or 0,
                 key=options["row_key"],
@@ -244,7 +244,7 @@ def _grids(shard: str, options: dict[str, Any]) -> Iterator[list[Grid]]:
 
     with usage():
         try:
-            yield read(where.layout)
+            yield read(where.audio_layout)
         except AmbiguousError as error:
             if options["as_json"] or options["compare"] is not None or options["image"] is not None:
                 raise

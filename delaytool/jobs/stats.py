@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from delaytool.batches.codes import TokenBatch, streams_first
-from delaytool.batches.columns import job_of_original
+from delaytool.batches.columns import ColumnOptions, job_of_original
 from delaytool.batches.figures import Counts, Figures, count_tokens
-from delaytool.batches.job import Job, Where
+from delaytool.batches.job import Job
 from delaytool.batches.layouts import is_by_stream
 from delaytool.batches.problems import placed
 from delaytool.batches.read import read_tokens
@@ -79,7 +79,7 @@ class Reading:
     text_padding, text_end_padding: tokens that count as padding, instead of the recipe's
     """
 
-    where: Where
+    where: ColumnOptions
     recipe: Recipe | None = None
     text_padding: int | None = None
     text_end_padding: int | None = None
@@ -94,8 +94,8 @@ class Reading:
             check_there(schema, where.key, "--key")
         elif "id" in schema.names and not where.by_order:
             where = dataclasses.replace(where, key="id")
-        if where.text != Where().text and not where.grid:
-            check_there(schema, where.text, "--text-column")
+        if where.text_column != ColumnOptions().text_column and not where.grid_column:
+            check_there(schema, where.text_column, "--text-column")
         job = job_of_original(where, schema, batches, self.recipe)
         return dataclasses.replace(job, recipe=self._padded(job.recipe))
 

@@ -53,7 +53,8 @@ import synthetic
 from peak import peak_bytes
 
 from delaytool import load_preset
-from delaytool.batches.job import Where, make_job
+from delaytool.batches.columns import ColumnOptions
+from delaytool.batches.job import make_job
 from delaytool.batches.layouts import Column
 from delaytool.jobs.apply import ApplyShard
 from delaytool.jobs.paths import Item
@@ -84,7 +85,7 @@ COLUMNS = (
     Column("text_tokens", 0, 1, "list", 1),
     Column("audio_codes", 1, RECIPE.n_q, "codebook", RECIPE.n_q),
 )
-JOB = make_job(RECIPE, Where(), COLUMNS)
+JOB = make_job(RECIPE, ColumnOptions(), COLUMNS)
 
 
 # Measuring

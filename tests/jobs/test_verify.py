@@ -257,8 +257,8 @@ def other_entry(entry, dice):
 TABLES = [
     ("extend", {}),
     ("truncate", {}),
-    ("extend", {"labels": True, "frame": True}),
-    ("truncate", {"labels": True, "result": "grid"}),
+    ("extend", {"label_columns": True, "frame": True}),
+    ("truncate", {"label_columns": True, "output_layout": "grid"}),
 ]
 
 
@@ -620,10 +620,14 @@ def test_shards_made_alike(tmp_path):
         ),
         (
             {},
-            {"labels": True},
+            {"label_columns": True},
             ["output columns, other than in a.parquet: found text_tokens, text_"],
         ),
-        ({}, {"result": "grid"}, ["output columns, other than in a.parquet: found codes, loss_w"]),
+        (
+            {},
+            {"output_layout": "grid"},
+            ["output columns, other than in a.parquet: found codes, loss_w"],
+        ),
         (
             {"dep_q": 1, "initial_step": True},
             {},

@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 from make import delaytool, finish, summary_of, tokens_table
 
-from delaytool.batches.job import Where
+from delaytool.batches.columns import ColumnOptions
 from delaytool.errors import DataError
 from delaytool.jobs.apply import ApplyShard
 from delaytool.jobs.paths import Item
@@ -45,7 +45,7 @@ def pair_in(folder, name, text_keys, codes_keys):
 
 
 def job_of(items, **where):
-    return plan(items, RECIPE, Where(**where), False).job
+    return plan(items, RECIPE, ColumnOptions(**where), False).job
 
 
 def apply(items, **where):
@@ -88,8 +88,8 @@ def test_a_key_that_one_shard_lacks(tmp_path, lacking, key):
 def test_a_key_that_both_shards_lack(tmp_path):
     item = pair_in(tmp_path, "a", {"one": IDS}, {"other": IDS})
     assert error_of([item], key="id").kind == "missing-key"
-    assert plan([item], RECIPE, Where(), False).notes == [ORDER_ALONE]
-    assert plan([item], RECIPE, Where(by_order=True), False).notes == []
+    assert plan([item], RECIPE, ColumnOptions(), False).notes == [ORDER_ALONE]
+    assert plan([item], RECIPE, ColumnOptions(by_order=True), False).notes == []
     apply([item])
     assert comes_back(item)
 
