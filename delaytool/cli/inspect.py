@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import click
 
-from delaytool.cli.choices import demanded_recipe, usage, where_of
+from delaytool.cli.choices import ColumnChoice, Output, RecipeDemanded, gather
 from delaytool.cli.declare import OUT, WHAT, Command, Steps, complete_paths, option, path_argument
 from delaytool.cli.options import (
     align_option,
@@ -21,17 +24,85 @@ from delaytool.cli.options import (
     key_options,
     recipe_options,
 )
-from delaytool.cli.session import counted, say, say_names, say_order, session
-from delaytool.errors import DataError
-from delaytool.jobs.paths import plain_paths
+from delaytool.cli.session import counted, say, session
+from delaytool.errors import AmbiguousError, DataError
 
 if TYPE_CHECKING:
     from delaytool.grids.grid import Difference, Grid
+    from delaytool.grids.text import Style
     from delaytool.shards.find import Shard
 
 
 _AROUND = 4
 """Timesteps to show in front of a difference, and a third of those behind it."""
+
+
+@dataclass(frozen=True)
+class View:
+    """The options that say which row to show, and how."""
+
+    row: int | None
+    row_key: str | None
+    steps: tuple[int, int | None] | None
+    before: bool
+    after: bool
+    compare: str | None
+    weights: bool
+    labels: bool
+    tokenizer: str | None
+    frame_rate: float
+    image: str | None
+
+    def check(self, columns: ColumnChoice, as_json: bool) -> None:
+        """Raise UsageError for options that do not go together."""
+        excluding = [
+            (self.row, self.row_key, "--row and --id"),
+            (self.row_key, columns.no_key, "--id and --no-key"),
+            (self.compare, self.before, "--compare and --before"),
+            (self.compare, self.after, "--compare and --after"),
+            (self.labels, self.tokenizer, "--labels and --tokenizer"),
+            (self.labels, self.compare, "--labels and --compare"),
+            (self.image, as_json, "--image and --json"),
+            (self.image, self.compare, "--image and --compare"),
+            (self.image, self.tokenizer, "--image and --tokenizer"),
+        ]
+        for one, other, names in excluding:
+            # Row 0 is given too.
+            if not any(value is None or value is False for value in (one, other)):
+                raise click.UsageError(f"{names} exclude one another; give one of them")
+        for given, printed in ((as_json, "--json prints"), (self.image, "--image draws")):
+            if given and self.before and self.after:
+                raise click.UsageError(f"{printed} one grid; give --before or --after")
+        if columns.weight_column and not self.after:
+            raise click.UsageError(
+                "--weight-column goes with --after: before the shift are no weights"
+            )
+
+    @property
+    def sides(self) -> list[bool | None]:
+        """Whether each grid is that after the shift; None for as the row is in the shard."""
+        asked = ((False, self.before), (True, self.after))
+        return [side for side, wanted in asked if wanted] or [None]
+
+    def style(self) -> Style:
+        """How to print grids on this terminal."""
+        from delaytool.grids.text import Style
+
+        words = None
+        if self.tokenizer is not None:
+            from delaytool.grids.tokenizer import load_words
+
+            words = load_words(self.tokenizer)
+        is_terminal = sys.stdout.isatty()
+        return Style(
+            labels=self.labels,
+            weights=self.weights,
+            words=words,
+            frame_rate=self.frame_rate,
+            width=shutil.get_terminal_size().columns,
+            wrap=is_terminal,
+            colour=is_terminal and not os.environ.get("NO_COLOR"),
+        )
 
 
 @click.command(
@@ -113,7 +184,10 @@ _AROUND = 4
 )
 @option("--json", "as_json", is_flag=True, heading=OUT, help="Print the row as JSON.")
 @debug_option
-def inspect(shard: str, **options: Any) -> None:
+@gather(view=View, demanded=RecipeDemanded, columns=ColumnChoice, show=Output)
+def inspect(
+    shard: str, view: View, demanded: RecipeDemanded, columns: ColumnChoice, show: Output
+) -> None:
     """Print one row of a shifted or an original SHARD as a grid.
 
     Streams are rows and time runs to the right, in timesteps and seconds of the grid. Cells that
@@ -122,140 +196,173 @@ def inspect(shard: str, **options: Any) -> None:
     one says itself where its tokens are. Where more than one layout fits an original, each is
     printed.
     """
-    _check_inspect(options)
-    with session(options["debug"]):
-        from delaytool.grids.grid import first_difference
-        from delaytool.grids.text import Style, render
+    view.check(columns, show.as_json)
+    with session(show.debug):
         from delaytool.shards import stores
 
-        shard = stores.plain(shard)
-        plain_paths(options, "compare", "audio_input")
         for name, path in (
             ("SHARD", shard),
-            ("--compare", options["compare"]),
-            ("--audio-input", options["audio_input"]),
+            ("--compare", view.compare),
+            ("--audio-input", columns.audio_input),
         ):
-            if path is not None and stores.kind_of(path) != "file":
-                raise click.UsageError(f"{name} {stores.shown(path)} is not a file")
-        words = None
-        if options["tokenizer"] is not None:
-            from delaytool.grids.tokenizer import load_words
-
-            with usage():
-                words = load_words(options["tokenizer"])
-        is_terminal = sys.stdout.isatty()
-        import shutil
-
-        terminal = shutil.get_terminal_size()
-        style = Style(
-            labels=options["labels"],
-            weights=options["weights"],
-            words=words,
-            frame_rate=options["frame_rate"],
-            width=terminal.columns,
-            wrap=is_terminal,
-            colour=is_terminal and not os.environ.get("NO_COLOR"),
-        )
-        texts: list[str] = []
-        found = None
-        for grids in _grids(shard, options):
-            shown = grids
-            if not texts:
-                say_order(grids)
-            if options["compare"] is not None:
-                ours, theirs = _counterparts(grids[0], shard, options)
-                shown, found = [ours], first_difference(ours, theirs)
-            steps = max(grid.steps for grid in shown)
-            shown = [_cut(grid, options["steps"], found, steps) for grid in shown]
-            if options["image"] is not None:
-                from delaytool.grids.picture import save_picture
-
-                with usage():
-                    path, rate = options["image"], options["frame_rate"]
-                    save_picture(shown[-1], path, labels=options["labels"], frame_rate=rate)
-                texts = [f"drawn to {path}"]
-                break
-            if options["as_json"]:
-                texts.append(shown[0].to_json())
-                continue
-            if options["weights"] and all(grid.weights is None for grid in shown):
-                if not any(grid.shifted for grid in shown):
-                    raise click.UsageError(
-                        "--weights: there are none before the shift; add --after"
-                    )
-                raise click.UsageError(f"--weights: {shard} has no columns of loss weights")
-            marked = (found.number, found.timestep) if found else None
-            texts.append(render(shown, style, marked))
-        text = "\n\n".join(texts)
-        if options["compare"] is not None and not options["as_json"]:
-            text += f"\n\n{_told_difference(found, shown[0], options['compare'])}"
-        _show(text, terminal.lines if is_terminal else None, style.colour)
+            if path is not None and stores.kind_of(plain := stores.plain(path)) != "file":
+                raise click.UsageError(f"{name} {stores.shown(plain)} is not a file")
+        row = _Row(_shard(shard), view, columns, demanded)
+        if show.as_json:
+            text, found = row.as_json()
+        elif view.image is not None:
+            text, found = row.drawn(view.image), None
+        else:
+            text, found = row.printed()
+        _show(text, row.style.colour)
     sys.exit(1 if found else 0)
 
 
-def _check_inspect(options: dict[str, Any]) -> None:
-    """Raise UsageError for options of inspect that do not go together."""
-    excluding = [
-        ("row", "row_key", "--row and --id"),
-        ("row_key", "no_key", "--id and --no-key"),
-        ("compare", "before", "--compare and --before"),
-        ("compare", "after", "--compare and --after"),
-        ("labels", "tokenizer", "--labels and --tokenizer"),
-        ("labels", "compare", "--labels and --compare"),
-        ("image", "as_json", "--image and --json"),
-        ("image", "compare", "--image and --compare"),
-        ("image", "tokenizer", "--image and --tokenizer"),
-    ]
-    for one, other, names in excluding:
-        # Row 0 is given too.
-        if not any(options[name] is None or options[name] is False for name in (one, other)):
-            raise click.UsageError(f"{names} exclude one another; give one of them")
-    for name, printed in (("as_json", "--json prints"), ("image", "--image draws")):
-        if options[name] and options["before"] and options["after"]:
-            raise click.UsageError(f"{printed} one grid; give --before or --after")
-    if options["weight_column"] and not options["after"]:
-        raise click.UsageError("--weight-column goes with --after: before the shift are no weights")
+class _Row:
+    """The row that is asked for, and the ways to show it."""
 
+    def __init__(
+        self, shard: Shard, view: View, columns: ColumnChoice, demanded: RecipeDemanded
+    ) -> None:
+        self.shard, self.view, self.columns = shard, view, columns
+        self.style = view.style()
+        self.where, self.recipe = columns.options(), demanded.load()
+        self.other = None if view.compare is None else _shard(view.compare)
+        self.audio_input = None if columns.audio_input is None else _shard(columns.audio_input)
+        self.codes = self._codes()
 
-def _grids(shard: str, options: dict[str, Any]) -> Iterator[list[Grid]]:
-    """The grids of the row, before or after the shift or both; for each layout that fits."""
-    import dataclasses
+    def as_json(self) -> tuple[str, Difference | None]:
+        """The grid as JSON, and where it differs from the other shard's."""
+        grids, found = self._compared(self._only())
+        return grids[0].to_json(), found
 
-    from delaytool.errors import AmbiguousError
-    from delaytool.grids.read import read_grid
+    def drawn(self, path: str) -> str:
+        """Draw the grid to a file; what there is to say of it."""
+        from delaytool.grids.picture import save_picture
 
-    where, recipe = where_of(options), demanded_recipe(options)
-    sides = [side == "after" for side in ("before", "after") if options[side]]
-    codes = _codes(shard, options)
+        grids, _ = self._compared(self._only())
+        view = self.view
+        save_picture(grids[-1], path, labels=view.labels, frame_rate=view.frame_rate)
+        return f"drawn to {path}"
 
-    def read(layout: str) -> list[Grid]:
-        return [
-            read_grid(
-                _shard(shard),
-                dataclasses.replace(where, audio_layout=layout),
-                codes=codes,
-                row=options["row"] or 0,
-                key=options["row_key"],
-                recipe=recipe,
-                shifted=is_shifted,
+    def printed(self) -> tuple[str, Difference | None]:
+        """The grids for the eye, by each layout that fits; and where they differ."""
+        from delaytool.grids.text import render
+
+        texts: list[str] = []
+        if self.other is not None:
+            grids, found = self._compared(self._only())
+            self._check_weights(grids)
+            texts.append(
+                render(grids, self.style, (found.number, found.timestep) if found else None)
             )
-            for is_shifted in sides or (None,)
-        ]
+            texts.append(_tell_difference(found, grids[0], self.other.path))
+            return "\n\n".join(texts), found
+        for grids in self._readings():
+            shown, _ = self._compared(grids)
+            self._check_weights(shown)
+            texts.append(render(shown, self.style, None))
+        return "\n\n".join(texts), None
 
-    with usage():
+    def _check_weights(self, grids: list[Grid]) -> None:
+        if not self.view.weights or any(grid.weights is not None for grid in grids):
+            return
+        if not any(grid.shifted for grid in grids):
+            raise click.UsageError("--weights: there are none before the shift; add --after")
+        raise click.UsageError(f"--weights: {self.shard.path} has no columns of loss weights")
+
+    def _only(self) -> list[Grid]:
+        """The grids, of which there is to be one layout; raises AmbiguousError for several."""
+        return self._told(self._read(self.where.audio_layout))
+
+    def _readings(self) -> Iterator[list[Grid]]:
+        """The grids by each layout that fits."""
         try:
-            yield read(where.audio_layout)
+            grids = self._only()
         except AmbiguousError as error:
-            if options["as_json"] or options["compare"] is not None or options["image"] is not None:
-                raise
-            readings, misfits = _each_layout(read)
+            readings, misfits = _each_layout(self._read)
             if not readings:
                 # The last layout that the type allows tells best what is wrong with the row.
                 raise (misfits or [error])[-1] from None
             say(f"Note: {error.at(shard=None).found}; each is shown below")
-            for layout, grids in readings.items():
+            for number, (layout, found) in enumerate(readings.items()):
                 head = f"read with --audio-layout {layout}:"
+                grids = found if number else self._told(found)
                 yield [dataclasses.replace(grid, about=[head, *grid.about]) for grid in grids]
+        else:
+            yield grids
+
+    def _told(self, grids: list[Grid]) -> list[Grid]:
+        """The grids, once it is said that nothing but their order pairs text and codes."""
+        if any(grid.by_order for grid in grids):
+            from delaytool.shards.pairs import ORDER_ALONE
+
+            say(f"Note: {ORDER_ALONE}")
+        return grids
+
+    def _read(self, layout: str) -> list[Grid]:
+        """The grids before or after the shift, or both, by one layout."""
+        from delaytool.grids.read import read_grid
+
+        return [
+            read_grid(
+                self.shard,
+                dataclasses.replace(self.where, audio_layout=layout),
+                codes=self.codes,
+                row=self.view.row or 0,
+                key=self.view.row_key,
+                recipe=self.recipe,
+                shifted=is_shifted,
+            )
+            for is_shifted in self.view.sides
+        ]
+
+    def _codes(self) -> Shard | None:
+        """The shard of SHARD's codes; where SHARD is shifted and compared, they are SOURCE's."""
+        from delaytool.shards.read import open_shard
+
+        if self.audio_input is None:
+            return None
+        if self.other is not None:
+            with open_shard(self.shard) as opened:
+                if opened.entry is not None:
+                    return None
+        _tell_names(self.shard, self.audio_input)
+        return self.audio_input
+
+    def _compared(self, grids: list[Grid]) -> tuple[list[Grid], Difference | None]:
+        """The timesteps that are asked for; and where the row differs from the other shard's."""
+        from delaytool.grids.grid import first_difference
+
+        found = None
+        if self.other is not None:
+            ours, theirs = self._counterparts(grids[0], self.other)
+            grids, found = [ours], first_difference(ours, theirs)
+        longest = max(grid.steps for grid in grids)
+        return [_cut(grid, self.view.steps, found, longest) for grid in grids], found
+
+    def _counterparts(self, grid: Grid, other: Shard) -> tuple[Grid, Grid]:
+        """The grid and that of the other shard, both before the shift unless both are shifted."""
+        from delaytool.grids.read import read_counterpart, read_grid
+
+        codes = None
+        if self.audio_input is not None and grid.record is not None:
+            codes = self.audio_input
+            _tell_names(other, codes)
+        (theirs,) = self._told([read_counterpart(other, self.where, grid, codes)])
+        if grid.shifted and not theirs.shifted:
+            grid = read_grid(self.shard, self.where, row=grid.row, shifted=False)
+        elif theirs.shifted and not grid.shifted:
+            theirs = read_grid(other, self.where, row=theirs.row, shifted=False)
+        return grid, theirs
+
+
+def _tell_names(text: Shard, codes: Shard) -> None:
+    """Say that two shards of other names belong together."""
+    from delaytool.jobs.paths import names_differ
+
+    for note in names_differ(text, codes):
+        say(f"Note: {note.text}")
 
 
 def _each_layout(
@@ -283,44 +390,13 @@ def _shard(path: str) -> Shard:
     from delaytool.shards import stores
     from delaytool.shards.find import Shard
 
+    path = stores.plain(path)
     return Shard(stores.base_name(path), path)
 
 
-def _codes(shard: str, options: dict[str, Any]) -> Shard | None:
-    """The shard of SHARD's codes; where SHARD is shifted and compared, they are SOURCE's."""
-    from delaytool.shards.read import open_shard
-
-    if options["audio_input"] is None:
-        return None
-    if options["compare"] is not None:
-        with open_shard(_shard(shard)) as opened:
-            if opened.entry is not None:
-                return None
-    codes = _shard(options["audio_input"])
-    say_names(_shard(shard), codes)
-    return codes
-
-
-def _counterparts(grid: Grid, shard: str, options: dict[str, Any]) -> tuple[Grid, Grid]:
-    """The grid and that of the other shard, both before the shift unless both are shifted."""
-    from delaytool.grids.read import read_counterpart, read_grid
-
-    where, other = where_of(options), _shard(options["compare"])
-    codes = None
-    if options["audio_input"] is not None and grid.record is not None:
-        codes = _shard(options["audio_input"])
-        say_names(other, codes)
-    with usage():
-        theirs = read_counterpart(other, where, grid, codes)
-        say_order([theirs])
-        if grid.shifted and not theirs.shifted:
-            grid = read_grid(_shard(shard), where, row=grid.row, shifted=False)
-        elif theirs.shifted and not grid.shifted:
-            theirs = read_grid(other, where, row=theirs.row, shifted=False)
-    return grid, theirs
-
-
-def _cut(grid: Grid, steps: Any, found: Difference | None, longest: int) -> Grid:
+def _cut(
+    grid: Grid, steps: tuple[int, int | None] | None, found: Difference | None, longest: int
+) -> Grid:
     """The timesteps that are asked for, or those around a difference.
 
     longest: timesteps of the longest grid beside it
@@ -334,7 +410,7 @@ def _cut(grid: Grid, steps: Any, found: Difference | None, longest: int) -> Grid
     return grid.cut(first, grid.steps if last is None else last)
 
 
-def _told_difference(found: Difference | None, grid: Grid, other: str) -> str:
+def _tell_difference(found: Difference | None, grid: Grid, other: str) -> str:
     from delaytool.shards import stores
 
     if found is None:
@@ -346,8 +422,9 @@ def _told_difference(found: Difference | None, grid: Grid, other: str) -> str:
     )
 
 
-def _show(text: str, lines: int | None, colour: bool) -> None:
+def _show(text: str, colour: bool) -> None:
     """Print a text, through a pager where it is longer than the terminal."""
+    lines = shutil.get_terminal_size().lines if sys.stdout.isatty() else None
     if lines is None or text.count("\n") + 1 < lines:
         click.echo(text, color=colour)
         return

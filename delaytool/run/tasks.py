@@ -7,7 +7,9 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from delaytool.errors import DataError
+from delaytool.errors import DataError, RecipeError
+
+ENGINES = ("local", "ray")
 
 Result_co = TypeVar("Result_co", covariant=True)
 
@@ -32,6 +34,36 @@ class Task(Protocol[Result_co]):
 
     def abandon(self) -> None:
         """Clean up behind a process that was killed while it ran the task."""
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Where tasks run.
+
+    workers:     shards at once, each in a process of its own; None for one after the other in this
+                 process, or for as many as the cluster has processors
+    engine:      "local" for this machine, "ray" for a cluster
+    ray_address: that of the cluster
+
+    Raises RecipeError for what cannot be.
+    """
+
+    workers: int | None = None
+    engine: str = "local"
+    ray_address: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.engine not in ENGINES:
+            raise RecipeError(f"engine is {self.engine!r}, expected one of {', '.join(ENGINES)}")
+        if self.ray_address is not None and self.engine != "ray":
+            raise RecipeError("ray_address goes with engine ray")
+        if self.workers is not None and self.workers < 1:
+            raise RecipeError(f"workers is {self.workers}, expected at least 1")
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether tasks run on other machines, in other folders."""
+        return self.engine == "ray"
 
 
 @dataclass(frozen=True)
