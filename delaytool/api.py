@@ -14,16 +14,16 @@ import dataclasses
 import os
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Literal
 
 from delaytool.batches.columns import ColumnOptions, names_of
 from delaytool.batches.job import Align
-from delaytool.errors import DataError, RecipeError
+from delaytool.errors import RecipeError
 from delaytool.grids.grid import Grid
 from delaytool.grids.read import read_grid as _read_grid
 from delaytool.jobs.apply import ApplyShard
 from delaytool.jobs.mixed import compare_with_first
-from delaytool.jobs.notes import Note
+from delaytool.jobs.notes import Note, Notes
 from delaytool.jobs.paths import (
     as_found,
     find,
@@ -37,7 +37,14 @@ from delaytool.jobs.paths import (
 from delaytool.jobs.plan import plan
 from delaytool.jobs.plan_revert import generated_job, revert_tasks
 from delaytool.jobs.report import FRAME_RATE, Report
-from delaytool.jobs.results import ApplyResult, RevertResult, StatsResult, VerifyResult
+from delaytool.jobs.results import (
+    ApplyResult,
+    RevertResult,
+    StatsResult,
+    VerifyResult,
+    counting,
+    without_left_out,
+)
 from delaytool.jobs.revert import look_at
 from delaytool.jobs.stats import FooterOf, Reading, StatsOfShard, plan_stats
 from delaytool.jobs.verify import VerifyShard
@@ -47,21 +54,11 @@ from delaytool.run.engine import OnProgress, run_tasks
 from delaytool.run.tasks import RunOptions
 from delaytool.shards import stores, tables
 from delaytool.shards.find import Shard
-from delaytool.shards.pairs import ORDER_ALONE
 
 Path = str | os.PathLike[str]
 Names = str | Sequence[str]
 Layout = Literal["auto", "codebook", "frame", "flat-codebook", "flat-frame"]
 Engine = Literal["local", "ray"]
-
-
-class _OfShard(Protocol):
-    @property
-    def left_out(self) -> bool: ...
-
-
-R = TypeVar("R")
-OfShard = TypeVar("OfShard", bound=_OfShard)
 
 
 def apply(
@@ -102,7 +99,7 @@ def apply(
         label_columns=label_columns,
     )
     _check_audio_input(where, audio_input)
-    notes, report = _Notes(on_note), Report(frame_rate)
+    notes, report = Notes(on_note), Report(frame_rate)
     target, bad = plain_path(output, run.elsewhere), _plain(quarantine, run)
     source, codes = plain_path(input, run.elsewhere), _plain(audio_input, run)
     found = items_of(source, target, codes, bad)
@@ -113,24 +110,9 @@ def apply(
     notes.add(*(Note(line, "column") for line in planned.columns), *map(Note, planned.notes))
     began = time.monotonic()
     tasks = [ApplyShard(item, planned.job, overwrite) for item in planned.items]
-    results = run_tasks(tasks, "shifting", run, progress, _counting(report))
-    results = _without_left_out(results, notes, found.left_out)
-    written, counts = sum(result.written for result in results), report.counts
-    return ApplyResult(
-        shards=len(results),
-        written=written,
-        unchanged=len(results) - written,
-        rows=counts.rows_out,
-        frames=counts.frames,
-        tokens=counts.tokens,
-        quarantined=counts.quarantined,
-        seconds=round(time.monotonic() - began, 3),
-        lost=counts.lost,
-        padded=counts.padded,
-        trimmed=counts.trimmed,
-        report=report,
-        notes=notes.texts,
-    )
+    results = run_tasks(tasks, "shifting", run, progress, counting(report))
+    results = without_left_out(results, notes, found.left_out)
+    return ApplyResult.of(results, report, began, notes.texts)
 
 
 def verify(
@@ -152,7 +134,7 @@ def verify(
     A mismatch is not raised: the result holds it.
     """
     run = RunOptions(workers, engine, ray_address)
-    notes, report = _Notes(on_note), Report(frame_rate)
+    notes, report = Notes(on_note), Report(frame_rate)
     path, bad = plain_path(output, run.elsewhere), _plain(quarantine, run)
     sources = _plain(source, run), _plain(audio_input, run)
     found, how_found = find(path, "OUTPUT")
@@ -167,26 +149,11 @@ def verify(
     tasks = [
         VerifyShard(*triple, recipe, places.get(triple[0].name)) for triple in originals.triples
     ]
-    everything = run_tasks(tasks, "verifying", run, progress, _counting(report))
+    everything = run_tasks(tasks, "verifying", run, progress, counting(report))
     mixed = compare_with_first([task.shard for task in tasks], everything)
-    results = _without_left_out(everything, notes, originals.left_out)
+    results = without_left_out(everything, notes, originals.left_out)
     notes.by_order(results)
-    count = len(mismatches) + mixed.count + sum(result.count for result in results)
-    mismatches += mixed.mismatches
-    for result in results:
-        mismatches += result.mismatches
-    return VerifyResult(
-        verified=not count,
-        shards=len(results),
-        rows=sum(result.rows for result in results),
-        tokens=sum(result.tokens for result in results),
-        mismatches=tuple(mismatches),
-        count=count,
-        ways=mixed.count,
-        lost=sum(result.lost for result in results),
-        report=report,
-        notes=notes.texts,
-    )
+    return VerifyResult.of(results, mismatches, mixed, report, notes.texts)
 
 
 def revert(
@@ -215,7 +182,7 @@ def revert(
     """
     run = RunOptions(workers, engine, ray_address)
     where = _columns(text_column, audio_column, grid_column, audio_layout, key, no_key)
-    notes = _Notes(on_note)
+    notes = Notes(on_note)
     target, codes = plain_path(restored, run.elsewhere), _plain(audio_output, run)
     found = items_of(plain_path(output, run.elsewhere), target, names=("OUTPUT", "RESTORED"))
     notes.add(*found.notes)
@@ -226,19 +193,8 @@ def revert(
         tables.check_output(codes)
     tasks = revert_tasks(found.items, target, codes, job, allow_lossy, overwrite)
     began = time.monotonic()
-    results = _without_left_out(run_tasks(tasks, "reverting", run, progress), notes)
-    counts = sum((result.counts for result in results[1:]), results[0].counts)
-    written = sum(result.written for result in results)
-    return RevertResult(
-        shards=len(results),
-        written=written,
-        unchanged=len(results) - written,
-        rows=sum(result.rows for result in results),
-        seconds=round(time.monotonic() - began, 3),
-        missing=counts.lost + counts.trimmed,
-        quarantined=counts.quarantined,
-        notes=notes.texts,
-    )
+    results = without_left_out(run_tasks(tasks, "reverting", run, progress), notes)
+    return RevertResult.of(results, began, notes.texts)
 
 
 def stats(
@@ -270,23 +226,23 @@ def stats(
     where = _columns(text_column, audio_column, grid_column, audio_layout, key, no_key)
     _check_audio_input(where, audio_input)
     how = Reading(dataclasses.replace(where, align=align), recipe, text_padding, text_end_padding)
-    notes, report = _Notes(on_note), Report(frame_rate)
+    notes, report = Notes(on_note), Report(frame_rate)
     path, codes = plain_path(input, run.elsewhere), _plain(audio_input, run)
     shards, how_found = find(path, "INPUT")
     notes.add(*how_found)
     # A thousand footers take less time than workers take to start.
     here = run if stores.is_remote(path) else RunOptions()
     footers = [FooterOf(shard) for shard in shards]
-    looks = run_tasks(footers, "footers", here, progress, _counting(report))
+    looks = run_tasks(footers, "footers", here, progress, counting(report))
     if not all(look.left_out for look in looks):
-        looks = _without_left_out(looks, notes)
+        looks = without_left_out(looks, notes)
     kept = {look.name: look.shifted for look in looks}
     originals = [shard for shard in shards if not kept.get(shard.name, True)]
     pairs = _pairs(originals, codes, notes)
     if pairs:
         planned = plan_stats(pairs, how)
         tasks = [StatsOfShard(*pair, how, planned) for pair in pairs]
-        notes.by_order(run_tasks(tasks, "reading", run, progress, _counting(report)))
+        notes.by_order(run_tasks(tasks, "reading", run, progress, counting(report)))
     shifted, counts = sum(kept.values()), report.counts
     return StatsResult(
         shards=shifted + len(pairs),
@@ -342,30 +298,6 @@ def read_grid(
     )
 
 
-class _Notes:
-    """What there is to say of a run, which is told at once and kept."""
-
-    def __init__(self, on_note: Callable[[Note], None] | None) -> None:
-        self.on_note, self.found = on_note, list[Note]()
-
-    def add(self, *notes: Note) -> None:
-        """Tell and keep notes."""
-        for note in notes:
-            self.found.append(note)
-            if self.on_note is not None:
-                self.on_note(note)
-
-    def by_order(self, results: Sequence[Any]) -> None:
-        """Note where nothing but their order has paired the rows of text and codes."""
-        if any(result.by_order for result in results):
-            self.add(Note(ORDER_ALONE))
-
-    @property
-    def texts(self) -> tuple[str, ...]:
-        """All that was told, without what describes recipe and columns."""
-        return tuple(note.text for note in self.found if note.kind in ("note", "found"))
-
-
 def _columns(
     text: str, audio: Names, grid: Names, layout: Layout, key: str | None, no_key: bool
 ) -> ColumnOptions:
@@ -393,7 +325,7 @@ def _one_shard(path: Path) -> Shard:
 
 
 def _pairs(
-    originals: list[Shard], codes: str | None, notes: _Notes
+    originals: list[Shard], codes: str | None, notes: Notes
 ) -> list[tuple[Shard, Shard | None]]:
     """Original shards with those of their codes, if they are in shards of their own."""
     if codes is None:
@@ -405,35 +337,3 @@ def _pairs(
     pairs = paired(originals, others)
     notes.add(*pairs.notes)
     return [(shard, pairs.codes.get(shard.name)) for shard in pairs.shards]
-
-
-def _counting(report: Report) -> Callable[[R], R]:
-    """What counts a result in and drops its summary: those of a million shards are too large."""
-
-    def keep(result: Any) -> Any:
-        report.add(result.summary)
-        return dataclasses.replace(result, summary=None)
-
-    return keep
-
-
-def _without_left_out(results: list[OfShard], notes: _Notes, left_out: int = 0) -> list[OfShard]:
-    """The results without those of shards of quarantined rows, whose number is told.
-
-    left_out: how many had no task
-    Raises DataError when all that had one are such.
-    """
-    kept = [result for result in results if not result.left_out]
-    left_out += len(results) - len(kept)
-    if left_out:
-        shards = "1 shard" if left_out == 1 else f"{left_out:,} shards"
-        were = "was" if left_out == 1 else "were"
-        notes.add(Note(f"{shards} of quarantined rows {were} left out"))
-    if results and not kept:
-        raise DataError(
-            "no-shards",
-            "there are only shards of quarantined rows",
-            expected="at least one other",
-            advice="name the folder of the outputs",
-        )
-    return kept
