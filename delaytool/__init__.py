@@ -16,6 +16,11 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from delaytool.api import apply as apply
+    from delaytool.api import read_grid as read_grid
+    from delaytool.api import revert as revert
+    from delaytool.api import stats as stats
+    from delaytool.api import verify as verify
     from delaytool.batches.map_batch import map_batch as map_batch
     from delaytool.errors import DataError as DataError
     from delaytool.errors import RecipeError as RecipeError
@@ -31,11 +36,16 @@ _ROOMS = {
     "Recipe": "recipes.recipe",
     "RecipeError": "errors",
     "Stream": "recipes.recipe",
+    "apply": "api",
     "delay": "pattern.delay",
     "load_preset": "recipes.presets",
     "loss_weights": "pattern.weights",
     "map_batch": "batches.map_batch",
+    "read_grid": "api",
+    "revert": "api",
+    "stats": "api",
     "undelay": "pattern.delay",
+    "verify": "api",
 }
 __all__ = ["__version__", *_ROOMS]  # noqa: PLE0604 - the names below, by their rooms
 

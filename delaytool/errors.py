@@ -160,7 +160,12 @@ class AmbiguousError(DataError):
 
 
 class ReaderDiedError(DataError):
-    """Whatever read a shard was killed by it, twice; other shards are none the worse for it."""
+    """Whatever read a shard was killed by it, twice; other shards are none the worse for it.
+
+    others: the same of other shards of the run
+    """
+
+    others: tuple[ReaderDiedError, ...] = ()
 
     @classmethod
     def of(cls, shard: str) -> ReaderDiedError:

@@ -1,7 +1,7 @@
 """One dataset in every layout in which people keep theirs, and how to read a layout slowly.
 
 A dataset is a list of rows, each [K][T], text first. `LAYOUTS` maps a name to a function that
-makes a table of it, with codes of a given integer type, and to what `Where` has to say.
+makes a table of it, with codes of a given integer type, and to what `ColumnOptions` has to say.
 """
 
 import numpy as np
@@ -124,7 +124,7 @@ def array2d(make):
     return table
 
 
-GRID = {"grid": ("grid",)}
+GRID = {"grid_column": ("grid",)}
 LAYOUTS = {
     "codebook": (nested(as_they_are), {}),
     "codebook, large lists": (nested(as_they_are, pa.large_list, pa.large_list), {}),
@@ -135,19 +135,23 @@ LAYOUTS = {
     "frame, large lists": (nested(transposed, pa.large_list, pa.large_list), {}),
     "frame, fixed codebooks": (nested(transposed, pa.list_, sized(4)), {}),
     "frame, all fixed": (nested(transposed, sized(LONG), sized(4)), {}),
-    "flat-codebook": (flattened(as_they_are), {"layout": "flat-codebook"}),
-    "flat-frame": (flattened(transposed), {"layout": "flat-frame"}),
-    "flat-frame, large": (flattened(transposed, pa.large_list), {"layout": "flat-frame"}),
-    "column per codebook": (columns_per_codebook, {"audio": ("codes_{q}",)}),
-    "two speakers": (stacked, {"audio": ("moshi", "user")}),
+    "flat-codebook": (flattened(as_they_are), {"audio_layout": "flat-codebook"}),
+    "flat-frame": (flattened(transposed), {"audio_layout": "flat-frame"}),
+    "flat-frame, large": (flattened(transposed, pa.large_list), {"audio_layout": "flat-frame"}),
+    "column per codebook": (columns_per_codebook, {"audio_column": ("codes_{q}",)}),
+    "two speakers": (stacked, {"audio_column": ("moshi", "user")}),
     "grid": (grid(as_they_are), GRID),
     "grid, frame": (grid(transposed), GRID),
     "grid, fixed streams": (grid_fixed, GRID),
-    "two grids, sliced": (two_grids(as_they_are), {"grid": ("A", "B[1:]")}),
-    "two grids, frame, sliced": (two_grids(transposed), {"grid": ("A", "B[1:]")}),
+    "two grids, sliced": (two_grids(as_they_are), {"grid_column": ("A", "B[1:]")}),
+    "two grids, frame, sliced": (two_grids(transposed), {"grid_column": ("A", "B[1:]")}),
     "flat, sliced": (
         flat_slices,
-        {"audio": ("a[1:]", "b[:2]"), "layout": "flat-codebook", "result": "grid"},
+        {
+            "audio_column": ("a[1:]", "b[:2]"),
+            "audio_layout": "flat-codebook",
+            "output_layout": "grid",
+        },
     ),
     "Array2D, frame": (array2d(transposed), {}),
 }

@@ -7,6 +7,8 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +17,8 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
-from delaytool.batches.columns import find_columns
-from delaytool.batches.job import Where, make_job
+from delaytool.batches.columns import ColumnOptions, find_columns
+from delaytool.batches.job import make_job
 from delaytool.batches.layouts import CODEBOOK, LIST, Column
 from delaytool.cli.main import main
 from delaytool.recipes.presets import plain_recipe
@@ -67,13 +69,13 @@ def plain_job(recipe, text="text_tokens", audio="audio_codes", **where):
     columns = [Column(text, 0, 1, LIST, 1)] if recipe.has_text else []
     if recipe.n_q:
         columns.append(Column(audio, len(columns), recipe.n_q, CODEBOOK, recipe.n_q))
-    return make_job(recipe, Where(**where), tuple(columns))
+    return make_job(recipe, ColumnOptions(**where), tuple(columns))
 
 
 def job_on(table, recipe, **where):
     """A job on a table, its columns found as the command does."""
-    columns = find_columns(Where(**where), table.schema, recipe, table.to_batches())
-    return make_job(recipe, Where(**where), columns)
+    columns = find_columns(ColumnOptions(**where), table.schema, recipe, table.to_batches())
+    return make_job(recipe, ColumnOptions(**where), columns)
 
 
 def finish(steps):
@@ -83,6 +85,23 @@ def finish(steps):
             next(steps)
         except StopIteration as end:
             return end.value
+
+
+@dataclass(frozen=True)
+class Steps:
+    """A task that takes the steps of a generator function."""
+
+    name: str
+    size: int
+    function: Callable
+    arguments: tuple
+    paths: tuple = ()
+
+    def run(self):
+        return self.function(*self.arguments)
+
+    def abandon(self):
+        """Nothing is left to clean up."""
 
 
 def rewrite(path, table, entry, name="delaytool"):

@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from make import entry_of, finish, tokens_job, tokens_table
+from make import Steps, entry_of, finish, tokens_job, tokens_table
 
 from delaytool.errors import DataError
-from delaytool.jobs.apply import apply_shard
+from delaytool.jobs.apply import ApplyShard
 from delaytool.jobs.paths import Item
-from delaytool.jobs.revert import revert_shard
-from delaytool.jobs.verify import verify_shard
+from delaytool.jobs.revert import RevertShard
+from delaytool.jobs.verify import VerifyShard
 from delaytool.run.local import run
-from delaytool.run.tasks import Done, Failed, Task
+from delaytool.run.tasks import Done, Failed
 from delaytool.shards.find import Shard
 from delaytool.shards.record import Record
 
@@ -73,8 +73,8 @@ def try_source(folder, content, seed, length):
     source.write_bytes(broken(content, dice))
     shard = Shard("a.parquet", str(source))
     try:
-        finish(apply_shard(Item(shard, None, str(target)), job_of(length), False))
-        verified = finish(verify_shard(Shard("a.parquet", str(target)), shard, None, None))
+        finish(ApplyShard(Item(shard, None, str(target)), job_of(length), False).run())
+        verified = finish(VerifyShard(Shard("a.parquet", str(target)), shard, None, None).run())
         assert verified.mismatches == [], verified.mismatches
         told = "fine"
     except DataError as error:
@@ -93,9 +93,9 @@ def try_output(folder, content, seed, length):
     back.unlink(missing_ok=True)
     whole.write_bytes(content)
     output.write_bytes(broken(content, dice))
-    verified = finish(verify_shard(Shard("a.parquet", str(output)), None, None, None))
+    verified = finish(VerifyShard(Shard("a.parquet", str(output)), None, None, None).run())
     try:
-        finish(revert_shard(Shard("a", str(output)), str(back), None, None, True, False))
+        finish(RevertShard(Shard("a", str(output)), str(back), None, None, True, False).run())
         reverted = True
     except DataError:
         reverted = False
@@ -112,7 +112,7 @@ def try_output(folder, content, seed, length):
 def outcomes(function, folder, content, length, flips):
     """What became of so many broken files, each of another seed."""
     tasks = [
-        Task(f"seed {seed}", 1, function, (folder, content, seed, length)) for seed in range(flips)
+        Steps(f"seed {seed}", 1, function, (folder, content, seed, length)) for seed in range(flips)
     ]
     told = []
     for event in run(tasks, 2):
@@ -146,7 +146,7 @@ def test_broken_outputs(tmp_path, length, times):
     pq.write_table(tokens_table(rows=20), tmp_path / "source", row_group_size=7)
     source = Shard("source", str(tmp_path / "source"))
     target = tmp_path / "target"
-    finish(apply_shard(Item(source, None, str(target)), job_of(length), False))
+    finish(ApplyShard(Item(source, None, str(target)), job_of(length), False).run())
     told = outcomes(try_output, tmp_path, target.read_bytes(), length, flips)
     assert told.count("error") > flips // 2
     assert told.count("killed") < flips // 50

@@ -1,9 +1,10 @@
 """Which columns hold the tokens, and in which layout.
 
-What a user says of the columns (`Where`) becomes `Column`s: names are looked up, `codes_{q}`
-becomes a column per codebook, slices are taken, and the layout is settled once for a whole run:
-from the types, and from the first row that only one reading fits. Where several readings fit every
-row, the choice is the user's: a wrong guess would make noise that nobody notices.
+What a user says of the columns (`ColumnOptions`) becomes `Column`s: names are looked up,
+`codes_{q}` becomes a column per codebook, slices are taken, and the layout is settled once for a
+whole run: from the types, and from the first row that only one reading fits. Where several
+readings fit every row, the choice is the user's: a wrong guess would make noise that nobody
+notices.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from delaytool.batches.job import Job, Where, make_job
+from delaytool.batches.job import ALIGNS, Align, Job, make_job
 from delaytool.batches.layouts import (
     CODEBOOK,
     LAYOUTS,
@@ -28,10 +29,59 @@ from delaytool.batches.layouts import (
 )
 from delaytool.batches.nesting import Layout
 from delaytool.batches.types import check_there, depth_of, stored, type_name
-from delaytool.errors import AmbiguousError, DataError, Place
+from delaytool.errors import AmbiguousError, DataError, Place, RecipeError
 from delaytool.recipes.adapt import with_delays, without_text
 from delaytool.recipes.presets import load_preset, plain_recipe
 from delaytool.recipes.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class ColumnOptions:
+    """Where a user says that the tokens are, and what should come out of them.
+
+    text_column:   column of T text tokens
+    audio_column:  columns of codes, to be stacked: a name, a name with a slice of its codebooks
+                   ("codes[0:8]"), or "codes_{q}" for a column per codebook
+    grid_column:   columns of text and codes together, instead of the two
+    audio_layout:  layout of the codes, or "auto"
+    output_layout: "split" or "grid"; None for as the tokens came
+    weights:       whether there are columns of loss weights; label_columns: of labels
+    align:         what becomes of text that is shorter or longer than the audio
+    weight_column: column of factors on the loss weights
+    key:           column that names a row, and that pairs rows of text and codes in shards of their
+                   own; `id` where there is one
+    by_order:      whether there is no such column, so that the order of rows alone pairs them
+
+    Raises RecipeError for a layout or an alignment that there is not.
+    """
+
+    text_column: str = "text_tokens"
+    audio_column: tuple[str, ...] = ("audio_codes",)
+    grid_column: tuple[str, ...] = ()
+    audio_layout: str = "auto"
+    output_layout: str | None = None
+    weights: bool = True
+    label_columns: bool = False
+    align: Align = "error"
+    weight_column: str | None = None
+    key: str | None = None
+    by_order: bool = False
+
+    def __post_init__(self) -> None:
+        names = [name for name in LAYOUTS if name != LIST.name]
+        if self.audio_layout not in ("auto", *names):
+            raise RecipeError(
+                f"audio_layout is {self.audio_layout!r}, expected auto, {', '.join(names)}"
+            )
+        if self.align not in ALIGNS:
+            raise RecipeError(f"align is {self.align!r}, expected one of {', '.join(ALIGNS)}")
+        if self.output_layout not in (None, "split", "grid"):
+            raise RecipeError(f"output_layout is {self.output_layout!r}, expected split or grid")
+
+
+def names_of(given: str | Sequence[str]) -> tuple[str, ...]:
+    """One name or several, as a tuple."""
+    return (given,) if isinstance(given, str) else tuple(given)
 
 
 @dataclass(frozen=True)
@@ -81,7 +131,10 @@ class _Reading:
 
 
 def find_columns(
-    where: Where, schema: pa.Schema, recipe: Recipe | None, batches: Iterable[pa.RecordBatch]
+    where: ColumnOptions,
+    schema: pa.Schema,
+    recipe: Recipe | None,
+    batches: Iterable[pa.RecordBatch],
 ) -> tuple[Column, ...]:
     """The columns of a dataset that hold tokens.
 
@@ -92,22 +145,23 @@ def find_columns(
     """
     text = _has_text(where, schema, recipe)
     if text:
-        check_there(schema, where.text, "--text-column")
-        check_column_type(schema.field(where.text), LIST)
-    if recipe is not None and recipe.n_q == 0 and not where.grid:
-        return (Column(where.text, 0, 1, LIST, 1),)
-    names = where.grid or where.audio
-    option = "--grid-column" if where.grid else "--audio-column"
-    named = [part for name in names for part in _look_up(name, schema, option, where.layout)]
-    needed = None if recipe is None else (len(recipe.streams) if where.grid else recipe.n_q)
+        check_there(schema, where.text_column, "--text-column")
+        check_column_type(schema.field(where.text_column), LIST)
+    if recipe is not None and recipe.n_q == 0 and not where.grid_column:
+        return (Column(where.text_column, 0, 1, LIST, 1),)
+    names = where.grid_column or where.audio_column
+    option = "--grid-column" if where.grid_column else "--audio-column"
+    named = [part for name in names for part in _look_up(name, schema, option, where.audio_layout)]
+    needed = None if recipe is None else (len(recipe.streams) if where.grid_column else recipe.n_q)
     named = [_narrowed(part, schema, needed, len(named)) for part in named]
     sizes = _sizes_without_rows(named, needed)
     if sizes is None:
-        names = (*(part.name for part in named), *([where.text] if text else []))
+        text_column = where.text_column if text else None
+        names = (*(part.name for part in named), *([where.text_column] if text else []))
         batches = (batch for batch in batches if _as_deep(batch.schema, schema, names))
-        search = _Search(named, needed, where.text if text else None, where.align == "error")
+        search = _Search(named, needed, text_column, where.align == "error")
         sizes = _sizes_from_rows(search, batches)
-    columns = [Column(where.text, 0, 1, LIST, 1)] if text else []
+    columns = [Column(where.text_column, 0, 1, LIST, 1)] if text else []
     first = len(columns)
     for part, (layout, size) in zip(named, sizes, strict=True):
         used = part.used(size)
@@ -126,11 +180,11 @@ def _as_deep(one: pa.Schema, other: pa.Schema, names: Iterable[str]) -> bool:
     )
 
 
-def _has_text(where: Where, schema: pa.Schema, recipe: Recipe | None) -> bool:
+def _has_text(where: ColumnOptions, schema: pa.Schema, recipe: Recipe | None) -> bool:
     """Whether there is a column of text alone."""
-    if where.grid:
+    if where.grid_column:
         return False
-    return where.text in schema.names if recipe is None else recipe.has_text
+    return where.text_column in schema.names if recipe is None else recipe.has_text
 
 
 def _look_up(name: str, schema: pa.Schema, option: str, layout: str) -> list[_Named]:
@@ -341,18 +395,23 @@ def _sizes_of_nothing(named: Sequence[_Named], needed: int | None) -> list[tuple
 
 
 def job_of_original(
-    where: Where, schema: pa.Schema, batches: Iterable[pa.RecordBatch], recipe: Recipe | None = None
+    where: ColumnOptions,
+    schema: pa.Schema,
+    batches: Iterable[pa.RecordBatch],
+    recipe: Recipe | None = None,
 ) -> Job:
     """A job that only reads an original shard.
 
     recipe: None for one of as many streams as there are, none of them moved; 16 codebooks are taken
             for Moshi's
     """
-    where = dataclasses.replace(where, weights=False, factors=None)
+    where = dataclasses.replace(where, weights=False, weight_column=None)
     columns = find_columns(where, schema, recipe, batches)
     if recipe is None:
         first = columns[0]
-        has_text = (first.layout == LIST and first.name == where.text) or bool(where.grid)
+        has_text = (first.layout == LIST and first.name == where.text_column) or bool(
+            where.grid_column
+        )
         n_q = sum(column.count for column in columns) - has_text
         moshi = load_preset()
         if n_q == moshi.n_q:

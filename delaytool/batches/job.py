@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from delaytool.batches.layouts import CODEBOOK, LIST, Column, Output
 from delaytool.batches.nesting import Layout
@@ -16,6 +16,9 @@ from delaytool.errors import RecipeError
 from delaytool.pattern.segments import Index, Segments
 from delaytool.recipes.checks import MAX_STREAMS
 from delaytool.recipes.recipe import Recipe, Stream
+
+if TYPE_CHECKING:
+    from delaytool.batches.columns import ColumnOptions
 
 Align = Literal["error", "pad", "trim"]
 ALIGNS = ("error", "pad", "trim")
@@ -127,40 +130,12 @@ def _no_name_twice(names: list[str]) -> None:
         raise RecipeError(f"the column {twice!r} is named twice")
 
 
-@dataclass(frozen=True)
-class Where:
-    """Where a user says that the tokens are, and what should come out of them.
-
-    text:    column of T text tokens
-    audio:   columns of codes, to be stacked: a name, a name with a slice of its codebooks
-             ("codes[0:8]"), or "codes_{q}" for a column per codebook
-    grid:    columns of text and codes together, instead of `text` and `audio`
-    layout:  layout of the codes, or "auto"
-    result:  "split" or "grid", else as the tokens came
-    key:     column that names a row, and that pairs rows of text and codes in separate shards; `id`
-             where there is one
-    by_order: whether there is no such column, so that the order of rows alone pairs them
-    """
-
-    text: str = "text_tokens"
-    audio: tuple[str, ...] = ("audio_codes",)
-    grid: tuple[str, ...] = ()
-    layout: str = "auto"
-    result: str | None = None
-    weights: bool = True
-    labels: bool = False
-    align: Align = "error"
-    factors: str | None = None
-    key: str | None = None
-    by_order: bool = False
-
-
-def make_job(recipe: Recipe, where: Where, columns: tuple[Column, ...]) -> Job:
+def make_job(recipe: Recipe, where: ColumnOptions, columns: tuple[Column, ...]) -> Job:
     """The job on these columns, with outputs named as the command line's contract says."""
-    result = where.result or ("grid" if where.grid else "split")
+    result = where.output_layout or ("grid" if where.grid_column else "split")
     if result == "grid":
         outputs = [_named("codes", 0, len(recipe.streams), CODEBOOK, "", where)]
-    elif where.grid:
+    elif where.grid_column:
         outputs = []
         if recipe.has_text:
             outputs.append(_named("text_tokens", 0, 1, LIST, "text_", where))
@@ -179,17 +154,19 @@ def make_job(recipe: Recipe, where: Where, columns: tuple[Column, ...]) -> Job:
             streams = (column.first, column.count, column.layout)
             outputs.append(_named(column.name, *streams, prefix, where))
     keys = where.key, where.by_order
-    return Job(recipe, columns, tuple(outputs), where.align, where.factors, *keys)
+    return Job(recipe, columns, tuple(outputs), where.align, where.weight_column, *keys)
 
 
-def _named(name: str, first: int, count: int, layout: Layout, prefix: str, where: Where) -> Output:
+def _named(
+    name: str, first: int, count: int, layout: Layout, prefix: str, where: ColumnOptions
+) -> Output:
     return Output(
         name,
         first,
         count,
         layout,
         f"{prefix}loss_weights" if where.weights else None,
-        f"{prefix}labels" if where.labels else None,
+        f"{prefix}labels" if where.label_columns else None,
     )
 
 

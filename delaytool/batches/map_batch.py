@@ -13,13 +13,12 @@ from typing import Literal, TypeVar
 
 import pyarrow as pa
 
-from delaytool.batches.columns import find_columns
-from delaytool.batches.job import ALIGNS, Align, Job, Where, make_job
-from delaytool.batches.layouts import LAYOUTS, LIST
+from delaytool.batches.columns import ColumnOptions, find_columns, names_of
+from delaytool.batches.job import Align, Job, make_job
 from delaytool.batches.problems import key_of
 from delaytool.batches.schema import shifted_schema
 from delaytool.batches.shift import shift_batch
-from delaytool.errors import DataError, RecipeError
+from delaytool.errors import DataError
 from delaytool.recipes.recipe import Recipe
 
 Batch = TypeVar("Batch", pa.Table, pa.RecordBatch)
@@ -30,7 +29,7 @@ class BatchMapper:
     """A function from batches to shifted batches; it can be pickled and sent to workers."""
 
     recipe: Recipe
-    where: Where
+    where: ColumnOptions
 
     def __call__(self, batch: Batch) -> Batch:
         """Shift a batch; raises DataError with the row in the batch for a bad one."""
@@ -100,27 +99,16 @@ def map_batch(
     the batch), key, column, stream and timestep, for a row that `apply` would refuse, and for
     columns that are missing, of an unfit type or in the way.
     """
-    names = [name for name in LAYOUTS if name != LIST.name]
-    if audio_layout not in ("auto", *names):
-        raise RecipeError(f"audio_layout is {audio_layout!r}, expected auto, {', '.join(names)}")
-    if align not in ALIGNS:
-        raise RecipeError(f"align is {align!r}, expected one of {', '.join(ALIGNS)}")
-    if output_layout not in (None, "split", "grid"):
-        raise RecipeError(f"output_layout is {output_layout!r}, expected split or grid")
-    where = Where(
-        text=text_column,
-        audio=_names(audio_column),
-        grid=_names(grid_column),
-        layout=audio_layout,
-        result=output_layout,
+    where = ColumnOptions(
+        text_column=text_column,
+        audio_column=names_of(audio_column),
+        grid_column=names_of(grid_column),
+        audio_layout=audio_layout,
+        output_layout=output_layout,
         weights=weights,
-        labels=labels,
+        label_columns=labels,
         align=align,
-        factors=weight_column,
+        weight_column=weight_column,
         key=key,
     )
     return BatchMapper(recipe, where)
-
-
-def _names(given: str | Sequence[str]) -> tuple[str, ...]:
-    return (given,) if isinstance(given, str) else tuple(given)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
 import click
 
-from delaytool.cli.choices import check_engine, choose_recipe, usage, where_of
+from delaytool.cli.choices import ColumnChoice, Output, RecipeChoice, RunChoice, gather
 from delaytool.cli.declare import OUT, RUN, Command, complete_paths, option, path_argument
 from delaytool.cli.options import (
     align_option,
@@ -22,13 +21,12 @@ from delaytool.cli.options import (
     quiet_option,
     worker_options,
 )
-from delaytool.cli.progress import local_paths, run_tasks, size_of, without_left_out
-from delaytool.cli.session import counted, print_json, say, say_notes, session
-from delaytool.jobs.paths import items_of, plain_path, plain_paths
+from delaytool.cli.progress import progress_bar
+from delaytool.cli.session import counted, note_teller, print_json, session, shown
 from delaytool.recipes.describe import describe
 
 if TYPE_CHECKING:
-    pass
+    from delaytool.jobs.results import ApplyResult
 
 
 @click.command(
@@ -82,7 +80,21 @@ if TYPE_CHECKING:
 @json_option
 @quiet_option
 @debug_option
-def apply(input: str, output: str, **options: Any) -> None:
+@gather(choice=RecipeChoice, columns=ColumnChoice, run=RunChoice, show=Output)
+def apply(
+    input: str,
+    output: str,
+    choice: RecipeChoice,
+    columns: ColumnChoice,
+    run: RunChoice,
+    show: Output,
+    output_layout: Literal["split", "grid"] | None,
+    no_weights: bool,
+    label_columns: bool,
+    overwrite: bool,
+    quarantine: str | None,
+    frame_rate: float,
+) -> None:
     """Shift every shard of INPUT, add loss weights, and write them to OUTPUT.
 
     INPUT is a Parquet file, a folder (searched for *.parquet, linked folders too), a quoted glob,
@@ -90,75 +102,45 @@ def apply(input: str, output: str, **options: Any) -> None:
     relative path; a single file may go to a path that ends in .parquet. Running the same command
     again goes on where it stopped.
     """
-    check_engine(options)
-    with session(options["debug"]):
-        from delaytool.shards import stores
+    with session(show.debug), progress_bar(show.quiet) as progress:
+        recipe, origin = choice.choose()
+        columns.check()
+        from delaytool import api
 
-        input, output = plain_path(input, options), plain_path(output, options)
-        plain_paths(options, "audio_input", "quarantine")
-        recipe, origin = choose_recipe(options)
-        from delaytool.jobs.apply import abandon_shard, apply_shard
-        from delaytool.jobs.paths import as_found
-        from delaytool.jobs.plan import plan
-        from delaytool.jobs.report import Report
-        from delaytool.run.tasks import Task
+        result = api.apply(
+            input,
+            output,
+            recipe,
+            **columns.keywords(),
+            audio_input=columns.audio_input,
+            align=columns.align,
+            weight_column=columns.weight_column,
+            output_layout=output_layout,
+            no_weights=no_weights,
+            label_columns=label_columns,
+            overwrite=overwrite,
+            quarantine=quarantine,
+            frame_rate=frame_rate,
+            **run.keywords(),
+            progress=progress,
+            on_note=note_teller(show.quiet, describe(recipe, origin)),
+        )
+    if show.as_json:
+        print_json(result.to_dict())
+    else:
+        _print_summary(result, output, quarantine)
 
-        where = where_of(options)
-        audio_input, quarantine = options["audio_input"], options["quarantine"]
-        items, notes, left_out = items_of(input, output, audio_input, quarantine)
-        say_notes(notes, options)
-        if options["overwrite"]:
-            items = as_found(items, output, quarantine)
-        with usage():
-            planned = plan(items, recipe, where, options["overwrite"])
-        say(describe(recipe, origin))
-        for line in planned.columns:
-            say(f"  column {line}")
-        for note in planned.notes:
-            say(f"Note: {note}")
-        tasks = [
-            Task(
-                item.shard.name,
-                size_of(item.shard),
-                apply_shard,
-                (item, planned.job, options["overwrite"]),
-                abandon_shard,
-                local_paths(item.shard.path, item.target),
-            )
-            for item in planned.items
-        ]
-        began = time.monotonic()
-        report = Report(options["frame_rate"])
-        results = without_left_out(run_tasks(tasks, "shifting", options, report), left_out)
-    written = sum(result.written for result in results)
-    counts, seconds = report.counts, round(time.monotonic() - began, 3)
-    if options["as_json"]:
-        summary = {
-            "shards": len(results),
-            "written": written,
-            "unchanged": len(results) - written,
-            "rows": counts.rows_out,
-            "frames": counts.frames,
-            "tokens": counts.tokens,
-            "quarantined": counts.quarantined,
-            "seconds": seconds,
-            "lost": counts.lost,
-            "padded": counts.padded,
-            "trimmed": counts.trimmed,
-        }
-        print_json(summary | report.to_dict())
-        return
-    unchanged = len(results) - written
-    click.echo(f"{stores.shown(output)}: shifted in {seconds:.1f} s")
-    click.echo(report.table(f" ({written:,} written, {unchanged:,} unchanged)"))
+
+def _print_summary(result: ApplyResult, output: str, quarantine: str | None) -> None:
+    click.echo(f"{shown(output)}: shifted in {result.seconds:.1f} s")
+    written = f" ({result.written:,} written, {result.unchanged:,} unchanged)"
+    click.echo(result.report.table(written))
     for what, number in (
-        ("truncation cut off", counts.lost),
-        ("alignment added", counts.padded),
-        ("alignment cut off", counts.trimmed),
+        ("truncation cut off", result.lost),
+        ("alignment added", result.padded),
+        ("alignment cut off", result.trimmed),
     ):
         if number:
             click.echo(f"{what} {counted(number, 'token')}")
-    if counts.quarantined:
-        click.echo(
-            f"{stores.shown(options['quarantine'])}: {counted(counts.quarantined, 'bad row')}"
-        )
+    if result.quarantined and quarantine is not None:
+        click.echo(f"{shown(quarantine)}: {counted(result.quarantined, 'bad row')}")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
 
 import click
 
-from delaytool.cli.choices import demanded_recipe, usage, where_of
+from delaytool.cli.choices import ColumnChoice, Output, RecipeDemanded, gather
 from delaytool.cli.declare import OUT, WHAT, Command, Steps, complete_paths, option, path_argument
 from delaytool.cli.options import (
     align_option,
@@ -21,17 +20,8 @@ from delaytool.cli.options import (
     key_options,
     recipe_options,
 )
-from delaytool.cli.session import counted, say, say_names, say_order, session
-from delaytool.errors import DataError
-from delaytool.jobs.paths import plain_paths
-
-if TYPE_CHECKING:
-    from delaytool.grids.grid import Difference, Grid
-    from delaytool.shards.find import Shard
-
-
-_AROUND = 4
-"""Timesteps to show in front of a difference, and a third of those behind it."""
+from delaytool.cli.row import Row, View
+from delaytool.cli.session import session
 
 
 @click.command(
@@ -113,7 +103,10 @@ _AROUND = 4
 )
 @option("--json", "as_json", is_flag=True, heading=OUT, help="Print the row as JSON.")
 @debug_option
-def inspect(shard: str, **options: Any) -> None:
+@gather(view=View, demanded=RecipeDemanded, columns=ColumnChoice, show=Output)
+def inspect(
+    shard: str, view: View, demanded: RecipeDemanded, columns: ColumnChoice, show: Output
+) -> None:
     """Print one row of a shifted or an original SHARD as a grid.
 
     Streams are rows and time runs to the right, in timesteps and seconds of the grid. Cells that
@@ -122,232 +115,31 @@ def inspect(shard: str, **options: Any) -> None:
     one says itself where its tokens are. Where more than one layout fits an original, each is
     printed.
     """
-    _check_inspect(options)
-    with session(options["debug"]):
-        from delaytool.grids.grid import first_difference
-        from delaytool.grids.text import Style, render
+    view.check(columns, show.as_json)
+    with session(show.debug):
         from delaytool.shards import stores
 
-        shard = stores.plain(shard)
-        plain_paths(options, "compare", "audio_input")
         for name, path in (
             ("SHARD", shard),
-            ("--compare", options["compare"]),
-            ("--audio-input", options["audio_input"]),
+            ("--compare", view.compare),
+            ("--audio-input", columns.audio_input),
         ):
-            if path is not None and stores.kind_of(path) != "file":
-                raise click.UsageError(f"{name} {stores.shown(path)} is not a file")
-        words = None
-        if options["tokenizer"] is not None:
-            from delaytool.grids.tokenizer import load_words
-
-            with usage():
-                words = load_words(options["tokenizer"])
-        is_terminal = sys.stdout.isatty()
-        import shutil
-
-        terminal = shutil.get_terminal_size()
-        style = Style(
-            labels=options["labels"],
-            weights=options["weights"],
-            words=words,
-            frame_rate=options["frame_rate"],
-            width=terminal.columns,
-            wrap=is_terminal,
-            colour=is_terminal and not os.environ.get("NO_COLOR"),
-        )
-        texts: list[str] = []
-        found = None
-        for grids in _grids(shard, options):
-            shown = grids
-            if not texts:
-                say_order(grids)
-            if options["compare"] is not None:
-                ours, theirs = _counterparts(grids[0], shard, options)
-                shown, found = [ours], first_difference(ours, theirs)
-            steps = max(grid.steps for grid in shown)
-            shown = [_cut(grid, options["steps"], found, steps) for grid in shown]
-            if options["image"] is not None:
-                from delaytool.grids.picture import save_picture
-
-                with usage():
-                    path, rate = options["image"], options["frame_rate"]
-                    save_picture(shown[-1], path, labels=options["labels"], frame_rate=rate)
-                texts = [f"drawn to {path}"]
-                break
-            if options["as_json"]:
-                texts.append(shown[0].to_json())
-                continue
-            if options["weights"] and all(grid.weights is None for grid in shown):
-                if not any(grid.shifted for grid in shown):
-                    raise click.UsageError(
-                        "--weights: there are none before the shift; add --after"
-                    )
-                raise click.UsageError(f"--weights: {shard} has no columns of loss weights")
-            marked = (found.number, found.timestep) if found else None
-            texts.append(render(shown, style, marked))
-        text = "\n\n".join(texts)
-        if options["compare"] is not None and not options["as_json"]:
-            text += f"\n\n{_told_difference(found, shown[0], options['compare'])}"
-        _show(text, terminal.lines if is_terminal else None, style.colour)
+            if path is not None and stores.kind_of(plain := stores.plain(path)) != "file":
+                raise click.UsageError(f"{name} {stores.shown(plain)} is not a file")
+        row = Row(shard, view, columns, demanded)
+        if show.as_json:
+            text, found = row.as_json()
+        elif view.image is not None:
+            text, found = row.drawn(view.image), None
+        else:
+            text, found = row.printed()
+        _show(text, row.style.colour)
     sys.exit(1 if found else 0)
 
 
-def _check_inspect(options: dict[str, Any]) -> None:
-    """Raise UsageError for options of inspect that do not go together."""
-    excluding = [
-        ("row", "row_key", "--row and --id"),
-        ("row_key", "no_key", "--id and --no-key"),
-        ("compare", "before", "--compare and --before"),
-        ("compare", "after", "--compare and --after"),
-        ("labels", "tokenizer", "--labels and --tokenizer"),
-        ("labels", "compare", "--labels and --compare"),
-        ("image", "as_json", "--image and --json"),
-        ("image", "compare", "--image and --compare"),
-        ("image", "tokenizer", "--image and --tokenizer"),
-    ]
-    for one, other, names in excluding:
-        # Row 0 is given too.
-        if not any(options[name] is None or options[name] is False for name in (one, other)):
-            raise click.UsageError(f"{names} exclude one another; give one of them")
-    for name, printed in (("as_json", "--json prints"), ("image", "--image draws")):
-        if options[name] and options["before"] and options["after"]:
-            raise click.UsageError(f"{printed} one grid; give --before or --after")
-    if options["weight_column"] and not options["after"]:
-        raise click.UsageError("--weight-column goes with --after: before the shift are no weights")
-
-
-def _grids(shard: str, options: dict[str, Any]) -> Iterator[list[Grid]]:
-    """The grids of the row, before or after the shift or both; for each layout that fits."""
-    import dataclasses
-
-    from delaytool.errors import AmbiguousError
-    from delaytool.grids.read import read_grid
-
-    where, recipe = where_of(options), demanded_recipe(options)
-    sides = [side == "after" for side in ("before", "after") if options[side]]
-    codes = _codes(shard, options)
-
-    def read(layout: str) -> list[Grid]:
-        return [
-            read_grid(
-                _shard(shard),
-                dataclasses.replace(where, layout=layout),
-                codes=codes,
-                row=options["row"] or 0,
-                key=options["row_key"],
-                recipe=recipe,
-                shifted=is_shifted,
-            )
-            for is_shifted in sides or (None,)
-        ]
-
-    with usage():
-        try:
-            yield read(where.layout)
-        except AmbiguousError as error:
-            if options["as_json"] or options["compare"] is not None or options["image"] is not None:
-                raise
-            readings, misfits = _each_layout(read)
-            if not readings:
-                # The last layout that the type allows tells best what is wrong with the row.
-                raise (misfits or [error])[-1] from None
-            say(f"Note: {error.at(shard=None).found}; each is shown below")
-            for layout, grids in readings.items():
-                head = f"read with --audio-layout {layout}:"
-                yield [dataclasses.replace(grid, about=[head, *grid.about]) for grid in grids]
-
-
-def _each_layout(
-    read: Callable[[str], list[Grid]],
-) -> tuple[dict[str, list[Grid]], list[DataError]]:
-    """The grids by each layout that fits; and what is wrong with the row by the others.
-
-    Layouts that the column's type rules out say nothing of the row.
-    """
-    from delaytool.batches.layouts import LAYOUTS, LIST
-
-    readings: dict[str, list[Grid]] = {}
-    misfits: list[DataError] = []
-    for layout in (name for name in LAYOUTS if name != LIST.name):
-        try:
-            readings[layout] = read(layout)
-        except DataError as misfit:
-            if misfit.kind != "column-type":
-                misfits.append(misfit)
-    return readings, misfits
-
-
-def _shard(path: str) -> Shard:
-    """One shard by itself."""
-    from delaytool.shards import stores
-    from delaytool.shards.find import Shard
-
-    return Shard(stores.base_name(path), path)
-
-
-def _codes(shard: str, options: dict[str, Any]) -> Shard | None:
-    """The shard of SHARD's codes; where SHARD is shifted and compared, they are SOURCE's."""
-    from delaytool.shards.read import open_shard
-
-    if options["audio_input"] is None:
-        return None
-    if options["compare"] is not None:
-        with open_shard(_shard(shard)) as opened:
-            if opened.entry is not None:
-                return None
-    codes = _shard(options["audio_input"])
-    say_names(_shard(shard), codes)
-    return codes
-
-
-def _counterparts(grid: Grid, shard: str, options: dict[str, Any]) -> tuple[Grid, Grid]:
-    """The grid and that of the other shard, both before the shift unless both are shifted."""
-    from delaytool.grids.read import read_counterpart, read_grid
-
-    where, other = where_of(options), _shard(options["compare"])
-    codes = None
-    if options["audio_input"] is not None and grid.record is not None:
-        codes = _shard(options["audio_input"])
-        say_names(other, codes)
-    with usage():
-        theirs = read_counterpart(other, where, grid, codes)
-        say_order([theirs])
-        if grid.shifted and not theirs.shifted:
-            grid = read_grid(_shard(shard), where, row=grid.row, shifted=False)
-        elif theirs.shifted and not grid.shifted:
-            theirs = read_grid(other, where, row=theirs.row, shifted=False)
-    return grid, theirs
-
-
-def _cut(grid: Grid, steps: Any, found: Difference | None, longest: int) -> Grid:
-    """The timesteps that are asked for, or those around a difference.
-
-    longest: timesteps of the longest grid beside it
-    """
-    if steps is None and found is not None:
-        start = max(found.timestep - _AROUND, 0)
-        return grid.cut(min(start, grid.steps - 1), found.timestep + 3 * _AROUND)
-    first, last = steps or (0, None)
-    if first and first >= longest:
-        raise click.UsageError(f"--steps begins at {first}, but there are {longest} timesteps")
-    return grid.cut(first, grid.steps if last is None else last)
-
-
-def _told_difference(found: Difference | None, grid: Grid, other: str) -> str:
-    from delaytool.shards import stores
-
-    if found is None:
-        return f"the same as in {stores.shown(other)}"
-    return (
-        f"differs from {stores.shown(other)} in {counted(found.count, 'cell')}, "
-        f"first in stream {grid.streams[found.number]}, timestep {found.timestep}: "
-        f"{found.found}, there {found.expected}"
-    )
-
-
-def _show(text: str, lines: int | None, colour: bool) -> None:
+def _show(text: str, colour: bool) -> None:
     """Print a text, through a pager where it is longer than the terminal."""
+    lines = shutil.get_terminal_size().lines if sys.stdout.isatty() else None
     if lines is None or text.count("\n") + 1 < lines:
         click.echo(text, color=colour)
         return

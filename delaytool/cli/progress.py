@@ -1,115 +1,66 @@
-"""Runs tasks behind a progress bar."""
+"""The progress bar of a run."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
-from collections.abc import Generator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from delaytool.cli.session import check_stopped, counted, say
-from delaytool.errors import DataError, ReaderDiedError
+from delaytool.cli.session import check_stopped
 
 if TYPE_CHECKING:
-    from delaytool.jobs.report import Report
-    from delaytool.run.tasks import Event, Task
-    from delaytool.shards.find import Shard
+    from delaytool.run.engine import OnProgress, RunProgress
 
 
-def without_left_out(results: list[Any], left_out: int = 0) -> list[Any]:
-    """The results without those of shards of quarantined rows, whose number is told.
+@contextlib.contextmanager
+def progress_bar(quiet: bool) -> Iterator[OnProgress]:
+    """A function that shows how far a run is, on one bar for each kind of work.
 
-    left_out: how many had no task
-    Raises DataError when all that had one are such.
+    It stops the run where a signal said so and was not heard.
     """
-    kept = [result for result in results if not result.left_out]
-    left_out += len(results) - len(kept)
-    if left_out:
-        were = "was" if left_out == 1 else "were"
-        say(f"Note: {counted(left_out, 'shard')} of quarantined rows {were} left out")
-    if results and not kept:
-        raise DataError(
-            "no-shards",
-            "there are only shards of quarantined rows",
-            expected="at least one other",
-            advice="name the folder of the outputs",
+    bars = _Bars(quiet)
+    try:
+        yield bars.show
+    finally:
+        bars.close()
+
+
+class _Bars:
+    def __init__(self, quiet: bool) -> None:
+        self.quiet = quiet
+        self.bar: Any = None
+        self.work = ""
+
+    def show(self, run: RunProgress) -> None:
+        """Draw how far the run is."""
+        check_stopped()
+        if self.bar is None or self.work != run.work:
+            self._open(run)
+        shards = f"shards {run.shards_done}/{run.shards}"
+        self.bar.set_postfix_str(shards, refresh=False)
+        self.bar.update(run.bytes_done - self.bar.n)
+        if run.shards_done == run.shards:
+            self.close()
+
+    def _open(self, run: RunProgress) -> None:
+        from tqdm import tqdm
+
+        self.close()
+        self.work = run.work
+        self.bar = tqdm(
+            total=run.bytes,
+            desc=run.work,
+            unit="B",
+            unit_scale=True,
+            unit_divisor=1024,
+            disable=self.quiet,
+            mininterval=0.1 if sys.stderr.isatty() else 1.0,
         )
-    return kept
+        self.bar.set_postfix_str(f"shards 0/{run.shards}")
 
-
-def run_tasks(
-    tasks: list[Task], what: str, options: dict[str, Any], report: Report | None = None
-) -> list[Any]:
-    """Run the tasks behind a progress bar; their results in the tasks' order.
-
-    report: gets the results' summaries, which are too large to be kept of a million shards
-    """
-    from dataclasses import replace
-
-    from tqdm import tqdm
-
-    from delaytool.run.tasks import Done, Failed
-
-    results: dict[int, Any] = {}
-    died: list[ReaderDiedError] = []
-    told = [0.0] * len(tasks)
-    total = sum(task.size for task in tasks)
-    bar = tqdm(
-        total=total,
-        desc=what,
-        unit="B",
-        unit_scale=True,
-        unit_divisor=1024,
-        disable=options["quiet"],
-        mininterval=0.1 if sys.stderr.isatty() else 1.0,
-    )
-    bar.set_postfix_str(f"shards 0/{len(tasks)}")
-    with bar, contextlib.closing(_events(tasks, options)) as events:
-        for event in events:
-            check_stopped()
-            if isinstance(event, Failed):
-                if not isinstance(event.error, ReaderDiedError):
-                    raise event.error
-                died.append(event.error)
-                continue
-            fraction = 1.0 if isinstance(event, Done) else event.fraction
-            number = event.number
-            if isinstance(event, Done):
-                results[number] = event.result
-                if report is not None:
-                    report.add(event.result.summary)
-                    results[number] = replace(event.result, summary=None)
-                bar.set_postfix_str(f"shards {len(results)}/{len(tasks)}", refresh=False)
-            bar.update(round((fraction - told[number]) * tasks[number].size))
-            told[number] = fraction
-    for error in died[1:]:
-        say(f"Error: {error}")
-    if died:
-        raise died[0]
-    return [results[number] for number in range(len(tasks))]
-
-
-def _events(tasks: list[Task], options: dict[str, Any]) -> Generator[Event, None, None]:
-    """What happens to the tasks, here or on a cluster."""
-    if options["engine"] == "ray":
-        from delaytool.run import on_ray
-
-        return on_ray.run(tasks, options["workers"], options["ray_address"])
-    from delaytool.run import local
-
-    return local.run(tasks, options["workers"] or os.cpu_count() or 1)
-
-
-def size_of(shard: Shard) -> int:
-    """A shard's size in bytes."""
-    from delaytool.shards import stores
-
-    return stores.size_of(shard.path) if shard.size is None else shard.size
-
-
-def local_paths(*paths: str) -> tuple[str, ...]:
-    """Those of the paths that are on this machine."""
-    from delaytool.shards import stores
-
-    return tuple(path for path in paths if not stores.is_remote(path))
+    def close(self) -> None:
+        """End the bar."""
+        if self.bar is not None:
+            self.bar.close()
+            self.bar = None

@@ -5,32 +5,18 @@ from __future__ import annotations
 import contextlib
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from delaytool.errors import DataError
+from delaytool.errors import DataError, ReaderDiedError, RecipeError
 
 if TYPE_CHECKING:
-    from delaytool.shards.find import Shard
+    from delaytool.jobs.notes import Note
 
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-def say_names(text: Shard, codes: Shard) -> None:
-    """Say that the only two shards belong together whatever they are called."""
-    if text.name != codes.name:
-        say(f"Note: {text.name} is paired with {codes.name}, of another name: there is no other")
-
-
-def say_order(results: Sequence[Any]) -> None:
-    """Say where nothing but their order has paired the rows of text and codes."""
-    if any(result.by_order for result in results):
-        from delaytool.shards.pairs import ORDER_ALONE
-
-        say(f"Note: {ORDER_ALONE}")
 
 
 def say(text: str) -> None:
@@ -38,10 +24,29 @@ def say(text: str) -> None:
     click.echo(text, err=True)
 
 
-def say_notes(notes: Sequence[str], options: dict[str, Any]) -> None:
-    """Print notes to standard error, unless only errors are wanted."""
-    for note in () if options["quiet"] else notes:
-        say(f"Note: {note}")
+def note_teller(quiet: bool, recipe: str = "") -> Callable[[Note], None]:
+    """A function that prints notes to standard error.
+
+    quiet:  whether to say nothing of how shards were found
+    recipe: what to say of the recipe
+    """
+
+    def tell(note: Note) -> None:
+        if note.kind == "recipe":
+            say(recipe or note.text)
+        elif note.kind == "column":
+            say(f"  column {note.text}")
+        elif not quiet or note.kind != "found":
+            say(f"Note: {note.text}")
+
+    return tell
+
+
+def shown(path: str) -> str:
+    """A path as it was given, without what only the stores need."""
+    from delaytool.shards import stores
+
+    return stores.shown(stores.plain(path))
 
 
 def print_json(summary: dict[str, Any]) -> None:
@@ -105,6 +110,11 @@ def session(debug: bool) -> Iterator[None]:
             status = 128 + (stopped_by or signal.SIGINT)
             how = "interrupted" if status == 128 + signal.SIGINT else "told to stop"
             _fail(how, "run the same command again to go on", status)
+        if isinstance(error, RecipeError):
+            raise click.UsageError(str(error)) from None
+        if isinstance(error, ReaderDiedError):
+            for other in error.others:
+                say(f"Error: {other}")
         if debug or not isinstance(error, Exception):
             raise
         _fail(*_told(error), 1)

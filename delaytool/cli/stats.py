@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
-
 import click
 
-from delaytool.cli.choices import check_engine, demanded_recipe, usage, where_of
+from delaytool.cli.choices import ColumnChoice, Output, RecipeDemanded, RunChoice, gather
 from delaytool.cli.declare import Command, path_argument
 from delaytool.cli.options import (
     align_option,
@@ -22,13 +19,8 @@ from delaytool.cli.options import (
     recipe_options,
     worker_options,
 )
-from delaytool.cli.progress import local_paths, run_tasks, size_of, without_left_out
-from delaytool.cli.session import print_json, say_notes, say_order, session
-from delaytool.jobs.paths import find, paired, plain_path, plain_paths
-
-if TYPE_CHECKING:
-    from delaytool.run.tasks import Task
-    from delaytool.shards.find import Shard
+from delaytool.cli.progress import progress_bar
+from delaytool.cli.session import note_teller, print_json, session, shown
 
 
 @click.command(
@@ -54,66 +46,42 @@ if TYPE_CHECKING:
 @json_option
 @quiet_option
 @debug_option
-def stats(input: str, **options: Any) -> None:
+@gather(demanded=RecipeDemanded, columns=ColumnChoice, run=RunChoice, show=Output)
+def stats(
+    input: str,
+    demanded: RecipeDemanded,
+    text_padding: int | None,
+    text_end_padding: int | None,
+    columns: ColumnChoice,
+    run: RunChoice,
+    frame_rate: float,
+    show: Output,
+) -> None:
     """Tell what is in the shards of INPUT: rows, hours, tokens, padding, weights.
 
     Shifted shards say it in their footers; original ones are read, and the column options are for
     them. INPUT is a Parquet file, a folder, a quoted glob, or a URI.
     """
-    check_engine(options)
-    with session(options["debug"]):
-        from delaytool.jobs.report import Report
-        from delaytool.jobs.stats import Reading, footer_of, plan_stats, stats_shard
-        from delaytool.run.tasks import Task
-        from delaytool.shards import stores
+    with session(show.debug), progress_bar(show.quiet) as progress:
+        columns.check()
+        from delaytool import api
 
-        input = plain_path(input, options)
-        plain_paths(options, "audio_input")
-        paddings = options["text_padding"], options["text_end_padding"]
-        how = Reading(where_of(options), demanded_recipe(options), *paddings)
-        shards, notes = find(input, "INPUT")
-        say_notes(notes, options)
-        report = Report(options["frame_rate"])
-
-        def task(job: Callable[..., Any], shard: Shard, *more: Any) -> Task:
-            return Task(
-                shard.name, size_of(shard), job, (shard, *more), paths=local_paths(shard.path)
-            )
-
-        # A thousand footers take less time than workers take to start.
-        here = {} if stores.is_remote(input) else {"workers": 1, "engine": "local"}
-        footers = [task(footer_of, shard) for shard in shards]
-        looks = run_tasks(footers, "footers", {**options, **here}, report)
-        if not all(look.left_out for look in looks):
-            looks = without_left_out(looks)
-        kept = {look.name: look.shifted for look in looks}
-        originals = [shard for shard in shards if not kept.get(shard.name, True)]
-        shifted = sum(kept.values())
-        partners: dict[str, Shard] = {}
-        if options["audio_input"] is not None:
-            if not originals:
-                raise click.UsageError("--audio-input is for original shards; there are none")
-            codes, notes = find(options["audio_input"], "--audio-input")
-            say_notes(notes, options)
-            originals, partners, _ = paired(originals, codes)
-        if originals:
-            pairs = [(shard, partners.get(shard.name)) for shard in originals]
-            with usage():
-                planned = plan_stats(pairs, how)
-            read = [task(stats_shard, *pair, how, planned) for pair in pairs]
-            say_order(run_tasks(read, "reading", options, report))
-    counts = report.counts
-    if options["as_json"]:
-        summary = {
-            "shards": shifted + len(originals),
-            "shifted": shifted,
-            "original": len(originals),
-            "rows": counts.rows_out,
-            "frames": counts.frames,
-            "tokens": counts.tokens,
-            "quarantined": counts.quarantined,
-        }
-        print_json(summary | report.to_dict())
+        result = api.stats(
+            input,
+            recipe=demanded.load(),
+            text_padding=text_padding,
+            text_end_padding=text_end_padding,
+            **columns.keywords(),
+            audio_input=columns.audio_input,
+            align=columns.align,
+            frame_rate=frame_rate,
+            **run.keywords(),
+            progress=progress,
+            on_note=note_teller(show.quiet),
+        )
+    if show.as_json:
+        print_json(result.to_dict())
         return
-    click.echo(f"{stores.shown(input)}:")
-    click.echo(report.table(f" ({shifted:,} shifted, {len(originals):,} original)"))
+    click.echo(f"{shown(input)}:")
+    kinds = f" ({result.shifted:,} shifted, {result.original:,} original)"
+    click.echo(result.report.table(kinds))

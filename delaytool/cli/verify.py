@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from delaytool.cli.choices import check_engine, demanded_recipe
+from delaytool.cli.choices import Output, RecipeDemanded, RunChoice, gather
 from delaytool.cli.declare import WHAT, Command, complete_paths, option, path_argument
 from delaytool.cli.options import (
     audio_input_option,
@@ -19,20 +19,12 @@ from delaytool.cli.options import (
     recipe_options,
     worker_options,
 )
-from delaytool.cli.progress import local_paths, run_tasks, size_of, without_left_out
-from delaytool.cli.session import counted, print_json, say, say_notes, say_order, session
-from delaytool.jobs.paths import (
-    find,
-    not_in_quarantine,
-    plain_path,
-    plain_paths,
-    quarantines_of,
-    sources_of,
-)
+from delaytool.cli.progress import progress_bar
+from delaytool.cli.session import counted, note_teller, print_json, say, session, shown
 
 if TYPE_CHECKING:
     from delaytool.jobs.mismatches import Mismatch
-    from delaytool.run.tasks import Task
+    from delaytool.jobs.results import VerifyResult
 
 
 @click.command(
@@ -68,7 +60,17 @@ if TYPE_CHECKING:
 @json_option
 @quiet_option
 @debug_option
-def verify(output: str, **options: Any) -> None:
+@gather(demanded=RecipeDemanded, run=RunChoice, show=Output)
+def verify(
+    output: str,
+    source: str | None,
+    audio_input: str | None,
+    demanded: RecipeDemanded,
+    quarantine: str | None,
+    run: RunChoice,
+    frame_rate: float,
+    show: Output,
+) -> None:
     """Revert every shard of OUTPUT and compare.
 
     Every filled cell, loss weight, length and count is checked against the recipe, and what the
@@ -76,84 +78,38 @@ def verify(output: str, **options: Any) -> None:
     digests in each shard's footer. Recipe and output columns must be the same in all shards. Exit
     status 1 if anything differs.
     """
-    check_engine(options)
-    with session(options["debug"]):
-        from delaytool.shards import stores
+    with session(show.debug), progress_bar(show.quiet) as progress:
+        from delaytool import api
 
-        output = plain_path(output, options)
-        plain_paths(options, "source", "audio_input", "quarantine")
-        from delaytool.jobs.mixed import compare_with_first
-        from delaytool.jobs.report import Report
-
-        tasks, pairs, verdicts, left_out = _verify_tasks(output, options)
-        report = Report(options["frame_rate"])
-        everything = run_tasks(tasks, "verifying", options, report)
-        mixed = compare_with_first([shard for shard, _, _ in pairs], everything)
-        results = without_left_out(everything, left_out)
-        say_order(results)
-    mismatches: list[Mismatch] = [*verdicts, *mixed.mismatches]
-    for result in results:
-        mismatches += result.mismatches
+        result = api.verify(
+            output,
+            source=source,
+            audio_input=audio_input,
+            recipe=demanded.load(),
+            quarantine=quarantine,
+            frame_rate=frame_rate,
+            **run.keywords(),
+            progress=progress,
+            on_note=note_teller(show.quiet),
+        )
     if os.environ.get("GITHUB_ACTIONS") == "true":
-        for mismatch in mismatches:
+        for mismatch in result.mismatches:
             _annotate(mismatch, output)
-    count = len(verdicts) + mixed.count + sum(result.count for result in results)
-    rows, tokens = sum(r.rows for r in results), sum(r.tokens for r in results)
-    if options["as_json"]:
-        summary = {
-            "verified": not count,
-            "shards": len(results),
-            "rows": rows,
-            "tokens": tokens,
-            "mismatches": [mismatch.to_dict() for mismatch in mismatches],
-        }
-        print_json(summary | report.to_dict())
+    if show.as_json:
+        print_json(result.to_dict())
     else:
-        source = options["source"] and stores.shown(options["source"])
-        what = (
-            f"{counted(len(results), 'shard')}, {counted(rows, 'row')}, {counted(tokens, 'token')}"
-        )
-        _print_mismatches(mismatches, count, mixed.count)
-        _print_verdict(stores.shown(output), source, results, count, what)
-        if report.shards:
-            click.echo(report.table())
-    sys.exit(1 if count else 0)
-
-
-def _verify_tasks(
-    output: str, options: dict[str, Any]
-) -> tuple[list[Task], list[Any], list[Any], int]:
-    """The tasks and their shards, what is missing or too many, and how many shards are left out."""
-    from delaytool.jobs.verify import verify_shard
-    from delaytool.run.tasks import Task
-
-    recipe = demanded_recipe(options)
-    sources = options["source"], options["audio_input"]
-    found, notes = find(output, "OUTPUT")
-    shards = not_in_quarantine(found, options["quarantine"])
-    pairs, verdicts, more, left_out = sources_of(shards, output, *sources)
-    say_notes(notes + more, options)
-    bad: dict[str, str] = {}
-    if options["quarantine"] is not None:
-        bad, strays = quarantines_of(shards, output, options["quarantine"], *sources)
-        verdicts += strays
-    tasks = [
-        Task(
-            shard.name,
-            size_of(shard),
-            verify_shard,
-            (shard, source, codes, recipe, bad.get(shard.name)),
-            paths=local_paths(shard.path),
-        )
-        for shard, source, codes in pairs
-    ]
-    return tasks, pairs, verdicts, left_out
+        _print_mismatches(result)
+        _print_verdict(result, output, source)
+        if result.report.shards:
+            click.echo(result.report.table())
+    sys.exit(0 if result.verified else 1)
 
 
 def _annotate(mismatch: Mismatch, output: str) -> None:
     """Have GitHub show a mismatch at the shard that it is in, in its list of changed files."""
     from delaytool.shards import stores
 
+    output = stores.plain(output)
     one = stores.kind_of(output) == "file"
     file = output if one else stores.join(output, mismatch.place.shard or "")
     message = str(mismatch).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
@@ -161,29 +117,34 @@ def _annotate(mismatch: Mismatch, output: str) -> None:
     say(f"::error file={file},title=delaytool verify::{message}")
 
 
-def _print_mismatches(mismatches: list[Mismatch], count: int, mixed: int) -> None:
-    """Print what differs, and what to do.
-
-    count: mismatches, also those that are not kept; mixed: those of shards with one another
-    """
-    for mismatch in mismatches:
+def _print_mismatches(result: VerifyResult) -> None:
+    """Print what differs, and what to do."""
+    for mismatch in result.mismatches:
         say(f"Error: {mismatch}")
-    if count > len(mismatches):
-        say(f"... and {counted(count - len(mismatches), 'mismatch')} more")
-    if mixed:
+    more = result.count - len(result.mismatches)
+    if more > 0:
+        say(f"... and {counted(more, 'mismatch')} more")
+    if result.ways:
         say("  Verify shards that were made in different ways by subfolder.")
-    if count > mixed:
+    if result.count > result.ways:
         say("  delaytool apply --overwrite makes them anew from the original shards")
 
 
-def _print_verdict(
-    output: str, source: str | None, results: list[Any], count: int, what: str
-) -> None:
-    if count:
-        click.echo(f"{output}: NOT verified: {counted(count, 'mismatch')} in {what}")
+def _print_verdict(result: VerifyResult, output: str, source: str | None) -> None:
+    what = ", ".join(
+        counted(number, noun)
+        for number, noun in (
+            (result.shards, "shard"),
+            (result.rows, "row"),
+            (result.tokens, "token"),
+        )
+    )
+    if not result.verified:
+        mismatches = counted(result.count, "mismatch")
+        click.echo(f"{shown(output)}: NOT verified: {mismatches} in {what}")
         return
-    against = f"the shards of {source}" if source else "the digests in the footers"
-    click.echo(f"{output}: verified: {what} revert to what {against} say")
-    lost = sum(result.lost for result in results)
-    if lost:
-        click.echo(f"compared where tokens remain: truncation cut off {counted(lost, 'token')}")
+    against = f"the shards of {shown(source)}" if source else "the digests in the footers"
+    click.echo(f"{shown(output)}: verified: {what} revert to what {against} say")
+    if result.lost:
+        lost = counted(result.lost, "token")
+        click.echo(f"compared where tokens remain: truncation cut off {lost}")

@@ -59,6 +59,12 @@ class Grid:
         }
         return dataclasses.replace(self, first=self.first + start, **parts)
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from delaytool.grids.page import table_of
+
+        return table_of(self)
+
     def to_json(self) -> str:
         """The fields that the command line prints as JSON."""
         names = ("row", "id", "streams", "delays", "codes", "filled", "weights")

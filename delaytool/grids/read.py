@@ -15,8 +15,8 @@ import numpy as np
 import pyarrow as pa
 
 from delaytool.batches.codes import TokenBatch
-from delaytool.batches.columns import describe_columns, job_of_original
-from delaytool.batches.job import Job, Where, make_job, segments_of_column, segments_of_outputs
+from delaytool.batches.columns import ColumnOptions, describe_columns, job_of_original
+from delaytool.batches.job import Job, make_job, segments_of_column, segments_of_outputs
 from delaytool.batches.problems import key_of
 from delaytool.batches.read import read_values
 from delaytool.batches.shift import read_aligned, shift
@@ -38,7 +38,7 @@ _COLUMNS = "--text-column, --audio-column or --grid-column, or its codes' shard 
 
 def read_grid(
     shard: Shard,
-    where: Where,
+    where: ColumnOptions,
     *,
     codes: Shard | None = None,
     row: int = 0,
@@ -71,7 +71,7 @@ def read_grid(
         job = dataclasses.replace(job, key=column)
         if key is not None:
             row = _find_key(opened, job.key, key)
-        factors = where.factors if record is None and shifted else None
+        factors = where.weight_column if record is None and shifted else None
         if factors is not None:
             check_there(opened.schema, factors, "--weight-column")
         batch = _read_row(opened, row, job, factors)
@@ -96,7 +96,9 @@ def read_grid(
         return dataclasses.replace(grid, record=record, by_order=by_order)
 
 
-def read_counterpart(shard: Shard, where: Where, grid: Grid, codes: Shard | None = None) -> Grid:
+def read_counterpart(
+    shard: Shard, where: ColumnOptions, grid: Grid, codes: Shard | None = None
+) -> Grid:
     """The row of another shard with the key of this grid's, or its number where there are no keys.
 
     where: where it has its tokens, if it is an original; where that names no columns and the grid
@@ -106,9 +108,12 @@ def read_counterpart(shard: Shard, where: Where, grid: Grid, codes: Shard | None
     Raises DataError when there is no such row.
     """
     like, record = None, grid.record
-    if record is not None and dataclasses.replace(where, key=None, by_order=False) == Where():
+    if (
+        record is not None
+        and dataclasses.replace(where, key=None, by_order=False) == ColumnOptions()
+    ):
         like = dataclasses.replace(record.job, factors=None)
-    keys: Job | Where = where
+    keys: Job | ColumnOptions = where
     if record is not None and where.key is None and not where.by_order:
         keys = record.job
     with open_source(shard, codes, keys) as opened, reading(shard.name):

@@ -1,4 +1,4 @@
-"""Shift one shard: a generator that yields progress and returns what was done."""
+"""Shift one shard."""
 
 from __future__ import annotations
 
@@ -24,9 +24,11 @@ from delaytool.jobs.existing import check_source, existing_record
 from delaytool.jobs.paths import Item
 from delaytool.jobs.quarantine import QuarantineWriter, check_is_quarantine, is_left_out
 from delaytool.jobs.report import Summary
+from delaytool.jobs.shard_task import ShardTask
 from delaytool.shards.bounded import ahead
-from delaytool.shards.commit import NameTakenError, State, remove_leftovers, remove_second_names
+from delaytool.shards.commit import NameTakenError, State, remove_second_names
 from delaytool.shards.failures import reading
+from delaytool.shards.find import Shard
 from delaytool.shards.pairs import Opened, open_source
 from delaytool.shards.record import Digests, Record, reasons_of
 from delaytool.shards.sources import digest_of_sources
@@ -46,34 +48,56 @@ class Applied:
     left_out: bool = False
 
 
-def apply_shard(item: Item, job: Job, overwrite: bool) -> Generator[float, None, Applied]:
+@dataclass(frozen=True)
+class ApplyShard(ShardTask):
     """Shift a shard into its target file.
 
-    yields:  the fraction of the rows that are done
-    returns: what was done; an output that is there already, from the same source with the same
-             job, is left alone, also where another run has made it meanwhile
-    raises:  DataError for bad data, or an output in the way; nothing is written then
+    overwrite: whether to replace an output that was made otherwise or from another source
     """
-    name = item.shard.name
-    with open_source(item.shard, item.codes, job) as source:
-        if is_left_out(item, source):
-            check_is_quarantine(item, source)
-            yield 1.0
-            return Applied(name, False, None, left_out=True)
-        with reading(name):
-            schema = check_source(source, job, item.aside is not None)
-        existing = existing_record(item, source, job, overwrite)
-        if existing.record is not None:
-            remove_second_names(item.target, item.aside)
-            yield 1.0
-            return Applied(name, False, Summary.of(existing.record))
-        work = _Work(source, job, schema, item.aside is not None)
-        aside = QuarantineWriter(item.aside, source, existing.aside)
-        try:
-            record = yield from _write(item.target, existing.target, work, aside)
-        except NameTakenError as taken:
-            return Applied(name, False, Summary.of(_record_of_other(item, work, aside, taken)))
-    return Applied(name, True, Summary.of(record))
+
+    item: Item
+    job: Job
+    overwrite: bool = False
+
+    @property
+    def reads(self) -> Shard:
+        """The shard that is shifted."""
+        return self.item.shard
+
+    @property
+    def writes(self) -> tuple[str, ...]:
+        """The output, and the shard of its bad rows."""
+        return (self.item.target, *([] if self.item.aside is None else [self.item.aside]))
+
+    def run(self) -> Generator[float, None, Applied]:
+        """Shift the shard.
+
+        yields:  the fraction of the rows that are done
+        returns: what was done; an output that is there already, from the same source with the same
+                 job, is left alone, also where another run has made it meanwhile
+        raises:  DataError for bad data, or an output in the way; nothing is written then
+        """
+        item, job = self.item, self.job
+        with open_source(item.shard, item.codes, job) as source:
+            if is_left_out(item, source):
+                check_is_quarantine(item, source)
+                yield 1.0
+                return Applied(self.name, False, None, left_out=True)
+            with reading(self.name):
+                schema = check_source(source, job, item.aside is not None)
+            existing = existing_record(item, source, job, self.overwrite)
+            if existing.record is not None:
+                remove_second_names(item.target, item.aside)
+                yield 1.0
+                return Applied(self.name, False, Summary.of(existing.record))
+            work = _Work(source, job, schema, item.aside is not None)
+            aside = QuarantineWriter(item.aside, source, existing.aside)
+            try:
+                record = yield from _write(item.target, existing.target, work, aside)
+            except NameTakenError as taken:
+                theirs = _record_of_other(item, work, aside, taken)
+                return Applied(self.name, False, Summary.of(theirs))
+        return Applied(self.name, True, Summary.of(record))
 
 
 def _write(
@@ -118,13 +142,6 @@ def _record_of_other(
     if existing.record is None:
         raise taken.at(shard=item.shard.name)
     return existing.record
-
-
-def abandon_shard(item: Item, job: Job, overwrite: bool) -> None:
-    """Clean up behind a process that was killed in `apply_shard`."""
-    remove_leftovers(item.target)
-    if item.aside is not None:
-        remove_leftovers(item.aside)
 
 
 class _Work:

@@ -6,19 +6,17 @@ import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import click
-
-from delaytool.cli.session import say_names
-from delaytool.errors import DataError, Place
+from delaytool.errors import DataError, Place, RecipeError
+from delaytool.jobs.notes import Note
 from delaytool.shards.commit import State, file_states
 from delaytool.shards.find import Shard
 from delaytool.shards.pairs import Pair
 from delaytool.shards.quarantine import is_quarantine
 
 if TYPE_CHECKING:
-    from delaytool.shards.find import Shard
+    from delaytool.jobs.mismatches import Mismatch
 
 
 @dataclass(frozen=True)
@@ -53,17 +51,59 @@ def pairs_of_data(items: Sequence[Item]) -> Iterator[Pair]:
             yield item.shard, item.codes
 
 
-def find(path: str, what: str, outside: Sequence[str] = ()) -> tuple[list[Shard], list[str]]:
-    """The shards of a path; raises UsageError where there is nothing under it."""
-    """The shards of a path, and what there is to say of how they were found."""
+@dataclass(frozen=True)
+class Items:
+    """Shards and where they go.
+
+    left_out: how many shards of quarantined rows have been left out
+    """
+
+    items: list[Item]
+    notes: list[Note]
+    left_out: int
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Shards of text, and the shard of codes of each by the former's name.
+
+    left_out: how many shards of quarantined rows without a counterpart have been left out
+    """
+
+    shards: list[Shard]
+    codes: dict[str, Shard]
+    notes: list[Note]
+    left_out: int = 0
+
+
+@dataclass(frozen=True)
+class Originals:
+    """The shards of an output, each with its originals.
+
+    mismatches: what is missing or too many
+    left_out:   how many shards of quarantined rows among the originals have been left out
+    """
+
+    triples: list[tuple[Shard, Shard | None, Shard | None]]
+    mismatches: list[Mismatch]
+    notes: list[Note]
+    left_out: int = 0
+
+
+def find(path: str, what: str, outside: Sequence[str] = ()) -> tuple[list[Shard], list[Note]]:
+    """The shards of a path, and what there is to say of how they were found.
+
+    what: what the user calls the path
+    Raises RecipeError where there is nothing under it.
+    """
     from delaytool.shards import stores
     from delaytool.shards.find import find_shards
 
     try:
         found = find_shards(path, outside=outside)
-        return found.shards, [f"{what}: {note}" for note in found.notes]
+        return found.shards, [Note(f"{what}: {note}", "found") for note in found.notes]
     except FileNotFoundError:
-        raise click.UsageError(f"{what} {stores.shown(path)} does not exist") from None
+        raise RecipeError(f"{what} {stores.shown(path)} does not exist") from None
 
 
 def items_of(
@@ -72,30 +112,30 @@ def items_of(
     audio_input: str | None = None,
     quarantine: str | None = None,
     names: tuple[str, str] = ("INPUT", "OUTPUT"),
-) -> tuple[list[Item], list[str], int]:
-    """Each shard of the input, that of its codes, and the files it goes to; and notes.
+) -> Items:
+    """Each shard of the input, that of its codes, and the files it goes to.
 
-    names:   what the command calls the two
-    returns: how many shards of quarantined rows have been left out, too
+    names:  what the command calls the two
+    raises: RecipeError for paths that do not go together, DataError where outputs would be one file
     """
     from delaytool.shards import stores, tables
 
     kind = stores.kind_of(output)
     one_file = stores.base_name(output).endswith(".parquet") and kind != "folder"
     if one_file and stores.kind_of(input) != "file":
-        raise click.UsageError(
+        raise RecipeError(
             f"{names[1]} {stores.shown(output)} is one file, so {names[0]} must be one too, "
             f"not {stores.shown(input)}"
         )
     if kind not in (None, "folder") and not one_file:
-        raise click.UsageError(
+        raise RecipeError(
             f"{names[1]} {stores.shown(output)} is a file, expected a folder or a name in .parquet"
         )
     folders = {names[0]: input, "--audio-input": audio_input, names[1]: output}
     for name in (names[0], "--audio-input"):
         path = folders[name]
         if path is not None and stores.same(path, output):
-            raise click.UsageError(f"{name} and {names[1]} are the same: {stores.shown(path)}")
+            raise RecipeError(f"{name} and {names[1]} are the same: {stores.shown(path)}")
     if quarantine is not None:
         _check_quarantine(quarantine, folders)
     for folder in (output, *([] if quarantine is None else [quarantine])):
@@ -106,8 +146,9 @@ def items_of(
     codes: dict[str, Shard] = {}
     if audio_input is not None:
         others, more = find(audio_input, "--audio-input", [output])
-        shards, codes, strays = paired(shards, not_in_quarantine(others, quarantine))
-        notes, left_out = notes + more, left_out + strays
+        pairs = paired(shards, not_in_quarantine(others, quarantine))
+        shards, codes = pairs.shards, pairs.codes
+        notes, left_out = pairs.notes + notes + more, left_out + pairs.left_out
     items = []
     for shard in shards:
         target = output if one_file else stores.join(output, shard.name)
@@ -116,11 +157,11 @@ def items_of(
     for item in items:
         for source in (item.shard, item.codes):
             if source and stores.same(source.path, item.target):
-                raise click.UsageError(
+                raise RecipeError(
                     f"{names[0]} and {names[1]} are the same file: {stores.shown(item.target)}"
                 )
     _check_places(items, os.path.dirname(output) if one_file else output, quarantine)
-    return items, notes, left_out
+    return Items(items, notes, left_out)
 
 
 def _check_places(items: Sequence[Item], output: str, quarantine: str | None) -> None:
@@ -173,17 +214,15 @@ def _check_quarantine(quarantine: str, folders: dict[str, str | None]) -> None:
     from delaytool.shards import stores
 
     if stores.kind_of(quarantine) not in (None, "folder"):
-        raise click.UsageError(f"--quarantine {quarantine} is a file, expected a folder")
+        raise RecipeError(f"--quarantine {quarantine} is a file, expected a folder")
     name_of = stores.shown(quarantine)
     for name, path in folders.items():
         if path is None:
             continue
         if stores.same(path, quarantine):
-            raise click.UsageError(f"{name} and --quarantine are the same: {name_of}")
+            raise RecipeError(f"{name} and --quarantine are the same: {name_of}")
         if name == "OUTPUT" and stores.is_within(path, quarantine):
-            raise click.UsageError(
-                f"OUTPUT {stores.shown(path)} lies within --quarantine {name_of}"
-            )
+            raise RecipeError(f"OUTPUT {stores.shown(path)} lies within --quarantine {name_of}")
 
 
 def not_in_quarantine(shards: list[Shard], quarantine: str | None) -> list[Shard]:
@@ -193,27 +232,32 @@ def not_in_quarantine(shards: list[Shard], quarantine: str | None) -> list[Shard
     return shards if quarantine is None else without_quarantine_in(quarantine, shards)
 
 
-def paired(shards: list[Shard], codes: list[Shard]) -> tuple[list[Shard], dict[str, Shard], int]:
-    """The shards of text, and the shard of codes of each by the former's name.
-
-    returns: how many shards of quarantined rows without a counterpart have been left out, too
-    """
+def paired(shards: list[Shard], codes: list[Shard]) -> Paired:
+    """The shards of text with those of codes; raises DataError for one without a counterpart."""
     from delaytool.shards.quarantine import without_quarantine
 
     if len(shards) == len(codes) == 1:
-        return shards, partners_of(shards, codes), 0
+        notes = names_differ(shards[0], codes[0])
+        return Paired(shards, {shards[0].name: codes[0]}, notes)
     # One of each may be a pair of different names; more are an error.
     texts = without_quarantine(shards, codes, enough=2) or shards
     others = without_quarantine(codes, shards, enough=2)
-    partners = partners_of(texts, others)
-    return texts, partners, len(shards) - len(texts) + len(codes) - len(others)
+    left_out = len(shards) - len(texts) + len(codes) - len(others)
+    if len(texts) == len(others) == 1:
+        return replace(paired(texts, others), left_out=left_out)
+    return Paired(texts, _by_names(texts, others), [], left_out)
 
 
-def partners_of(shards: list[Shard], codes: list[Shard]) -> dict[str, Shard]:
+def names_differ(text: Shard, codes: Shard) -> list[Note]:
+    """A note that the only two shards belong together whatever they are called."""
+    if text.name == codes.name:
+        return []
+    what = f"{text.name} is paired with {codes.name}, of another name: there is no other"
+    return [Note(what)]
+
+
+def _by_names(shards: list[Shard], codes: list[Shard]) -> dict[str, Shard]:
     """The shard of codes of each shard of text, by the latter's name."""
-    if len(shards) == 1 and len(codes) == 1:
-        say_names(shards[0], codes[0])
-        return {shards[0].name: codes[0]}
     by_name = {shard.name: shard for shard in codes}
     names = {shard.name for shard in shards}
     for name in [*sorted(names - set(by_name)), *sorted(set(by_name) - names)]:
@@ -230,28 +274,26 @@ def partners_of(shards: list[Shard], codes: list[Shard]) -> dict[str, Shard]:
 
 def sources_of(
     shards: list[Shard], output: str, source: str | None, audio_input: str | None
-) -> tuple[list[tuple[Shard, Shard | None, Shard | None]], list[Any], list[str], int]:
-    """Each shard of the output with its originals, what is missing or too many, and notes.
-
-    returns: how many shards of quarantined rows among the originals have been left out, too
-    """
+) -> Originals:
+    """Each shard of the output with its originals; raises RecipeError as `items_of` does."""
     from delaytool.jobs.mismatches import Mismatch
     from delaytool.shards import stores
     from delaytool.shards.quarantine import first_of_data, without_quarantine
 
     if source is None:
         if audio_input is not None:
-            raise click.UsageError("--audio-input goes with --source")
-        return [(shard, None, None) for shard in shards], [], [], 0
+            raise RecipeError("--audio-input goes with --source")
+        return Originals([(shard, None, None) for shard in shards], [], [])
     if stores.same(source, output):
-        raise click.UsageError(f"OUTPUT and --source are the same: {stores.shown(output)}")
+        raise RecipeError(f"OUTPUT and --source are the same: {stores.shown(output)}")
     originals, notes = find(source, "--source", [output])
     left_out = 0
     codes: dict[str, Shard] = {}
     if audio_input is not None:
         others, more = find(audio_input, "--audio-input", [output])
-        notes += more
-        originals, codes, left_out = paired(originals, others)
+        pairs = paired(originals, others)
+        originals, codes, left_out = pairs.shards, pairs.codes, pairs.left_out
+        notes = pairs.notes + notes + more
     one_file = stores.kind_of(output) == "file"
     # A shard that has a counterpart is compared with it, whatever it holds.
     found = len(originals) + len(shards)
@@ -262,30 +304,30 @@ def sources_of(
     left_out += found - len(originals) - len(shards)
     if one_file and len(originals) == 1:
         only = originals[0]
-        return [(shards[0], only, codes.get(only.name))], [], notes, left_out
+        return Originals([(shards[0], only, codes.get(only.name))], [], notes, left_out)
     by_name = {shard.name: shard for shard in originals}
     ours = {shard.name for shard in shards}
-    verdicts = [
+    mismatches = [
         Mismatch(Place(shard=name), "shard", "a shard made from this source", "none")
         for name in by_name
         if name not in ours
     ]
-    verdicts += [
+    mismatches += [
         Mismatch(Place(shard=name), "shard", "a source of this name", "none")
         for name in sorted(ours)
         if name not in by_name
     ]
-    pairs: list[tuple[Shard, Shard | None, Shard | None]] = [
+    triples: list[tuple[Shard, Shard | None, Shard | None]] = [
         (shard, by_name[shard.name], codes.get(shard.name))
         for shard in shards
         if shard.name in by_name
     ]
-    return pairs, verdicts, notes, left_out
+    return Originals(triples, mismatches, notes, left_out)
 
 
 def quarantines_of(
     shards: list[Shard], output: str, quarantine: str, source: str | None, audio_input: str | None
-) -> tuple[dict[str, str], list[Any]]:
+) -> tuple[dict[str, str], list[Mismatch]]:
     """Where the quarantined rows of each shard of the output are, and what is too much there."""
     from delaytool.jobs.mismatches import Mismatch
     from delaytool.shards import stores
@@ -304,24 +346,19 @@ def quarantines_of(
         return {shards[0].name: path}, []
     places = {shard.name: stores.join(quarantine, shard.name) for shard in shards}
     strays = strays_among(shard for shard in found if shard.name not in places)
-    verdicts = [
+    mismatches = [
         Mismatch(Place(shard=shard.name), "quarantine", "an output of this name", "none")
         for shard in strays
     ]
-    return places, verdicts
+    return places, mismatches
 
 
-def plain_path(path: str, options: dict[str, Any]) -> str:
-    """A path as the stores take it; an absolute one where others have to find it too."""
+def plain_path(path: str | os.PathLike[str], elsewhere: bool = False) -> str:
+    """A path as the stores take it.
+
+    elsewhere: whether others have to find it too, who may be in another folder
+    """
     from delaytool.shards import stores
 
-    path = stores.plain(path)
-    is_elsewhere = options.get("engine") == "ray" and not stores.is_remote(path)
-    return os.path.abspath(path) if is_elsewhere else path
-
-
-def plain_paths(options: dict[str, Any], *names: str) -> None:
-    """The same for options, in place."""
-    for name in names:
-        if options[name] is not None:
-            options[name] = plain_path(options[name], options)
+    plain = stores.plain(os.fspath(path))
+    return os.path.abspath(plain) if elsewhere and not stores.is_remote(plain) else plain

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
-from delaytool.batches.columns import describe_columns, find_columns
-from delaytool.batches.job import Job, Where, make_job
+from delaytool.batches.columns import ColumnOptions, describe_columns, find_columns
+from delaytool.batches.job import Job, make_job
 from delaytool.batches.schema import already_shifted
 from delaytool.batches.types import check_there, depth_of
 from delaytool.jobs.existing import check_source, existing_record
@@ -45,7 +45,7 @@ class Plan:
     items: list[Item]
 
 
-def plan(items: list[Item], recipe: Recipe, where: Where, overwrite: bool) -> Plan:
+def plan(items: list[Item], recipe: Recipe, where: ColumnOptions, overwrite: bool) -> Plan:
     """Settle where the tokens are, and look at the shards before the first one is written.
 
     raises: DataError for a shard that cannot be read or does not fit, an output in the way, or rows

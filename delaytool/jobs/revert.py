@@ -1,4 +1,4 @@
-"""Write back what a shard was made from: a generator of progress that returns what was done.
+"""Write back what a shard was made from.
 
 A shard with a record gives the original rows, columns, types and metadata, and what it gives must
 have the digests that the record holds before the file gets its name. A grid without a record, such
@@ -23,6 +23,7 @@ from delaytool.batches.schema import shifted_schema
 from delaytool.batches.types import check_there, depth_of, is_list, is_stored_as, lists_around
 from delaytool.batches.unshift import read_shifted, unshift
 from delaytool.errors import DataError, Place
+from delaytool.jobs.shard_task import ShardTask
 from delaytool.shards import stores
 from delaytool.shards.bounded import ahead
 from delaytool.shards.commit import (
@@ -30,7 +31,6 @@ from delaytool.shards.commit import (
     State,
     file_state,
     is_as_before,
-    remove_leftovers,
     remove_second_names,
 )
 from delaytool.shards.failures import reading
@@ -56,54 +56,73 @@ class Reverted:
     left_out: bool = False
 
 
-def revert_shard(
-    shard: Shard,
-    target: str,
-    codes_target: str | None,
-    job: Job | None,
-    allow_lossy: bool,
-    overwrite: bool,
-    began_with: Sequence[State | None] | None = None,
-) -> Generator[float, None, Reverted]:
+@dataclass(frozen=True)
+class RevertShard(ShardTask):
     """Write back the shard that an output was made from.
 
     codes_target: where the codes go that came in a shard of their own; None for one shard of both
     job:          what a grid without a record was made with
     began_with:   what was at both targets when the run began, which alone may be overwritten; None
                   where nobody looked
-    yields:       the fraction of the rows that are done
-    returns:      what was done; a file that is there already, and is what it must be, is left alone
-    raises:       DataError when tokens are missing that cannot come back and `allow_lossy` is off,
-                  when the rows are not what the record says, or when a target is in the way
     """
-    with open_shard(shard) as output, reading(shard.name):
-        if output.is_quarantine:
+
+    shard: Shard
+    target: str
+    codes_target: str | None = None
+    job: Job | None = None
+    allow_lossy: bool = False
+    overwrite: bool = False
+    began_with: Sequence[State | None] | None = None
+
+    @property
+    def reads(self) -> Shard:
+        """The shard that is reverted."""
+        return self.shard
+
+    @property
+    def writes(self) -> tuple[str, ...]:
+        """The restored shard, and that of its codes."""
+        return (self.target, *([] if self.codes_target is None else [self.codes_target]))
+
+    def run(self) -> Generator[float, None, Reverted]:
+        """Revert the shard.
+
+        yields:  the fraction of the rows that are done
+        returns: what was done; a file that is there already, and is what it must be, is left alone
+        raises:  DataError when tokens are missing that cannot come back and `allow_lossy` is off,
+                 when the rows are not what the record says, or when a target is in the way
+        """
+        with open_shard(self.shard) as output, reading(self.name):
+            if output.is_quarantine:
+                yield 1.0
+                return Reverted(self.name, 0, Counts(), written=False, left_out=True)
+            record = read_record(output)
+            if record is None and self.job is None:
+                raise DataError(
+                    "no-record",
+                    "there is no delaytool entry in the footer",
+                    expected="a shard that delaytool made, or --recipe or --preset",
+                    advice="say with --recipe or --preset how the grid was delayed",
+                )
+            counts = _counts_of(output, record, self.job)
+            if not self.allow_lossy:
+                _check_lossless(counts)
+            work = _Work(output, record, self.job, counts)
+            missing = self._missing(work, _parts(work, record, self.target, self.codes_target))
+            written = False
+            for number, (part, state) in enumerate(missing):
+                written |= yield from _write(part, work, state, (number, len(missing)))
             yield 1.0
-            return Reverted(shard.name, 0, Counts(), written=False, left_out=True)
-        record = read_record(output)
-        if record is None and job is None:
-            raise DataError(
-                "no-record",
-                "there is no delaytool entry in the footer",
-                expected="a shard that delaytool made, or --recipe or --preset",
-                advice="say with --recipe or --preset how the grid was delayed",
-            )
-        counts = _counts_of(output, record, job)
-        if not allow_lossy:
-            _check_lossless(counts)
-        work = _Work(output, record, job, counts)
-        parts = _parts(work, record, target, codes_target)
-        old = began_with or [file_state(path) for path, *_ in parts]
+            return Reverted(self.name, output.rows, counts, written)
+
+    def _missing(self, work: _Work, parts: list[_Part]) -> list[tuple[_Part, State | None]]:
+        """The files that are to be written, and what each of them replaces."""
+        old = self.began_with or [file_state(path) for path, *_ in parts]
         looks = [
-            (part, *_look_for(part, work, state if overwrite else None))
+            (part, *_look_for(part, work, state if self.overwrite else None))
             for part, state in zip(parts, old, strict=False)
         ]
-        missing = [(part, state) for part, is_there, state in looks if not is_there]
-        written = False
-        for number, (part, state) in enumerate(missing):
-            written |= yield from _write(part, work, state, (number, len(missing)))
-        yield 1.0
-        return Reverted(shard.name, output.rows, counts, written)
+        return [(part, state) for part, is_there, state in looks if not is_there]
 
 
 def _write(
@@ -208,13 +227,6 @@ def _counts_of(output: OpenShard, record: Record | None, job: Job | None) -> Cou
             raise placed(error, output.shard.name, counts.rows_in, batch, job) from None
         counts += count(lengths, lengths, job.recipe)
     return counts
-
-
-def abandon_revert(shard: Shard, target: str, codes_target: str | None, *_: object) -> None:
-    """Clean up behind a process that was killed in `revert_shard`."""
-    for path in (target, codes_target):
-        if path is not None:
-            remove_leftovers(path)
 
 
 def _check_lossless(counts: Counts) -> None:

@@ -1,4 +1,4 @@
-"""One shard in numbers: generators of progress that return them.
+"""One shard in numbers.
 
 A shifted shard says itself what is in it: its footer is enough. Of an original one the columns that
 hold tokens are read; where its own rows leave the layout open, those of the others decide.
@@ -14,21 +14,22 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from delaytool.batches.codes import TokenBatch
-from delaytool.batches.columns import job_of_original
+from delaytool.batches.columns import ColumnOptions, job_of_original
 from delaytool.batches.figures import Counts, Figures, count_tokens
-from delaytool.batches.job import Job, Where
+from delaytool.batches.job import Job
 from delaytool.batches.problems import placed
 from delaytool.batches.read import read_tokens
 from delaytool.batches.schema import already_shifted
 from delaytool.batches.types import check_there, depth_of
 from delaytool.errors import AmbiguousError, DataError
 from delaytool.jobs.report import Summary
+from delaytool.jobs.shard_task import ShardTask
 from delaytool.recipes.adapt import with_text
 from delaytool.recipes.checks import ZERO_TOKEN
 from delaytool.recipes.recipe import Recipe
 from delaytool.shards.failures import reading
 from delaytool.shards.find import Shard
-from delaytool.shards.pairs import Pair, is_by_order_alone, open_source, rows_of
+from delaytool.shards.pairs import Opened, Pair, is_by_order_alone, open_source, rows_of
 from delaytool.shards.read import open_shard, read_record
 
 
@@ -47,13 +48,24 @@ class Stats:
     by_order: bool = False
 
 
-def footer_of(shard: Shard) -> Generator[float, None, Stats]:
+@dataclass(frozen=True)
+class FooterOf(ShardTask):
     """Tell what a shifted shard says of itself, and of another one that it is not shifted."""
-    with open_shard(shard) as opened:
-        record, left_out = read_record(opened), opened.is_quarantine
-    yield 1.0
-    summary = None if record is None else Summary.of(record)
-    return Stats(shard.name, record is not None, summary, left_out)
+
+    shard: Shard
+
+    @property
+    def reads(self) -> Shard:
+        """The shard that is asked."""
+        return self.shard
+
+    def run(self) -> Generator[float, None, Stats]:
+        """Read the footer; returns what it says."""
+        with open_shard(self.shard) as opened:
+            record, left_out = read_record(opened), opened.is_quarantine
+        yield 1.0
+        summary = None if record is None else Summary.of(record)
+        return Stats(self.name, record is not None, summary, left_out)
 
 
 @dataclass(frozen=True)
@@ -66,7 +78,7 @@ class Reading:
     text_padding, text_end_padding: tokens that count as padding, instead of the recipe's
     """
 
-    where: Where
+    where: ColumnOptions
     recipe: Recipe | None = None
     text_padding: int | None = None
     text_end_padding: int | None = None
@@ -81,8 +93,8 @@ class Reading:
             check_there(schema, where.key, "--key")
         elif "id" in schema.names and not where.by_order:
             where = dataclasses.replace(where, key="id")
-        if where.text != Where().text and not where.grid:
-            check_there(schema, where.text, "--text-column")
+        if where.text_column != ColumnOptions().text_column and not where.grid_column:
+            check_there(schema, where.text_column, "--text-column")
         job = job_of_original(where, schema, batches, self.recipe)
         return dataclasses.replace(job, recipe=self._padded(job.recipe))
 
@@ -116,41 +128,61 @@ def _lists_in(schema: pa.Schema) -> list[str]:
     return [name for name, depth, leaf in kinds if depth and pa.types.is_integer(leaf)]
 
 
-def stats_shard(
-    shard: Shard, codes: Shard | None, how: Reading, planned: Job | None
-) -> Generator[float, None, Stats]:
+@dataclass(frozen=True)
+class StatsOfShard(ShardTask):
     """Tell what is in an original shard.
 
     codes:   the shard of its codes, if they are in one of their own
     planned: what the rows of all shards decide
-    yields:  the fraction of the rows that are done
-    raises:  DataError for a shard that cannot be read, and for the first bad row
     """
-    with open_source(shard, codes, how.where) as opened, reading(shard.name):
+
+    shard: Shard
+    codes: Shard | None
+    how: Reading
+    planned: Job | None = None
+
+    @property
+    def reads(self) -> Shard:
+        """The shard that is counted."""
+        return self.shard
+
+    def run(self) -> Generator[float, None, Stats]:
+        """Count what is in the shard.
+
+        yields:  the fraction of the rows that are done
+        returns: what there is
+        raises:  DataError for a shard that cannot be read, and for the first bad row
+        """
+        how = self.how
+        with open_source(self.shard, self.codes, how.where) as opened, reading(self.name):
+            job = self._job(opened)
+            names = [column.name for column in job.columns]
+            if job.key is not None and job.key in opened.schema.names and job.key not in names:
+                names.append(job.key)
+            counts, figures = Counts(), Figures()
+            for batch in opened.small_batches(names):
+                try:
+                    tokens = read_tokens(batch, job, any_token=how.recipe is None)
+                except DataError as error:
+                    raise placed(error, self.name, counts.rows_in, batch, job) from None
+                counts += _counts(tokens)
+                figures += _figures(tokens, job)
+                yield counts.rows_in / max(opened.rows, 1)
+            summary = Summary(job.recipe, counts, figures)
+            return Stats(self.name, False, summary, by_order=is_by_order_alone(opened, how.where))
+
+    def _job(self, opened: Opened) -> Job:
+        """What reads the shard, by its own rows or by those of all where they say too little."""
         if opened.entry is not None:
-            raise already_shifted().at(shard=shard.name)
+            raise already_shifted().at(shard=self.name)
         try:
-            job = how.job(opened.schema, opened.small_batches(_lists_in(opened.schema)))
+            return self.how.job(opened.schema, opened.small_batches(_lists_in(opened.schema)))
         except AmbiguousError:
-            if planned is None:
+            if self.planned is None:
                 raise
-            job = planned
-            for column in job.columns:
+            for column in self.planned.columns:
                 check_there(opened.schema, column.name, "--text-column or --audio-column")
-        names = [column.name for column in job.columns]
-        if job.key is not None and job.key in opened.schema.names and job.key not in names:
-            names.append(job.key)
-        counts, figures = Counts(), Figures()
-        for batch in opened.small_batches(names):
-            try:
-                tokens = read_tokens(batch, job, any_token=how.recipe is None)
-            except DataError as error:
-                raise placed(error, shard.name, counts.rows_in, batch, job) from None
-            counts += _counts(tokens)
-            figures += _figures(tokens, job)
-            yield counts.rows_in / max(opened.rows, 1)
-        summary = Summary(job.recipe, counts, figures)
-        return Stats(shard.name, False, summary, by_order=is_by_order_alone(opened, how.where))
+            return self.planned
 
 
 def _counts(tokens: TokenBatch) -> Counts:

@@ -1,9 +1,9 @@
 """Runs shard jobs, one process for each of a few shards at once.
 
-A task is a job's generator function and its arguments. The engine says what happens, as it
-happens: how far each shard is, what came of it, which one failed. A worker that dies takes nothing
-along: the shards that were in flight run again, each in a process of its own, which tells the one
-that kills its worker. A worker whose parent dies ends itself.
+The engine says what happens, as it happens: how far each shard is, what came of it, which one
+failed. A worker that dies takes nothing along: the shards that were in flight run again, each in a
+process of its own, which tells the one that kills its worker. A worker whose parent dies ends
+itself.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from delaytool.errors import DataError, ReaderDiedError
+from delaytool.errors import ReaderDiedError
 from delaytool.run import guard
-from delaytool.run.tasks import Done, Event, Failed, Progress, Task, abandon
+from delaytool.run.tasks import Event, Failed, Progress, Task, run_task
 
 _POLL = 0.1
 """Seconds between two looks at how far the workers are."""
@@ -30,7 +30,7 @@ GRACE = 1.2
 """Seconds that workers have to stop between two batches; then they are killed."""
 
 
-def run(tasks: Sequence[Task], workers: int) -> Generator[Event, None, None]:
+def run(tasks: Sequence[Task[Any]], workers: int) -> Generator[Event, None, None]:
     """Run the tasks, up to `workers` at once, the largest first; yields what happens.
 
     Closing the generator stops the tasks between two batches; they leave nothing half-made.
@@ -43,21 +43,12 @@ def run(tasks: Sequence[Task], workers: int) -> Generator[Event, None, None]:
         yield from _run_in_pools(tasks, order, min(workers, len(tasks)))
 
 
-def _run_here(task: Task, number: int) -> Iterator[Event]:
-    steps = task.run(*task.arguments)
-    with contextlib.closing(steps):
-        while True:
-            try:
-                fraction = next(steps)
-            except StopIteration as end:
-                yield Done(number, end.value)
-                return
-            except DataError as error:
-                if isinstance(error, ReaderDiedError):
-                    abandon(task)
-                yield Failed(number, error)
-                return
-            yield Progress(number, fraction)
+def _run_here(task: Task[Any], number: int) -> Iterator[Event]:
+    with contextlib.closing(run_task(task, number)) as events:
+        for event in events:
+            if isinstance(event, Failed) and isinstance(event.error, ReaderDiedError):
+                task.abandon()
+            yield event
 
 
 _stop: Any = None
@@ -89,15 +80,14 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _run_task(task: Task, number: int) -> Any:
-    """Run one task to its end; None when it was told to stop."""
-    steps = task.run(*task.arguments)
-    with contextlib.closing(steps):
+def _run_in_worker(task: Task[Any], number: int) -> Event | None:
+    """Run one task to its end, which is returned; None when this process was told to stop."""
+    with contextlib.closing(run_task(task, number)) as events:
         while not (_stop.value or _terminated):
-            try:
-                _fractions[number] = next(steps)
-            except StopIteration as end:
-                return end.value
+            event = next(events)
+            if not isinstance(event, Progress):
+                return event
+            _fractions[number] = event.fraction
     if _terminated:
         os._exit(128 + signal.SIGTERM)
     return None
@@ -135,20 +125,20 @@ class _Shared:
         )
 
 
-def _run_in_pools(tasks: Sequence[Task], order: list[int], workers: int) -> Iterator[Event]:
+def _run_in_pools(tasks: Sequence[Task[Any]], order: list[int], workers: int) -> Iterator[Event]:
     shared = _Shared(len(tasks))
     waiting = list(reversed(order))
     while waiting:
         suspects = yield from _run_in_pool(tasks, waiting, shared, workers)
         for number in suspects:
             if (yield from _run_in_pool(tasks, [number], shared, 1)):
-                abandon(tasks[number])
+                tasks[number].abandon()
                 error = ReaderDiedError.of(tasks[number].name)
                 yield Failed(number, error)
 
 
 def _run_in_pool(
-    tasks: Sequence[Task], waiting: list[int], shared: _Shared, workers: int
+    tasks: Sequence[Task[Any]], waiting: list[int], shared: _Shared, workers: int
 ) -> Generator[Event, None, list[int]]:
     """Run waiting tasks until none is left or a worker dies; returns those in flight then."""
     flying: dict[Future[Any], int] = {}
@@ -161,7 +151,7 @@ def _run_in_pool(
             while waiting and len(flying) < workers + 1:
                 number = waiting.pop()
                 try:
-                    flying[pool.submit(_run_task, tasks[number], number)] = number
+                    flying[pool.submit(_run_in_worker, tasks[number], number)] = number
                 except BrokenProcessPool:
                     waiting.append(number)
                     break
@@ -174,7 +164,7 @@ def _run_in_pool(
                 elif isinstance(error, Exception):
                     yield Failed(number, error)
                 else:
-                    yield Done(number, future.result())
+                    yield future.result()
             for number in flying.values():
                 fraction = shared.fractions[number]
                 if fraction > told.get(number, 0.0):
@@ -187,7 +177,7 @@ def _run_in_pool(
         pool.shutdown(wait=False, cancel_futures=True)
         if _stop_all(set(multiprocessing.active_children()) - others):
             for number in flying.values():
-                abandon(tasks[number])
+                tasks[number].abandon()
         raise
 
 

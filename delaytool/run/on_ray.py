@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from delaytool.errors import DataError, ReaderDiedError
-from delaytool.run.tasks import Done, Event, Failed, Task, abandon
+from delaytool.run.tasks import Event, Failed, Progress, Task, run_task
 
 RETRIES = 3
 """How often a task is done again after the worker or the node that ran it died."""
@@ -33,7 +33,7 @@ _GRACE = 1.0
 
 
 def run(
-    tasks: Sequence[Task], workers: int | None, address: str | None
+    tasks: Sequence[Task[Any]], workers: int | None, address: str | None
 ) -> Generator[Event, None, None]:
     """Run the tasks on a cluster, the largest first; yields what happens.
 
@@ -116,7 +116,7 @@ def _unreachable(address: str | None, why: str) -> DataError:
     )
 
 
-def _check_paths(ray: Any, tasks: Sequence[Task]) -> None:
+def _check_paths(ray: Any, tasks: Sequence[Task[Any]]) -> None:
     """Raise DataError unless every node sees the same files as this one.
 
     A folder of the same name may be another folder, so a new file in it has to be seen.
@@ -175,36 +175,38 @@ def _unseen(paths: list[str]) -> list[str]:
 
 
 def _run_all(
-    ray: Any, tasks: Sequence[Task], workers: int | None, flying: dict[Any, int]
+    ray: Any, tasks: Sequence[Task[Any]], workers: int | None, flying: dict[Any, int]
 ) -> Generator[Event, None, None]:
     """Keep some tasks in flight until all have ended; `flying` holds those that have not."""
     cpus = int(ray.cluster_resources().get("CPU", 1))
     limit = workers or max(_AT_LEAST, 2 * cpus)
     waiting = sorted(range(len(tasks)), key=lambda number: (tasks[number].size, -number))
-    start = ray.remote(_run_task).options(num_cpus=1, max_retries=RETRIES, retry_exceptions=False)
+    start = ray.remote(_run_on_worker).options(
+        num_cpus=1, max_retries=RETRIES, retry_exceptions=False
+    )
     while waiting or flying:
         while waiting and len(flying) < limit:
             number = waiting.pop()
-            flying[start.remote(tasks[number])] = number
+            flying[start.remote(tasks[number], number)] = number
         ended, _ = ray.wait(list(flying), num_returns=1, timeout=0.5)
         for reference in ended:
             number = flying.pop(reference)
             yield _event(ray, reference, tasks[number], number)
 
 
-def _event(ray: Any, reference: Any, task: Task, number: int) -> Event:
+def _event(ray: Any, reference: Any, task: Task[Any], number: int) -> Event:
     try:
-        error, result = ray.get(reference)
+        event: Event = ray.get(reference)
     except (ray.exceptions.RayTaskError, ray.exceptions.RuntimeEnvSetupError) as problem:
         what = str(problem).strip().splitlines()[-1][:200]
         return Failed(number, DataError("cluster", f"it could not be run on the cluster: {what}"))
     except ray.exceptions.RayError:
-        abandon(task)
+        task.abandon()
         return Failed(number, ReaderDiedError.of(task.name))
-    return Done(number, result) if error is None else Failed(number, error)
+    return event
 
 
-def _clean_up(tasks: Sequence[Task]) -> None:
+def _clean_up(tasks: Sequence[Task[Any]]) -> None:
     """Clean up behind tasks whose workers ended with the connection to the cluster.
 
     Ray's own way to cancel a task that runs can end the process that asks for it.
@@ -213,17 +215,9 @@ def _clean_up(tasks: Sequence[Task]) -> None:
     while tasks and time.monotonic() < until:
         time.sleep(0.2)
         for task in tasks:
-            abandon(task)
+            task.abandon()
 
 
-def _run_task(task: Task) -> tuple[Exception | None, Any]:
-    """Run one task to its end on a worker: its error or its result."""
-    steps = task.run(*task.arguments)
-    with contextlib.closing(steps):
-        try:
-            while True:
-                next(steps)
-        except StopIteration as end:
-            return None, end.value
-        except DataError as error:
-            return error, None
+def _run_on_worker(task: Task[Any], number: int) -> Event:
+    """Run one task to its end, which is returned."""
+    return next(event for event in run_task(task, number) if not isinstance(event, Progress))

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from delaytool.batches.columns import ColumnOptions
 from delaytool.batches.digest import first_difference
-from delaytool.batches.job import Job, Where
+from delaytool.batches.job import Job
 from delaytool.batches.metadata import joined_metadata
 from delaytool.errors import DataError, Place
 from delaytool.shards.bounded import Rows, bounded
@@ -158,7 +159,7 @@ Pair = tuple[Shard, Shard | None]
 
 
 @contextlib.contextmanager
-def open_source(shard: Shard, codes: Shard | None, keys: Job | Where) -> Iterator[Opened]:
+def open_source(shard: Shard, codes: Shard | None, keys: Job | ColumnOptions) -> Iterator[Opened]:
     """Open a shard, or one of text and one of codes that belong together.
 
     keys:   which column names a row
@@ -182,7 +183,7 @@ def open_source(shard: Shard, codes: Shard | None, keys: Job | Where) -> Iterato
             yield PairedShard(text, other, keys.key if isinstance(keys, Job) else key)
 
 
-def _key_of_pair(text: OpenShard, codes: OpenShard, keys: Job | Where) -> str | None:
+def _key_of_pair(text: OpenShard, codes: OpenShard, keys: Job | ColumnOptions) -> str | None:
     """The column that pairs the rows of two shards; None where their order alone does."""
     key = keys.key or "id"
     in_text, in_codes = (key in part.schema.names for part in (text, codes))
@@ -225,7 +226,7 @@ def _kind_of_key(kind: pa.DataType) -> str:
     return str(kind)
 
 
-def key_in(opened: Opened, keys: Job | Where) -> str | None:
+def key_in(opened: Opened, keys: Job | ColumnOptions) -> str | None:
     """The column that names a row of an open shard: the given one, else `id` where there is one."""
     if isinstance(opened, PairedShard):
         return opened.key
@@ -234,14 +235,14 @@ def key_in(opened: Opened, keys: Job | Where) -> str | None:
     return keys.key
 
 
-def is_by_order_alone(opened: Opened, keys: Job | Where) -> bool:
+def is_by_order_alone(opened: Opened, keys: Job | ColumnOptions) -> bool:
     """Whether these are rows of text and codes that only their order pairs, and nobody said so."""
     return isinstance(opened, PairedShard) and opened.key is None and not keys.by_order
 
 
 def rows_of(
     pairs: Iterable[Pair],
-    keys: Job | Where,
+    keys: Job | ColumnOptions,
     names_in: Callable[[pa.Schema], list[str]] | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """The rows of several shards, as far as somebody asks for them.

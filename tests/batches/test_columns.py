@@ -4,8 +4,7 @@ import pyarrow as pa
 import pytest
 from layouts import LAYOUTS, flat, rows_of, transposed
 
-from delaytool.batches.columns import describe_columns, find_columns
-from delaytool.batches.job import Where
+from delaytool.batches.columns import ColumnOptions, describe_columns, find_columns
 from delaytool.batches.layouts import CODEBOOK, FLAT_CODEBOOK, FLAT_FRAME, FRAME, LIST, Column
 from delaytool.batches.types import type_name
 from delaytool.errors import DataError
@@ -17,7 +16,9 @@ TEXT = Column("text_tokens", 0, 1, LIST, 1)
 
 def find(columns, recipe=RECIPE, **where):
     table = pa.table(columns)
-    return find_columns(Where(**where), table.schema, recipe, table.to_batches(max_chunksize=2))
+    return find_columns(
+        ColumnOptions(**where), table.schema, recipe, table.to_batches(max_chunksize=2)
+    )
 
 
 def books(*frames, codebooks=3):
@@ -75,7 +76,7 @@ def test_reading_stops_where_it_is_decided():
         yield pa.record_batch({"text_tokens": text(5), "audio_codes": books(5)}, schema)
         raise AssertionError("nobody has to read on")
 
-    assert find_columns(Where(), schema, RECIPE, batches())[1].layout == CODEBOOK
+    assert find_columns(ColumnOptions(), schema, RECIPE, batches())[1].layout == CODEBOOK
 
 
 @pytest.mark.parametrize("wrap", [books, lambda *frames: frame_major(books(*frames))])
@@ -86,7 +87,7 @@ def test_squares_alone_decide_nothing(wrap):
     assert "codebook (codebook-major, [3][T]) or frame (frame-major" in raised.value.expected
     assert raised.value.advice.endswith("--audio-layout codebook or --audio-layout frame")
     for layout in ("codebook", "frame"):
-        assert find(columns, layout=layout)[1].layout.name == layout
+        assert find(columns, audio_layout=layout)[1].layout.name == layout
 
 
 def test_flat_lists_never_say_what_they_are():
@@ -94,7 +95,7 @@ def test_flat_lists_never_say_what_they_are():
     with pytest.raises(DataError, match="more than one layout") as raised:
         find(columns)
     assert "--audio-layout flat-codebook or --audio-layout flat-frame" in raised.value.advice
-    assert find(columns, layout="flat-frame")[1] == Column("audio_codes", 1, 3, FLAT_FRAME, 3)
+    assert find(columns, audio_layout="flat-frame")[1] == Column("audio_codes", 1, 3, FLAT_FRAME, 3)
 
 
 def test_one_codebook_may_be_a_plain_list():
@@ -128,19 +129,19 @@ def test_rows_of_no_frames_fit_anything():
     assert find(nothing)[1].size == 3
     two = {"text_tokens": nothing["text_tokens"], **dict.fromkeys("AB", nothing["audio_codes"])}
     with pytest.raises(DataError, match="there are no rows"):
-        find(two, audio=("A", "B"))
+        find(two, audio_column=("A", "B"))
 
 
 @pytest.mark.parametrize("first", [0, 1])
 def test_a_column_for_each_codebook(first):
     columns = {f"codes_{q}": text(4, 2) for q in range(first, first + 3)}
-    found = find({"text_tokens": text(4, 2), **columns}, audio=("codes_{q}",))
+    found = find({"text_tokens": text(4, 2), **columns}, audio_column=("codes_{q}",))
     assert [column.name for column in found[1:]] == list(columns)
     two = plain_recipe(2, (0, 0, 1))
     with pytest.raises(DataError, match="3 columns with one codebook each, expected 2"):
-        find({"text_tokens": text(4, 2), **columns}, two, audio=("codes_{q}",))
+        find({"text_tokens": text(4, 2), **columns}, two, audio_column=("codes_{q}",))
     with pytest.raises(DataError, match="there is no column q_0"):
-        find({"text_tokens": text(4, 2), **columns}, audio=("q_{q}",))
+        find({"text_tokens": text(4, 2), **columns}, audio_column=("q_{q}",))
 
 
 @pytest.mark.parametrize(
@@ -149,26 +150,26 @@ def test_a_column_for_each_codebook(first):
 )
 def test_slices(name, start, count):
     recipe = plain_recipe(count, (0,) * (count + 1))
-    found = find({"text_tokens": text(6), "B": books(6, codebooks=4)}, recipe, audio=(name,))
+    found = find({"text_tokens": text(6), "B": books(6, codebooks=4)}, recipe, audio_column=(name,))
     assert found[1] == Column("B", 1, count, CODEBOOK, 4, start)
 
 
 def test_a_column_may_be_called_like_a_slice():
-    found = find({"text_tokens": text(6), "B[1:]": books(6)}, audio=("B[1:]",))
+    found = find({"text_tokens": text(6), "B[1:]": books(6)}, audio_column=("B[1:]",))
     assert found[1] == Column("B[1:]", 1, 3, CODEBOOK, 3)
 
 
 def test_an_empty_slice_holds_no_stream():
     with pytest.raises(DataError, match="no layout fits"):
-        find({"text_tokens": text(6), "B": books(6)}, audio=("B[5:]",))
+        find({"text_tokens": text(6), "B": books(6)}, audio_column=("B[5:]",))
 
 
 def test_j_moshis_grids():
     grids = {name: books(40, 7, codebooks=9) for name in "AB"}
-    found = find(grids, load_preset("j-moshi"), grid=("A", "B[1:]"))
+    found = find(grids, load_preset("j-moshi"), grid_column=("A", "B[1:]"))
     assert found == (Column("A", 0, 9, CODEBOOK, 9), Column("B", 9, 8, CODEBOOK, 9, 1))
     with pytest.raises(DataError, match="no layout fits"):
-        find(grids, load_preset("j-moshi"), grid=("A", "B"))
+        find(grids, load_preset("j-moshi"), grid_column=("A", "B"))
 
 
 def test_text_alone_and_audio_alone():
@@ -211,7 +212,7 @@ def test_what_was_found_is_told():
         "B": pa.array(frame_major(books(6, codebooks=4)), pa.large_list(pa.list_(pa.uint8(), 4))),
     }
     table = pa.table(columns)
-    found = find(columns, audio=("B[1:]",))
+    found = find(columns, audio_column=("B[1:]",))
     assert describe_columns(found, table.schema) == [
         "text_tokens: list<int64>, one token a frame, [T]",
         "B: large_list<fixed_size_list<uint8>[4]>, frame-major, [T][4], of which 1 to 3 are used",
@@ -223,7 +224,7 @@ def test_flat_has_its_own_size():
     rows = [flat(row) for row in books(4, 6)]
     recipe = plain_recipe(2, (0, 0, 1))
     columns = {"text_tokens": text(4, 6), "audio_codes": rows}
-    found = find(columns, recipe, audio=("audio_codes[:2]",), layout="flat-codebook")
+    found = find(columns, recipe, audio_column=("audio_codes[:2]",), audio_layout="flat-codebook")
     assert found[1] == Column("audio_codes", 1, 2, FLAT_CODEBOOK, 3)
 
 
@@ -235,12 +236,12 @@ AUDIO = plain_recipe(3, (0, 1, 2), text=False)
 def test_a_slice_of_nothing_fits_nothing():
     columns = {"text_tokens": text(4), "a": books(4), "b": books(4, codebooks=2)}
     with pytest.raises(DataError, match="no layout fits"):
-        find(columns, audio=("a", "b[2:]"))
+        find(columns, audio_column=("a", "b[2:]"))
 
 
 def test_columns_per_codebook_go_with_others():
     columns = {name: text(4, 5) for name in ("text_tokens", "c_0", "c_1", "x")}
-    found = find(columns, audio=("c_{q}", "x"))
+    found = find(columns, audio_column=("c_{q}", "x"))
     assert found == (
         TEXT,
         *(Column(n, k, 1, LIST, 1) for k, n in enumerate(("c_0", "c_1", "x"), 1)),
@@ -273,14 +274,14 @@ def test_shards_of_other_types_are_for_apply_to_tell():
         pa.record_batch({"text_tokens": text(4), "audio_codes": ["codes"]}),
     ]
     last = pa.record_batch({"text_tokens": text(4), "audio_codes": frame_major(books(4))})
-    found = find_columns(Where(), square.schema, RECIPE, [square, *others, last])
+    found = find_columns(ColumnOptions(), square.schema, RECIPE, [square, *others, last])
     assert found[1].layout == FRAME
     with pytest.raises(DataError, match="more than one layout"):
-        find_columns(Where(), square.schema, RECIPE, [square, *others])
+        find_columns(ColumnOptions(), square.schema, RECIPE, [square, *others])
 
 
 def test_without_a_recipe_lists_as_long_as_the_text_are_codebooks():
     names = [f"k{i}" for i in range(20)]
     columns = {name: text(4, 5) for name in ("text_tokens", *names)}
-    found = find(columns, None, audio=tuple(names))
+    found = find(columns, None, audio_column=tuple(names))
     assert [column.layout for column in found] == [LIST] * 21

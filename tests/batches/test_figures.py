@@ -68,7 +68,7 @@ def test_figures_are_those_of_a_loop_over_cells(recipe, seed, weigh, kind, resul
     rows = [random_row(random, recipe, frames) for frames in random.integers(0, 12, 5)]
     factors = None if kind is None else [random.random(row.shape, kind) for row in rows]
     mask = None if kind is None else "mask"
-    job = plain_job(recipe, weights=weigh, result=result, factors=mask)
+    job = plain_job(recipe, weights=weigh, output_layout=result, weight_column=mask)
     batch = batch_of(rows, recipe, factors)
     schema = shifted_schema(batch.schema, job)
     whole = shift_batch(batch, job, schema).figures

@@ -316,7 +316,7 @@ def test_padding_that_alignment_adds_widens_too():
     job = plain_job(plain_recipe(2, (1, 0, 0)), align="pad")
     kind = pa.list_(pa.int8())
     assert out(kind, job.columns[0], job) == pa.list_(pa.int16()), "initial 32000"
-    grid = plain_job(plain_recipe(2, (0, 0, 1)), result="grid")
+    grid = plain_job(plain_recipe(2, (0, 0, 1)), output_layout="grid")
     kinds = [pa.list_(pa.uint8()), pa.list_(pa.list_(pa.int8()))]
     assert str(output_type(kinds, grid.outputs[0], grid)) == "list<element: list<element: int16>>"
 

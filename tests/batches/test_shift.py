@@ -15,8 +15,9 @@ from layouts import flat, read_slowly, transposed
 from make import job_on, plain_job, tokens_job, tokens_table
 from strategies import INTEGERS, random_tokens, recipes, seeds
 
+from delaytool.batches.columns import ColumnOptions
 from delaytool.batches.digest import same_values
-from delaytool.batches.job import Where, make_job
+from delaytool.batches.job import make_job
 from delaytool.batches.layouts import CODEBOOK, FLAT_CODEBOOK, FLAT_FRAME, FRAME, LIST, Column
 from delaytool.batches.metadata import ENTRY
 from delaytool.batches.problems import placed
@@ -94,7 +95,7 @@ def batches(draw):
     columns = draw(columns_for(recipe))
     whole = all(column.is_whole for column in columns)
     result = draw(st.sampled_from(["grid", "split"])) if whole else "grid"
-    where = Where(weights=draw(st.booleans()), key="id", result=result)
+    where = ColumnOptions(weights=draw(st.booleans()), key="id", output_layout=result)
     job = make_job(recipe, where, columns)
     random = np.random.default_rng(draw(seeds))
     lengths = draw(st.lists(st.integers(0, 8), max_size=6))
@@ -181,7 +182,7 @@ def test_every_bad_row_is_found_whatever_is_wrong_with_it():
     batch = pa.RecordBatch.from_pylist(
         rows, one_batch(table).schema.append(pa.field("mask", pa.list_(pa.float32())))
     )
-    job = plain_job(plain_recipe(3, (0, 0, 1, 2)), factors="mask")
+    job = plain_job(plain_recipe(3, (0, 0, 1, 2)), weight_column="mask")
     found = bad_rows(batch, job)
     assert list(found) == [0, 2, 3, 4, 5, 6, 7]
     assert [error.place.row for error in found.values()] == list(found)
@@ -427,7 +428,7 @@ def test_pandas_metadata_forgets_what_is_gone_and_adds_no_key():
     frame = pd.DataFrame({"text_tokens": [[1], [2]], "audio_codes": [[[1]] * 3, [[2]] * 3]})
     table = pa.Table.from_pandas(frame)
     described = json.loads(table.schema.metadata[b"pandas"])
-    job = job_on(table, tokens_job().recipe, result="grid")
+    job = job_on(table, tokens_job().recipe, output_layout="grid")
     for more, kept in [
         ({}, None),
         ({"partition_columns": ["text_tokens", "other"]}, ["other"]),

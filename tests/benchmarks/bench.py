@@ -53,12 +53,13 @@ import synthetic
 from peak import peak_bytes
 
 from delaytool import load_preset
-from delaytool.batches.job import Where, make_job
+from delaytool.batches.columns import ColumnOptions
+from delaytool.batches.job import make_job
 from delaytool.batches.layouts import CODEBOOK, LIST, Column
-from delaytool.jobs.apply import apply_shard
+from delaytool.jobs.apply import ApplyShard
 from delaytool.jobs.paths import Item
-from delaytool.jobs.revert import revert_shard
-from delaytool.jobs.verify import verify_shard
+from delaytool.jobs.revert import RevertShard
+from delaytool.jobs.verify import VerifyShard
 from delaytool.pattern.flat import delay_flat
 from delaytool.pattern.segments import Segments
 from delaytool.pattern.weights import loss_weights_flat
@@ -84,7 +85,7 @@ COLUMNS = (
     Column("text_tokens", 0, 1, LIST, 1),
     Column("audio_codes", 1, RECIPE.n_q, CODEBOOK, RECIPE.n_q),
 )
-JOB = make_job(RECIPE, Where(), COLUMNS)
+JOB = make_job(RECIPE, ColumnOptions(), COLUMNS)
 
 
 # Measuring
@@ -102,9 +103,9 @@ def in_turn(*actions, rounds=ROUNDS):
     return best
 
 
-def run(function, *arguments):
-    """What a job on one shard returns, run as the command runs it with one worker."""
-    *_, last = engine.run([engine.Task("shard", 1, function, arguments)], 1)
+def run(task, *arguments):
+    """What a task on one shard returns, run as the command runs it with one worker."""
+    *_, last = engine.run([task(*arguments)], 1)
     if isinstance(last, engine.Failed):
         raise last.error
     return last.result
@@ -113,18 +114,18 @@ def run(function, *arguments):
 def apply(source, target):
     target.unlink(missing_ok=True)
     item = Item(Shard(source.name, str(source)), None, str(target))
-    return run(apply_shard, item, JOB, False)
+    return run(ApplyShard, item, JOB, False)
 
 
 def verify(target, source):
     original = None if source is None else Shard(source.name, str(source))
-    verified = run(verify_shard, Shard(target.name, str(target)), original, None, None)
+    verified = run(VerifyShard, Shard(target.name, str(target)), original, None, None)
     assert not verified.count, verified.mismatches
 
 
 def revert(source, target):
     target.unlink(missing_ok=True)
-    run(revert_shard, Shard(source.name, str(source)), str(target), None, None, False, False)
+    run(RevertShard, Shard(source.name, str(source)), str(target), None, None, False, False)
 
 
 def rewrite(source, target):

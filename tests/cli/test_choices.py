@@ -7,7 +7,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from delaytool.cli.choices import choose_recipe
+from delaytool.cli.choices import RecipeChoice, gather
 from delaytool.cli.options import pattern_options
 from delaytool.recipes import adapt
 from delaytool.recipes.presets import load_preset, plain_recipe
@@ -19,9 +19,10 @@ DELAYS = tuple(range(17))
 
 @click.command()
 @pattern_options
-def show(**options):
+@gather(choice=RecipeChoice)
+def show(choice):
     """Print the recipe that the options arrive at."""
-    recipe, origin = choose_recipe(options)
+    recipe, origin = choice.choose()
     click.echo(json.dumps([origin, recipe.to_dict()]))
 
 

@@ -7,12 +7,12 @@ import pyarrow.parquet as pq
 import pytest
 from make import finish, tokens_job, tokens_table
 
-from delaytool.batches.job import Where
+from delaytool.batches.columns import ColumnOptions
 from delaytool.errors import DataError
 from delaytool.grids.grid import first_difference
 from delaytool.grids.read import read_counterpart
 from delaytool.grids.read import read_grid as read
-from delaytool.jobs.apply import apply_shard
+from delaytool.jobs.apply import ApplyShard
 from delaytool.jobs.paths import Item
 from delaytool.pattern.delay import delay
 from delaytool.pattern.weights import loss_weights
@@ -20,14 +20,14 @@ from delaytool.shards.find import Shard
 
 
 def read_grid(shard, row=0, key=None, **where):
-    return read(shard, Where(**where), row=row, key=key)
+    return read(shard, ColumnOptions(**where), row=row, key=key)
 
 
 @pytest.fixture
 def shards(tmp_path):
     source, output = (Shard(n, str(tmp_path / n)) for n in ("a.parquet", "out.parquet"))
     pq.write_table(tokens_table(), source.path, row_group_size=5)
-    finish(apply_shard(Item(source, None, output.path), tokens_job(initial_step=True), False))
+    finish(ApplyShard(Item(source, None, output.path), tokens_job(initial_step=True), False).run())
     return source, output
 
 
@@ -58,12 +58,12 @@ def test_both_sides_of_the_shift(tmp_path, length):
     source, output = (Shard(n, str(tmp_path / n)) for n in ("a.parquet", "out.parquet"))
     pq.write_table(tokens_table(), source.path)
     job = tokens_job(length=length, initial_step=True)
-    finish(apply_shard(Item(source, None, output.path), job, False))
+    finish(ApplyShard(Item(source, None, output.path), job, False).run())
     for row in range(12):
         original = read_grid(source, row=row)
-        before = read(output, Where(), row=row, shifted=False)
-        after = read(output, Where(), row=row)
-        preview = read(source, Where(), row=row, recipe=job.recipe, shifted=True)
+        before = read(output, ColumnOptions(), row=row, shifted=False)
+        after = read(output, ColumnOptions(), row=row)
+        preview = read(source, ColumnOptions(), row=row, recipe=job.recipe, shifted=True)
         assert (before.title, before.shifted, after.title, after.shifted) == (
             "before", False, "", True,
         )  # fmt: skip
@@ -101,9 +101,9 @@ def test_the_row_of_another_shard_goes_by_its_key(shards, tmp_path):
     turned = Shard("b.parquet", str(tmp_path / "b.parquet"))
     pq.write_table(table.take(list(range(11, -1, -1))), turned.path)
     grid = read_grid(shards[1], row=3)
-    assert read_counterpart(turned, Where(), grid).row == 8
+    assert read_counterpart(turned, ColumnOptions(), grid).row == 8
     pq.write_table(table.drop_columns(["id"]), turned.path)
-    assert read_counterpart(turned, Where(), grid).row == 3
+    assert read_counterpart(turned, ColumnOptions(), grid).row == 3
 
 
 def test_a_shard_without_text(tmp_path):
@@ -118,7 +118,7 @@ def test_what_is_not_there(shards):
     with pytest.raises(DataError, match="there is no row 12, expected 0 to 11"):
         read_grid(shards[0], row=12)
     with pytest.raises(DataError, match="there is no column codes"):
-        read_grid(shards[0], audio=("codes",))
+        read_grid(shards[0], audio_column=("codes",))
     with pytest.raises(DataError, match="there is no column name"):
-        read(shards[1], Where(key="name"), key="x")
-    assert read(shards[1], Where(key="speaker"), key="ann").id == "ann"
+        read(shards[1], ColumnOptions(key="name"), key="x")
+    assert read(shards[1], ColumnOptions(key="speaker"), key="ann").id == "ann"

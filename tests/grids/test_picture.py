@@ -9,7 +9,7 @@ import pytest
 from make import PLAIN, delaytool, delaytool_process, tokens_table
 from matplotlib.patches import Rectangle
 
-from delaytool.batches.job import Where
+from delaytool.batches.columns import ColumnOptions
 from delaytool.grids.picture import draw
 from delaytool.grids.read import read_grid
 from delaytool.shards.find import Shard
@@ -26,7 +26,7 @@ def out(tmp_path):
 
 
 def grid_of(path, **options):
-    return read_grid(Shard(path.name, str(path)), Where(), **options)
+    return read_grid(Shard(path.name, str(path)), ColumnOptions(), **options)
 
 
 def test_every_cell_has_its_id_and_every_filled_run_is_hatched(out):

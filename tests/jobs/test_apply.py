@@ -27,10 +27,10 @@ from make import (
 from delaytool.batches.schema import shifted_schema
 from delaytool.batches.shift import bad_rows, shift_batch
 from delaytool.errors import DataError, RecipeError
-from delaytool.jobs.apply import apply_shard
+from delaytool.jobs.apply import ApplyShard
 from delaytool.jobs.paths import Item
 from delaytool.jobs.report import Summary
-from delaytool.jobs.verify import verify_shard
+from delaytool.jobs.verify import VerifyShard
 from delaytool.recipes.adapt import with_audio, with_weights
 from delaytool.recipes.presets import plain_recipe
 from delaytool.shards.bounded import MAX_CELLS
@@ -44,12 +44,12 @@ def item(source, output):
 
 
 def apply(source, output, job, overwrite=False):
-    return finish(apply_shard(item(source, output), job, overwrite))
+    return finish(ApplyShard(item(source, output), job, overwrite).run())
 
 
 def verified(output, source=None):
     original = None if source is None else Shard("a.parquet", str(source))
-    found = finish(verify_shard(Shard("a.parquet", str(output)), original, None, None))
+    found = finish(VerifyShard(Shard("a.parquet", str(output)), original, None, None).run())
     return found.mismatches == []
 
 
@@ -136,7 +136,9 @@ def test_figures_do_not_depend_on_where_batches_end(tmp_path, factors):
     )
     source, output = tmp_path / "a.parquet", tmp_path / "out.parquet"
     pq.write_table(table, source)
-    job = job_on(table, with_weights(plain_recipe(3, (0, 0, 1, 2)), final=0.1), factors=factors)
+    job = job_on(
+        table, with_weights(plain_recipe(3, (0, 0, 1, 2)), final=0.1), weight_column=factors
+    )
     apply(source, output, job)
     assert pq.read_metadata(output).num_row_groups > 1, "there was more than one batch"
     found = Record.from_json(entry_of(output)).figures
@@ -163,7 +165,7 @@ def test_figures_do_not_depend_on_where_batches_end(tmp_path, factors):
 def test_progress_reaches_the_end(tmp_path):
     pq.write_table(tokens_table(rows=30), tmp_path / "a.parquet")
     work = item(tmp_path / "a.parquet", tmp_path / "out.parquet")
-    fractions = list(apply_shard(work, tokens_job(), False))
+    fractions = list(ApplyShard(work, tokens_job(), False).run())
     assert fractions == sorted(fractions)
     assert fractions[-1] == 1.0
 
@@ -205,7 +207,7 @@ def test_a_stopped_job_leaves_nothing(tmp_path):
     table = pa.concat_tables([tokens_table(rows=50, longest=4000, seed=seed) for seed in range(8)])
     pq.write_table(table, tmp_path / "a.parquet")
     work = item(tmp_path / "a.parquet", tmp_path / "new" / "out.parquet")
-    steps = apply_shard(work, tokens_job(), False)
+    steps = ApplyShard(work, tokens_job(), False).run()
     assert 0 < next(steps) < 1
     assert next(iter(files_in(tmp_path / "new"))).endswith(".delaytool-part")
     steps.close()
@@ -216,7 +218,7 @@ def test_a_source_that_changes_while_it_is_read(tmp_path):
     table = pa.concat_tables([tokens_table(rows=50, longest=4000, seed=seed) for seed in range(8)])
     pq.write_table(table, tmp_path / "a.parquet")
     work = item(tmp_path / "a.parquet", tmp_path / "out.parquet")
-    steps = apply_shard(work, tokens_job(), False)
+    steps = ApplyShard(work, tokens_job(), False).run()
     next(steps)
     # Other bytes under the same name, the old file still open: as an editor or a sync would.
     pq.write_table(table.slice(1), tmp_path / "b.parquet")
@@ -307,7 +309,7 @@ def ending(final_weight=0.0, **fields):
 def test_labels_are_tokens_where_weight_is_and_else_100_below(tmp_path, final_weight, weights):
     recipe = ending(final_weight=final_weight, final_step=True, dep_q=2)
     table = tokens_table(n_q=3, text_type=pa.uint16())
-    rows, out = rows_and_output(tmp_path, table, recipe, labels=True, weights=weights)
+    rows, out = rows_and_output(tmp_path, table, recipe, label_columns=True, weights=weights)
     for row, text, audio in zip(
         rows, out["text_labels"].to_pylist(), out["audio_labels"].to_pylist(), strict=True
     ):
@@ -329,7 +331,7 @@ def test_a_label_beyond_the_vocabulary_is_refused():
     table = tokens_table(n_q=3)
     recipe = with_weights(plain_recipe(3, (0, 0, 1, 2)), final=1.0)
     with pytest.raises(RecipeError, match="semantic: the final token 2048 would be a label"):
-        job_on(table, recipe, labels=True)
+        job_on(table, recipe, label_columns=True)
     assert job_on(table, recipe).recipe == recipe, "as a weight it may be"
 
 
@@ -351,7 +353,7 @@ def test_factors_move_with_the_tokens(tmp_path, shape, kind):
     else:
         factors = [[line(n) for _ in range(4)] for n in lengths]
         table = table.append_column("mask", pa.array(factors, pa.list_(pa.list_(kind))))
-    rows, out = rows_and_output(tmp_path, table, recipe, factors="mask", labels=True)
+    rows, out = rows_and_output(tmp_path, table, recipe, weight_column="mask", label_columns=True)
     assert out["mask"].equals(table["mask"]), "it passes through unshifted"
     for row, own, text, audio in zip(
         rows,
@@ -395,7 +397,7 @@ def test_a_factor_that_cannot_be(tmp_path, bad, found):
     kind = pa.float64() if bad == 1e300 else pa.float32()
     table = table.append_column("mask", pa.array(factors, pa.list_(kind)))
     with pytest.raises(DataError, match=f"row 4.*column mask.*timestep 2: {found}"):
-        rows_and_output(tmp_path, table, ending(), factors="mask")
+        rows_and_output(tmp_path, table, ending(), weight_column="mask")
     assert not (tmp_path / "out.parquet").exists()
 
 
@@ -438,7 +440,7 @@ def test_a_product_is_rounded_once_whatever_its_factors(
     lists = [[factor]] if shape == "[T]" else [[[factor], [0]]]
     mask = pa.array(lists, pa.list_(kind) if shape == "[T]" else pa.list_(pa.list_(kind)))
     table = pa.table({"text_tokens": [[5]], "audio_codes": [[[7]]], "mask": mask})
-    _, out = rows_and_output(tmp_path, table, recipe, factors="mask", layout="codebook")
+    _, out = rows_and_output(tmp_path, table, recipe, weight_column="mask", audio_layout="codebook")
     assert out["text_loss_weights"].to_pylist() == [[np.float32(float(product)).item()]]
     assert out["audio_loss_weights"].to_pylist() == [[[0.0]]]
 
@@ -457,7 +459,7 @@ def test_a_factor_need_not_go_with_tokens_that_it_is_not_on(tmp_path, length):
             "mask": [[[1e20, 1e300, 1e8, 1e8], [1e300] * 4]],
         }
     )
-    _, out = rows_and_output(tmp_path, table, recipe, factors="mask")
+    _, out = rows_and_output(tmp_path, table, recipe, weight_column="mask")
     shifted = [0, np.float32(1e20).item(), 0, np.float32(1e38).item(), np.float32(1e8).item()]
     assert out["text_loss_weights"].to_pylist() == [shifted[: recipe.steps(4)]]
     assert not any(out["audio_loss_weights"].to_pylist()[0][0])
@@ -475,7 +477,7 @@ def test_a_factor_on_what_truncation_cuts_off_weighs_nothing(tmp_path):
             "mask": [[[1.0, 1e20], [1.0, 1.0]]],
         }
     )
-    _, out = rows_and_output(tmp_path, table, recipe, factors="mask", layout="codebook")
+    _, out = rows_and_output(tmp_path, table, recipe, weight_column="mask", audio_layout="codebook")
     assert out["text_loss_weights"].to_pylist() == [[0, 1]]
 
 
@@ -487,20 +489,20 @@ def test_a_weight_that_no_float32_holds_is_told_with_its_place(tmp_path, layout)
     recipe = replace(recipe, streams=(recipe.streams[0], semantic, recipe.streams[2]))
     rows = [[[5, 6], [7, 9], [1, 2]], [[5, 6, 7], [7, 9, 8], [8, 8, 8]]]
     mask = pa.array([[[1e10] * 2] * 3, [[1e10] * 3] * 3])
-    where = {"layout": "codebook"}
+    where = {"audio_layout": "codebook"}
     if layout == "grid":
         table = pa.table({"grids": rows, "mask": mask})
-        where["grid"] = ("grids",)
+        where["grid_column"] = ("grids",)
     else:
         audio = [row[1:] for row in rows]
         if layout == "frame":
             audio = [np.transpose(books).tolist() for books in audio]
-            where = {"layout": "frame"}
+            where = {"audio_layout": "frame"}
         table = pa.table(
             {"text_tokens": [row[0] for row in rows], "audio_codes": audio, "mask": mask}
         )
     pq.write_table(table, tmp_path / "a.parquet")
-    job = job_on(table, recipe, factors="mask", **where)
+    job = job_on(table, recipe, weight_column="mask", **where)
     with pytest.raises(DataError) as raised:
         apply(tmp_path / "a.parquet", tmp_path / "out.parquet", job)
     place = raised.value.place
@@ -519,7 +521,7 @@ def test_a_factor_of_one_stream_is_told_with_its_name(bad):
     mask = [[[1.0] * n for _ in range(4)] for n in lengths]
     mask[7][2][0] = bad
     table = table.append_column("mask", pa.array(mask))
-    problems = bad_rows(table.to_batches()[0], job_on(table, ending(), factors="mask"))
+    problems = bad_rows(table.to_batches()[0], job_on(table, ending(), weight_column="mask"))
     (row, error), *rest = problems.items()
     assert not rest
     assert (row, error.place.stream, error.place.timestep) == (7, "acoustic_1", 0)
@@ -535,7 +537,9 @@ def test_heavy_rows_are_found_whatever_else_is_wrong_around_them(tmp_path):
             "mask": [[1e20], [1e20], [1e20, 1e20], [1e20], [float("nan")]],
         }
     )
-    job = job_on(table, weighing(1.0, {5: 1e30}), align="trim", factors="mask", layout="codebook")
+    job = job_on(
+        table, weighing(1.0, {5: 1e30}), align="trim", weight_column="mask", audio_layout="codebook"
+    )
     problems = bad_rows(table.to_batches()[0], job)
     assert {row: (error.kind, error.place.stream) for row, error in problems.items()} == {
         1: ("weight", "text"),
@@ -551,12 +555,14 @@ def test_factors_of_another_length(tmp_path):
     factors[3].append(1.0)
     table = table.append_column("mask", pa.array(factors, pa.list_(pa.float32())))
     with pytest.raises(DataError, match="row 3.*column mask: .* frames, expected .*audio"):
-        rows_and_output(tmp_path, table, ending(), factors="mask")
+        rows_and_output(tmp_path, table, ending(), weight_column="mask")
 
 
 def test_split_to_grid_and_grid_to_split(tmp_path):
     recipe = ending()
-    rows, out = rows_and_output(tmp_path, tokens_table(n_q=3), recipe, result="grid", labels=True)
+    rows, out = rows_and_output(
+        tmp_path, tokens_table(n_q=3), recipe, output_layout="grid", label_columns=True
+    )
     names = ["id", "codes", "speaker", "score", "tags", "loss_weights", "labels"]
     assert out.column_names == names
     assert out["codes"].to_pylist() == [reference.delay(row, recipe) for row in rows]
@@ -565,7 +571,7 @@ def test_split_to_grid_and_grid_to_split(tmp_path):
 
     grid = pa.table({"name": ["x"] * len(rows), "both": rows})
     pq.write_table(grid, tmp_path / "grid.parquet")
-    job = job_on(grid, recipe, grid=("both",), result="split")
+    job = job_on(grid, recipe, grid_column=("both",), output_layout="split")
     apply(tmp_path / "grid.parquet", tmp_path / "split.parquet", job)
     split = pq.read_table(tmp_path / "split.parquet")
     names = ["name", "text_tokens", "audio_codes", "text_loss_weights", "audio_loss_weights"]
@@ -586,7 +592,7 @@ def test_what_a_slice_leaves_out_stays(tmp_path):
     b = [[[90, 91, 92], [10, 11, 12], [13, 14, 15]], [[93], [16], [17]]]
     table = pa.table({"A": a, "B": b})
     pq.write_table(table, tmp_path / "a.parquet")
-    job = job_on(table, recipe, grid=("A", "B[1:]"))
+    job = job_on(table, recipe, grid_column=("A", "B[1:]"))
     apply(tmp_path / "a.parquet", tmp_path / "out.parquet", job)
     out = pq.read_table(tmp_path / "out.parquet")
     assert out.column_names == ["codes", "B", "loss_weights"]
@@ -601,7 +607,7 @@ def test_two_speakers_have_weights_of_their_own(tmp_path):
     text, codes = [[1, 3, 4]], [[[5, 6, 7], [8, 9, 10]]]
     table = pa.table({"text_tokens": text, "moshi": codes, "user": codes})
     pq.write_table(table, tmp_path / "a.parquet")
-    job = job_on(table, recipe, audio=("moshi", "user"))
+    job = job_on(table, recipe, audio_column=("moshi", "user"))
     apply(tmp_path / "a.parquet", tmp_path / "out.parquet", job)
     out = pq.read_table(tmp_path / "out.parquet")
     assert out.column_names == [

@@ -21,10 +21,10 @@ from make import (
     tokens_table,
 )
 
-from delaytool.jobs.apply import apply_shard
+from delaytool.jobs.apply import ApplyShard
 from delaytool.jobs.paths import Item
-from delaytool.jobs.revert import revert_shard
-from delaytool.jobs.verify import verify_shard
+from delaytool.jobs.revert import RevertShard
+from delaytool.jobs.verify import VerifyShard
 from delaytool.recipes.adapt import with_audio
 from delaytool.recipes.presets import plain_recipe
 from delaytool.shards.find import Shard
@@ -404,20 +404,20 @@ def test_every_layout(tmp_path, layout, length):
     recipe = dataclasses.replace(recipe, length=length)
     job = job_on(table, recipe, **where)
     item = Item(Shard("a", source), None, output, bad)
-    assert finish(apply_shard(item, job, False)).summary.counts.quarantined == 2
-    assert not finish(apply_shard(item, job, False)).written
+    assert finish(ApplyShard(item, job, False).run()).summary.counts.quarantined == 2
+    assert not finish(ApplyShard(item, job, False).run()).written
     for original in (None, Shard("a", source)):
-        verified = finish(verify_shard(Shard("a", output), original, None, None, bad))
+        verified = finish(VerifyShard(Shard("a", output), original, None, None, bad).run())
         assert verified.mismatches == []
     wide = job_on(table, with_audio(recipe, card=1001), **where)
     repaired = Item(Shard("a", bad), None, again, from_quarantine=True)
-    assert finish(apply_shard(repaired, wide, False)).summary.counts.rows_out == 2
-    assert finish(apply_shard(Item(Shard("a", bad), None, again), wide, False)).left_out
+    assert finish(ApplyShard(repaired, wide, False).run()).summary.counts.rows_out == 2
+    assert finish(ApplyShard(Item(Shard("a", bad), None, again), wide, False).run()).left_out
     for original in (None, Shard("a", bad)):
-        assert finish(verify_shard(Shard("a", again), original, None, None)).mismatches == []
+        assert finish(VerifyShard(Shard("a", again), original, None, None).run()).mismatches == []
     arguments = (Shard("a", again), back, None, None, length == "truncate", False)
-    assert finish(revert_shard(*arguments)).written
-    assert not finish(revert_shard(*arguments)).written
+    assert finish(RevertShard(*arguments).run()).written
+    assert not finish(RevertShard(*arguments).run()).written
     with open_shard(Shard("a", bad)) as opened:
         assert opened.schema.equals(pq.read_schema(source), check_metadata=True)
         if length == "extend":

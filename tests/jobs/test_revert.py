@@ -22,10 +22,10 @@ from make import (
 from strategies import INTEGERS
 
 from delaytool.errors import DataError
-from delaytool.jobs.apply import apply_shard
+from delaytool.jobs.apply import ApplyShard
 from delaytool.jobs.paths import Item
-from delaytool.jobs.revert import revert_shard
-from delaytool.jobs.verify import verify_shard
+from delaytool.jobs.revert import RevertShard
+from delaytool.jobs.verify import VerifyShard
 from delaytool.recipes.adapt import with_audio, with_text
 from delaytool.recipes.presets import plain_recipe
 from delaytool.shards.find import Shard
@@ -55,17 +55,17 @@ def table_of(layout, kind, rows):
 
 
 def apply(source, output, job):
-    return finish(apply_shard(Item(Shard("a", str(source)), None, str(output)), job, False))
+    return finish(ApplyShard(Item(Shard("a", str(source)), None, str(output)), job, False).run())
 
 
 def revert(output, target, job=None, lossy=False, codes=None):
-    steps = revert_shard(Shard("out", str(output)), str(target), codes, job, lossy, False)
+    steps = RevertShard(Shard("out", str(output)), str(target), codes, job, lossy, False).run()
     return finish(steps)
 
 
 def mismatches(output, source=None):
     original = None if source is None else Shard("a", str(source))
-    return finish(verify_shard(Shard("a", str(output)), original, None, None)).mismatches
+    return finish(VerifyShard(Shard("a", str(output)), original, None, None).run()).mismatches
 
 
 def streams_of(path, job):

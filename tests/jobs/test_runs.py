@@ -15,9 +15,9 @@ from make import PLAIN, delaytool, entry_of, files_in, finish, summary_of, token
 
 from delaytool import delay, load_preset
 from delaytool.errors import DataError
-from delaytool.jobs.apply import apply_shard
+from delaytool.jobs.apply import ApplyShard
 from delaytool.jobs.paths import Item, as_found
-from delaytool.jobs.revert import revert_shard
+from delaytool.jobs.revert import RevertShard
 from delaytool.shards.commit import NameTakenError, file_state
 from delaytool.shards.find import Shard
 from delaytool.shards.record import Record
@@ -46,7 +46,7 @@ def steps_of(source, folder, job, overwrite=False, bad="bad.parquet"):
     """A run on one shard, to be driven."""
     aside = None if bad is None else str(folder / bad)
     item = Item(Shard("a.parquet", str(source)), None, str(folder / "out.parquet"), aside)
-    return apply_shard(item, job, overwrite)
+    return ApplyShard(item, job, overwrite).run()
 
 
 def made_with(folder):
@@ -139,13 +139,13 @@ def test_what_came_after_a_run_began_is_not_overwritten(source, folder):
     (begun,) = as_found([item], str(folder), str(folder))
     finish(steps_of(source, folder, tokens_job(delays=OTHER), overwrite=True))
     with pytest.raises(DataError) as caught:
-        finish(apply_shard(begun, tokens_job(delays=ONE), True))
+        finish(ApplyShard(begun, tokens_job(delays=ONE), True).run())
     assert caught.value.kind == "output-in-the-way"
     assert "--overwrite" not in caught.value.advice
     assert made_with(folder) == [OTHER, OTHER]
-    assert not finish(apply_shard(begun, tokens_job(delays=OTHER), True)).written
+    assert not finish(ApplyShard(begun, tokens_job(delays=OTHER), True).run()).written
     (begun,) = as_found([item], str(folder), str(folder))
-    assert finish(apply_shard(begun, tokens_job(delays=ONE), True)).written
+    assert finish(ApplyShard(begun, tokens_job(delays=ONE), True).run()).written
     assert made_with(folder) == [ONE, ONE]
 
 
@@ -153,14 +153,14 @@ def test_reverting_twice_at_once(source, folder):
     finish(steps_of(source, folder, tokens_job()))
     arguments = (str(folder / "back.parquet"), None, None, True, False)
     shard = Shard("out.parquet", str(folder / "out.parquet"))
-    steps = revert_shard(shard, *arguments)
+    steps = RevertShard(shard, *arguments).run()
     next(steps)
-    assert finish(revert_shard(shard, *arguments)).written
+    assert finish(RevertShard(shard, *arguments).run()).written
     before = whole_files_in(folder)
     assert not finish(steps).written
     assert files_in(folder) == before
     (folder / "back.parquet").unlink()
-    steps = revert_shard(shard, *arguments)
+    steps = RevertShard(shard, *arguments).run()
     next(steps)
     (folder / "back.parquet").write_text("somebody's")
     with pytest.raises(DataError) as caught:

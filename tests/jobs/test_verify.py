@@ -12,10 +12,10 @@ import pytest
 from make import entry_of, finish, job_on, rewrite, tokens_job, tokens_table
 
 from delaytool.batches.layouts import FRAME
-from delaytool.jobs.apply import apply_shard
+from delaytool.jobs.apply import ApplyShard
 from delaytool.jobs.mixed import compare_with_first
 from delaytool.jobs.paths import Item
-from delaytool.jobs.verify import verify_shard
+from delaytool.jobs.verify import VerifyShard
 from delaytool.recipes.adapt import with_acoustic_delay, with_audio, with_text, with_weights
 from delaytool.recipes.presets import plain_recipe
 from delaytool.shards.find import Shard
@@ -26,7 +26,7 @@ WIDER = pa.list_(pa.list_(pa.int32()))
 
 def verify(path, source=None, recipe=None):
     original = None if source is None else Shard("a.parquet", str(source))
-    return finish(verify_shard(Shard("a.parquet", str(path)), original, None, recipe))
+    return finish(VerifyShard(Shard("a.parquet", str(path)), original, None, recipe).run())
 
 
 def make_shards(folder, length, table, **where):
@@ -37,7 +37,7 @@ def make_shards(folder, length, table, **where):
     job = job_on(table, recipe, key="id", **where)
     source, output = folder / "source.parquet", folder / "output.parquet"
     pq.write_table(table, source, row_group_size=4)
-    finish(apply_shard(Item(Shard("a.parquet", str(source)), None, str(output)), job, False))
+    finish(ApplyShard(Item(Shard("a.parquet", str(source)), None, str(output)), job, False).run())
     return source, output, job
 
 
@@ -49,7 +49,7 @@ def shards(request, tmp_path):
     table = tokens_table(rows=14, longest=12)
     source, output = tmp_path / "source.parquet", tmp_path / "output.parquet"
     pq.write_table(table, source, row_group_size=4)
-    finish(apply_shard(Item(Shard("a.parquet", str(source)), None, str(output)), job, False))
+    finish(ApplyShard(Item(Shard("a.parquet", str(source)), None, str(output)), job, False).run())
     return source, output, job
 
 
@@ -253,8 +253,8 @@ def other_entry(entry, dice):
 TABLES = [
     ("extend", {}),
     ("truncate", {}),
-    ("extend", {"labels": True, "frame": True}),
-    ("truncate", {"labels": True, "result": "grid"}),
+    ("extend", {"label_columns": True, "frame": True}),
+    ("truncate", {"label_columns": True, "output_layout": "grid"}),
 ]
 
 
@@ -412,7 +412,7 @@ def test_reasons_that_lie_are_found(tmp_path):
     source, output = tmp_path / "source.parquet", tmp_path / "output.parquet"
     pq.write_table(table, source, row_group_size=4)
     item = Item(Shard("a.parquet", str(source)), None, str(output), str(tmp_path / "aside.parquet"))
-    finish(apply_shard(item, tokens_job(), False))
+    finish(ApplyShard(item, tokens_job(), False).run())
     record = Record.from_json(entry_of(output))
     token, null = Reason("token", "audio_codes", 3), Reason("null", "text_tokens", 1)
     assert record.reasons == (token, null)
@@ -496,7 +496,7 @@ def test_padding_that_is_the_sources_own_is_found_with_it(tmp_path):
     shorter = table.set_column(i, "text_tokens", pa.array(text, pa.list_(pa.int32())))
     pq.write_table(shorter, tmp_path / "shorter.parquet", row_group_size=4)
     item = Item(Shard("a", str(tmp_path / "shorter.parquet")), None, str(tmp_path / "padded"))
-    finish(apply_shard(item, record.job, False))
+    finish(ApplyShard(item, record.job, False).run())
     forged = Record.from_json(entry_of(tmp_path / "padded"))
     assert forged.padded == ((2, 1),)
     path = tmp_path / "faulty.parquet"
@@ -584,8 +584,8 @@ def compared(folder, jobs):
     pq.write_table(tokens_table(), source.path)
     for name, job in jobs.items():
         shards.append(Shard(name, str(folder / name)))
-        finish(apply_shard(Item(source, None, shards[-1].path), job, False))
-    results = [finish(verify_shard(shard, None, None, None)) for shard in shards]
+        finish(ApplyShard(Item(source, None, shards[-1].path), job, False).run())
+    results = [finish(VerifyShard(shard, None, None, None).run()) for shard in shards]
     assert [result.mismatches for result in results] == [[]] * len(jobs)
     found = compare_with_first(shards, results)
     return [str(mismatch) for mismatch in found.mismatches], found.count
@@ -627,7 +627,7 @@ RECIPE = tokens_job().recipe
         ),
         (
             RECIPE,
-            {"labels": True},
+            {"label_columns": True},
             ["output columns, other than in a.parquet: found text_tokens, text_"],
         ),
         (
@@ -681,7 +681,7 @@ def test_a_shard_without_a_record_is_not_compared(tmp_path):
     shards = [Shard(name, str(tmp_path / name)) for name in ("a.parquet", "b.parquet", "c.parquet")]
     pq.write_table(tokens_table(), shards[0].path)
     for shard in shards[1:]:
-        finish(apply_shard(Item(shards[0], None, shard.path), job, False))
-    results = [finish(verify_shard(shard, None, None, None)) for shard in shards]
+        finish(ApplyShard(Item(shards[0], None, shard.path), job, False).run())
+    results = [finish(VerifyShard(shard, None, None, None).run()) for shard in shards]
     assert results[0].count
     assert compare_with_first(shards, results).count == 0

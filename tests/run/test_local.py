@@ -5,10 +5,11 @@ import signal
 import time
 
 import pytest
+from make import Steps
 
 from delaytool.errors import DataError, Place
 from delaytool.run.local import run
-from delaytool.run.tasks import Done, Failed, Progress, Task
+from delaytool.run.tasks import Done, Failed, Progress
 
 
 def count(stop):
@@ -40,7 +41,7 @@ def slow(folder, name):
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_every_task_is_done_once(workers):
-    tasks = [Task(f"t{i}", size=i, run=count, arguments=(i + 1,)) for i in range(12)]
+    tasks = [Steps(f"t{i}", i, count, (i + 1,)) for i in range(12)]
     events = list(run(tasks, workers))
     done = {event.number: event.result for event in events if isinstance(event, Done)}
     assert done == {i: i + 1 for i in range(12)}
@@ -52,7 +53,7 @@ def test_every_task_is_done_once(workers):
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_an_error_comes_home_with_its_place(workers):
-    tasks = [Task("bad", 1, fail, ("bad",)), Task("good", 1, count, (3,))]
+    tasks = [Steps("bad", 1, fail, ("bad",)), Steps("good", 1, count, (3,))]
     events = list(run(tasks, workers))
     (failed,) = [event for event in events if isinstance(event, Failed)]
     assert failed.number == 0
@@ -62,8 +63,8 @@ def test_an_error_comes_home_with_its_place(workers):
 
 
 def test_a_worker_that_dies_is_named_and_the_others_finish():
-    tasks = [Task(f"t{i}", 1, count, (3,)) for i in range(6)]
-    tasks.insert(2, Task("killer", 1, die, ("x",)))
+    tasks = [Steps(f"t{i}", 1, count, (3,)) for i in range(6)]
+    tasks.insert(2, Steps("killer", 1, die, ("x",)))
     events = list(run(tasks, 2))
     (failed,) = [event for event in events if isinstance(event, Failed)]
     assert str(failed.error).startswith("killer: reading it killed the process, twice")
@@ -71,7 +72,7 @@ def test_a_worker_that_dies_is_named_and_the_others_finish():
 
 
 def test_closing_stops_the_tasks_between_two_batches(tmp_path):
-    tasks = [Task(f"t{i}", 1, slow, (tmp_path, f"t{i}")) for i in range(2)]
+    tasks = [Steps(f"t{i}", 1, slow, (tmp_path, f"t{i}")) for i in range(2)]
     events = run(tasks, 2)
     assert isinstance(next(events), Progress)
     events.close()
@@ -81,7 +82,7 @@ def test_closing_stops_the_tasks_between_two_batches(tmp_path):
 
 
 def test_progress_moves_while_a_task_runs(tmp_path):
-    tasks = [Task(f"t{i}", 1, slow, (tmp_path, f"t{i}")) for i in range(2)]
+    tasks = [Steps(f"t{i}", 1, slow, (tmp_path, f"t{i}")) for i in range(2)]
     events = [event for event in run(tasks, 2) if isinstance(event, Progress)]
     assert len(events) > 10
     for number in range(2):

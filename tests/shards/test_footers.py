@@ -11,10 +11,10 @@ from make import entry_of, finish, job_on, tokens_job, tokens_table
 
 from delaytool.batches.metadata import ENTRY, QUARANTINE_ENTRY, STORED_SCHEMA
 from delaytool.errors import DataError
-from delaytool.jobs.apply import apply_shard
+from delaytool.jobs.apply import ApplyShard
 from delaytool.jobs.paths import Item
-from delaytool.jobs.revert import revert_shard
-from delaytool.jobs.verify import verify_shard
+from delaytool.jobs.revert import RevertShard
+from delaytool.jobs.verify import VerifyShard
 from delaytool.shards.find import Shard
 from delaytool.shards.read import open_shard
 from delaytool.shards.record import Record
@@ -90,12 +90,12 @@ def same_file(path, other):
 
 def verify(output, source=None, codes=None):
     shards = [None if path is None else Shard("a", str(path)) for path in (output, source, codes)]
-    found = finish(verify_shard(*shards, None)).mismatches
+    found = finish(VerifyShard(*shards, None).run()).mismatches
     return [(m.what, m.expected, m.found) for m in found]
 
 
 def revert(output, target, codes=None, lossy=False):
-    steps = revert_shard(Shard("a", str(output)), str(target), codes, None, lossy, False)
+    steps = RevertShard(Shard("a", str(output)), str(target), codes, None, lossy, False).run()
     return finish(steps)
 
 
@@ -107,7 +107,7 @@ def files(tmp_path):
 def apply(source, output, job=None, codes=None, aside=None):
     codes = None if codes is None else Shard("a", str(codes))
     item = Item(Shard("a", str(source)), codes, str(output), aside)
-    return finish(apply_shard(item, job or tokens_job(), False))
+    return finish(ApplyShard(item, job or tokens_job(), False).run())
 
 
 @pytest.mark.parametrize("footer", FOOTERS)

@@ -5,13 +5,13 @@ import pyarrow.parquet as pq
 import pytest
 from make import PLAIN, delaytool, finish, summary_of, tokens_table
 
-from delaytool.batches.job import Where
+from delaytool.batches.columns import ColumnOptions
 from delaytool.errors import DataError
-from delaytool.jobs.apply import apply_shard
+from delaytool.jobs.apply import ApplyShard
 from delaytool.jobs.paths import Item
 from delaytool.jobs.plan import plan
-from delaytool.jobs.revert import revert_shard
-from delaytool.jobs.verify import verify_shard
+from delaytool.jobs.revert import RevertShard
+from delaytool.jobs.verify import VerifyShard
 from delaytool.recipes.presets import plain_recipe
 from delaytool.shards.find import Shard
 from delaytool.shards.pairs import ORDER_ALONE
@@ -44,13 +44,13 @@ def pair_in(folder, name, text_keys, codes_keys):
 
 
 def job_of(items, **where):
-    return plan(items, RECIPE, Where(**where), False).job
+    return plan(items, RECIPE, ColumnOptions(**where), False).job
 
 
 def apply(items, **where):
     job = job_of(items, **where)
     for item in items:
-        finish(apply_shard(item, job, False))
+        finish(ApplyShard(item, job, False).run())
 
 
 def error_of(items, **where):
@@ -62,10 +62,10 @@ def error_of(items, **where):
 def comes_back(item):
     """Whether an output verifies with its sources and gives both of them back."""
     output = Shard(item.shard.name, item.target)
-    verified = finish(verify_shard(output, item.shard, item.codes, None))
+    verified = finish(VerifyShard(output, item.shard, item.codes, None).run())
     assert verified.mismatches == []
     backs = [f"{item.target}-{part}" for part in ("text", "codes")]
-    finish(revert_shard(output, *backs, None, False, False))
+    finish(RevertShard(output, *backs, None, False, False).run())
     for source, back in zip((item.shard, item.codes), backs, strict=True):
         assert pq.read_table(source.path).equals(pq.read_table(back), check_metadata=True)
     return True
@@ -87,8 +87,8 @@ def test_a_key_that_one_shard_lacks(tmp_path, lacking, key):
 def test_a_key_that_both_shards_lack(tmp_path):
     item = pair_in(tmp_path, "a", {"one": IDS}, {"other": IDS})
     assert error_of([item], key="id").kind == "missing-key"
-    assert plan([item], RECIPE, Where(), False).notes == [ORDER_ALONE]
-    assert plan([item], RECIPE, Where(by_order=True), False).notes == []
+    assert plan([item], RECIPE, ColumnOptions(), False).notes == [ORDER_ALONE]
+    assert plan([item], RECIPE, ColumnOptions(by_order=True), False).notes == []
     apply([item])
     assert comes_back(item)
 
@@ -114,7 +114,7 @@ def test_a_later_pair_of_other_columns(tmp_path, first, second, kind, where):
     # Those that nobody has looked at before are looked at when their turn comes.
     (tmp_path / "out").mkdir()
     with pytest.raises(DataError) as raised:
-        finish(apply_shard(items[1], job_of(items[:1]), False))
+        finish(ApplyShard(items[1], job_of(items[:1]), False).run())
     assert raised.value.kind == kind
 
 
@@ -174,7 +174,7 @@ def test_the_record_says_how_rows_were_paired(tmp_path):
             jobs.append(read_record(opened).job)
     assert [(job.key, job.by_order) for job in jobs] == [("id", False), (None, True)]
     swapped = Shard("codes", ordered.codes.path)
-    found = finish(verify_shard(Shard("out", paired.target), paired.shard, swapped, None))
+    found = finish(VerifyShard(Shard("out", paired.target), paired.shard, swapped, None).run())
     assert [m.found for m in found.mismatches] == [
         "there is no column id, which the shard of text has"
     ]

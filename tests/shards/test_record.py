@@ -374,7 +374,7 @@ def test_a_nan_does_not_get_past_the_checksum():
 
 
 def test_outputs_are_named_after_their_columns():
-    job = plain_job(load_preset("moshi"), labels=True)
+    job = plain_job(load_preset("moshi"), label_columns=True)
     assert job.outputs == (
         Output("text_tokens", 0, 1, LIST, "text_loss_weights", "text_labels"),
         Output("audio_codes", 1, 16, CODEBOOK, "audio_loss_weights", "audio_labels"),
@@ -382,7 +382,7 @@ def test_outputs_are_named_after_their_columns():
     assert [s.name for s in job.outputs[0].streams(job.recipe)] == ["text"]
     assert job.outputs[1].streams(job.recipe) == job.recipe.audio
     assert [job.twin(output) for output in job.outputs] == list(job.columns)
-    grid = plain_job(load_preset("moshi"), result="grid")
+    grid = plain_job(load_preset("moshi"), output_layout="grid")
     assert grid.outputs == (Output("codes", 0, 17, CODEBOOK, "loss_weights"),)
     assert grid.twin(grid.outputs[0]) is None
 
@@ -410,9 +410,9 @@ def test_jobs_that_differ_in_the_key_alone_are_equal():
     assert plain_job(RECIPE, by_order=True) == plain_job(RECIPE)
     assert plain_job(RECIPE) != plain_job(RECIPE, weights=False)
     assert plain_job(RECIPE) != plain_job(RECIPE, text="words")
-    assert plain_job(RECIPE) != plain_job(RECIPE, labels=True)
+    assert plain_job(RECIPE) != plain_job(RECIPE, label_columns=True)
     assert plain_job(RECIPE) != plain_job(RECIPE, align="trim")
-    assert plain_job(RECIPE) != plain_job(RECIPE, factors="mask")
+    assert plain_job(RECIPE) != plain_job(RECIPE, weight_column="mask")
     assert plain_job(RECIPE) != plain_job(with_weights(RECIPE, final=1.0))
 
 

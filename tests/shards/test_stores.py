@@ -30,9 +30,9 @@ from make import (
 )
 
 from delaytool.errors import DataError
-from delaytool.jobs.apply import apply_shard
+from delaytool.jobs.apply import ApplyShard
 from delaytool.jobs.paths import Item
-from delaytool.jobs.verify import verify_shard
+from delaytool.jobs.verify import VerifyShard
 from delaytool.shards import stores
 from delaytool.shards.find import Shard, find_shards
 from delaytool.shards.record import Record
@@ -257,9 +257,9 @@ def test_memory(data):
     memory.put(str(data / "a.parquet"), "/in/a.parquet")
     (shard,) = find_shards("memory://in").shards
     target = "memory://out/a.parquet"
-    finish(apply_shard(Item(shard, None, target), tokens_job(), False))
+    finish(ApplyShard(Item(shard, None, target), tokens_job(), False).run())
     assert not [name for name in memory.find("/out") if name.startswith("/out/.")]
-    verified = finish(verify_shard(Shard("a.parquet", target), shard, None, None))
+    verified = finish(VerifyShard(Shard("a.parquet", target), shard, None, None).run())
     assert (verified.mismatches, verified.rows) == ([], 12)
 
 
@@ -340,7 +340,7 @@ def made(delays, overwrite=False):
     """A run on a shard in memory that puts its output there, to be driven."""
     shard = Shard("a.parquet", "memory://in/a.parquet")
     item = Item(shard, None, "memory://out/a.parquet")
-    return apply_shard(item, tokens_job(delays=delays), overwrite)
+    return ApplyShard(item, tokens_job(delays=delays), overwrite).run()
 
 
 def delays_there():

@@ -1,0 +1,47 @@
+"""A grid as an HTML table, for notebooks: streams down, time across."""
+
+from __future__ import annotations
+
+import html
+
+from delaytool.grids.grid import Grid
+
+COLOURS = {"text": "#cfe8f3", "semantic": "#fbe9b7", "acoustic": "#d5ecd0"}
+MAX_STEPS = 200
+"""Timesteps of a table; a notebook cannot show thousands of columns in good time."""
+_CELL = "padding:2px 6px;text-align:right;border:1px solid #ddd;color:#222"
+_FILLED = "background:#f2f2f2;color:#999"
+
+
+def table_of(grid: Grid) -> str:
+    """The grid as a table: a colour for each kind of stream, filled cells grey, weights as titles.
+
+    Names and keys come from a file, and are escaped.
+    """
+    shown = range(min(grid.steps, MAX_STEPS))
+    head = "".join(_cell("th", str(grid.first + step), _CELL) for step in shown)
+    rows = [f"<tr>{_cell('th', 'timestep', _CELL)}{head}</tr>"]
+    for number, name in enumerate(grid.streams):
+        cells = "".join(_token(grid, number, step) for step in shown)
+        rows.append(f"<tr>{_cell('th', name, _CELL)}{cells}</tr>")
+    about = "<br>".join(html.escape(line) for line in [grid.title, *grid.about] if line)
+    more = grid.steps - len(shown)
+    rest = f"<p>and {more:,} more timesteps</p>" if more else ""
+    table = f'<table style="border-collapse:collapse;font-family:monospace">{"".join(rows)}</table>'
+    return f'<div style="overflow-x:auto"><p>{about}</p>{table}{rest}</div>'
+
+
+def _token(grid: Grid, number: int, step: int) -> str:
+    """The cell of one stream at one timestep."""
+    code = grid.codes[number][step]
+    filled = grid.filled[number][step]
+    style = _FILLED if filled else f"background:{COLOURS[grid.kinds[number]]}"
+    title = "filled" if filled else grid.labels[number][step]
+    if grid.weights is not None:
+        title += f", loss weight {grid.weights[number][step]:g}"
+    return _cell("td", "" if code is None else str(code), f"{_CELL};{style}", title)
+
+
+def _cell(tag: str, text: str, style: str, title: str = "") -> str:
+    titled = f' title="{html.escape(title)}"' if title else ""
+    return f'<{tag} style="{style}"{titled}>{html.escape(text)}</{tag}>'

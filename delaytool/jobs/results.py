@@ -1,0 +1,231 @@
+"""What a run over all shards came to, as values and as the JSON that the commands print."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from delaytool.batches.figures import Counts
+from delaytool.errors import DataError
+from delaytool.jobs.apply import Applied
+from delaytool.jobs.mismatches import Mismatch, Verified
+from delaytool.jobs.notes import Note, Notes
+from delaytool.jobs.report import Report
+from delaytool.jobs.revert import Reverted
+
+
+class _OfShard(Protocol):
+    @property
+    def left_out(self) -> bool: ...
+
+
+R = TypeVar("R")
+OfShard = TypeVar("OfShard", bound=_OfShard)
+
+
+@dataclass(frozen=True)
+class ApplyResult:
+    """What `apply` did.
+
+    rows, frames, tokens: of all outputs, also of those that were there
+    lost, padded, trimmed: tokens that truncation cut off, that alignment added and cut off
+    report: the shards in numbers
+    """
+
+    shards: int
+    written: int
+    unchanged: int
+    rows: int
+    frames: int
+    tokens: int
+    quarantined: int
+    seconds: float
+    lost: int
+    padded: int
+    trimmed: int
+    report: Report
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls, results: Sequence[Applied], report: Report, began: float, notes: tuple[str, ...]
+    ) -> ApplyResult:
+        """What was done to all shards since `began`, by the clock `time.monotonic`."""
+        written, counts = sum(result.written for result in results), report.counts
+        return cls(
+            shards=len(results),
+            written=written,
+            unchanged=len(results) - written,
+            rows=counts.rows_out,
+            frames=counts.frames,
+            tokens=counts.tokens,
+            quarantined=counts.quarantined,
+            seconds=round(time.monotonic() - began, 3),
+            lost=counts.lost,
+            padded=counts.padded,
+            trimmed=counts.trimmed,
+            report=report,
+            notes=notes,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON of `delaytool apply --json`."""
+        return _plain(self) | self.report.to_dict()
+
+
+@dataclass(frozen=True)
+class VerifyResult:
+    """What `verify` found.
+
+    mismatches: as many of each shard as are kept; count: how many there are
+    ways:       those of them that come of shards which were made in different ways
+    lost:       tokens that truncation cut off, which nothing could be compared with
+    """
+
+    verified: bool
+    shards: int
+    rows: int
+    tokens: int
+    mismatches: tuple[Mismatch, ...]
+    count: int
+    ways: int
+    lost: int
+    report: Report
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        results: Sequence[Verified],
+        strays: Sequence[Mismatch],
+        mixed: Verified,
+        report: Report,
+        notes: tuple[str, ...],
+    ) -> VerifyResult:
+        """What was found in all shards.
+
+        strays: what is missing or too many; mixed: how shards differ from one another
+        """
+        mismatches = [*strays, *mixed.mismatches]
+        for result in results:
+            mismatches += result.mismatches
+        count = len(strays) + mixed.count + sum(result.count for result in results)
+        return cls(
+            verified=not count,
+            shards=len(results),
+            rows=sum(result.rows for result in results),
+            tokens=sum(result.tokens for result in results),
+            mismatches=tuple(mismatches),
+            count=count,
+            ways=mixed.count,
+            lost=sum(result.lost for result in results),
+            report=report,
+            notes=notes,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON of `delaytool verify --json`."""
+        plain = {
+            "verified": self.verified,
+            "shards": self.shards,
+            "rows": self.rows,
+            "tokens": self.tokens,
+            "mismatches": [mismatch.to_dict() for mismatch in self.mismatches],
+        }
+        return plain | self.report.to_dict()
+
+
+@dataclass(frozen=True)
+class RevertResult:
+    """What `revert` did.
+
+    missing: tokens that had been cut off; quarantined: rows that are in quarantine
+    """
+
+    shards: int
+    written: int
+    unchanged: int
+    rows: int
+    seconds: float
+    missing: int
+    quarantined: int
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, results: Sequence[Reverted], began: float, notes: tuple[str, ...]) -> RevertResult:
+        """What was done to all shards since `began`, by the clock `time.monotonic`."""
+        counts = sum((result.counts for result in results), Counts())
+        written = sum(result.written for result in results)
+        return cls(
+            shards=len(results),
+            written=written,
+            unchanged=len(results) - written,
+            rows=sum(result.rows for result in results),
+            seconds=round(time.monotonic() - began, 3),
+            missing=counts.lost + counts.trimmed,
+            quarantined=counts.quarantined,
+            notes=notes,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON of `delaytool revert --json`."""
+        return _plain(self)
+
+
+@dataclass(frozen=True)
+class StatsResult:
+    """What is in shards."""
+
+    shards: int
+    shifted: int
+    original: int
+    rows: int
+    frames: int
+    tokens: int
+    quarantined: int
+    report: Report
+    notes: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON of `delaytool stats --json`."""
+        return _plain(self) | self.report.to_dict()
+
+
+def _plain(result: ApplyResult | RevertResult | StatsResult) -> dict[str, Any]:
+    """The numbers, without the report and the notes."""
+    return {k: v for k, v in vars(result).items() if k not in ("report", "notes")}
+
+
+def counting(report: Report) -> Callable[[R], R]:
+    """What counts a result in and drops its summary: those of a million shards are too large."""
+
+    def keep(result: Any) -> Any:
+        report.add(result.summary)
+        return dataclasses.replace(result, summary=None)
+
+    return keep
+
+
+def without_left_out(results: list[OfShard], notes: Notes, left_out: int = 0) -> list[OfShard]:
+    """The results without those of shards of quarantined rows, whose number is told.
+
+    left_out: how many had no task
+    Raises DataError when all that had one are such.
+    """
+    kept = [result for result in results if not result.left_out]
+    left_out += len(results) - len(kept)
+    if left_out:
+        shards = "1 shard" if left_out == 1 else f"{left_out:,} shards"
+        were = "was" if left_out == 1 else "were"
+        notes.add(Note(f"{shards} of quarantined rows {were} left out"))
+    if results and not kept:
+        raise DataError(
+            "no-shards",
+            "there are only shards of quarantined rows",
+            expected="at least one other",
+            advice="name the folder of the outputs",
+        )
+    return kept
