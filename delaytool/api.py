@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from delaytool.batches.columns import ColumnOptions, names_of
+from delaytool.batches.column_options import ColumnOptions, names_of
 from delaytool.batches.job import Align
 from delaytool.errors import RecipeError
 from delaytool.grids.grid import Grid

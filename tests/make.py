@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
-from delaytool.batches.columns import ColumnOptions, find_columns
+from delaytool.batches.column_options import ColumnOptions
+from delaytool.batches.columns import find_columns
 from delaytool.batches.job import make_job
 from delaytool.batches.layouts import CODEBOOK, LIST, Column
 from delaytool.cli.main import main

@@ -18,7 +18,7 @@ from delaytool.recipes.checks import MAX_STREAMS
 from delaytool.recipes.recipe import Recipe, Stream
 
 if TYPE_CHECKING:
-    from delaytool.batches.columns import ColumnOptions
+    from delaytool.batches.column_options import ColumnOptions
 
 Align = Literal["error", "pad", "trim"]
 ALIGNS = ("error", "pad", "trim")

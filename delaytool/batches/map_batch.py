@@ -13,7 +13,8 @@ from typing import Literal, TypeVar
 
 import pyarrow as pa
 
-from delaytool.batches.columns import ColumnOptions, find_columns, names_of
+from delaytool.batches.column_options import ColumnOptions, names_of
+from delaytool.batches.columns import find_columns
 from delaytool.batches.job import Align, Job, make_job
 from delaytool.batches.problems import key_of
 from delaytool.batches.schema import shifted_schema

@@ -17,7 +17,7 @@ from delaytool.errors import RecipeError
 
 if TYPE_CHECKING:
     from delaytool.api import Engine, Layout, Names
-    from delaytool.batches.columns import ColumnOptions
+    from delaytool.batches.column_options import ColumnOptions
     from delaytool.batches.job import Align
     from delaytool.recipes.recipe import Recipe
 
@@ -99,7 +99,7 @@ class ColumnChoice:
 
     def options(self) -> ColumnOptions:
         """All of it, for a row of one shard."""
-        from delaytool.batches.columns import ColumnOptions
+        from delaytool.batches.column_options import ColumnOptions
 
         self.check()
         return ColumnOptions(

@@ -15,7 +15,8 @@ import numpy as np
 import pyarrow as pa
 
 from delaytool.batches.codes import TokenBatch
-from delaytool.batches.columns import ColumnOptions, describe_columns, job_of_original
+from delaytool.batches.column_options import ColumnOptions
+from delaytool.batches.columns import describe_columns, job_of_original
 from delaytool.batches.job import Job, make_job, segments_of_column, segments_of_outputs
 from delaytool.batches.problems import key_of
 from delaytool.batches.read import read_values
@@ -31,7 +32,8 @@ from delaytool.shards.failures import reading
 from delaytool.shards.find import Shard
 from delaytool.shards.pairs import Opened, is_by_order_alone, key_in, open_source
 from delaytool.shards.read import OpenShard, read_record
-from delaytool.shards.record import Quarantined, Record
+from delaytool.shards.record import Record
+from delaytool.shards.recorded_rows import Quarantined
 
 _COLUMNS = "--text-column, --audio-column or --grid-column, or its codes' shard with --audio-input"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -10,6 +11,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from delaytool.batches.job import Job
+from delaytool.batches.problems import key_of
+from delaytool.batches.shifted import ShiftedColumn
 from delaytool.errors import Place
 from delaytool.jobs.report import Summary
 from delaytool.shards.record import Reason
@@ -121,3 +125,26 @@ def shortened(value: Any) -> Any:
         return value
     text = value if isinstance(value, str) else repr(value)
     return text if len(text) <= 200 else text[:197] + "..."
+
+
+@dataclass(frozen=True)
+class CellPlaces:
+    """Where the cells of an output's column are, in the words of an error."""
+
+    batch: pa.RecordBatch
+    rows: int
+    column: ShiftedColumn
+    job: Job
+
+    def of_row(self, row: int, column: str) -> Place:
+        """The place of a row of the batch."""
+        return Place(row=self.rows + row, key=key_of(self.batch, row, self.job), column=column)
+
+    def place(self, position: int) -> Place:
+        """The place of a position in the flat array."""
+        row, number, timestep = self.column.codes.place(position)
+        return dataclasses.replace(
+            self.of_row(row, self.column.output.name),
+            stream=self.column.segments.streams[number].name,
+            timestep=timestep,
+        )

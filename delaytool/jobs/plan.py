@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
-from delaytool.batches.columns import ColumnOptions, describe_columns, find_columns
+from delaytool.batches.column_options import ColumnOptions
+from delaytool.batches.columns import describe_columns, find_columns
 from delaytool.batches.job import Job, make_job
 from delaytool.batches.schema import already_shifted
 from delaytool.batches.types import check_there, depth_of

@@ -6,7 +6,8 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from delaytool.batches.columns import ColumnOptions, find_columns
+from delaytool.batches.column_options import ColumnOptions
+from delaytool.batches.columns import find_columns
 from delaytool.batches.job import Job
 from delaytool.batches.layouts import Output
 from delaytool.batches.types import check_there

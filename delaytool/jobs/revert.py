@@ -36,7 +36,8 @@ from delaytool.shards.commit import (
 from delaytool.shards.failures import reading
 from delaytool.shards.find import Shard
 from delaytool.shards.read import OpenShard, open_shard, read_record
-from delaytool.shards.record import Padded, Record, decode_schema, encode_schema
+from delaytool.shards.record import Record, decode_schema, encode_schema
+from delaytool.shards.recorded_rows import Padded
 from delaytool.shards.sources import entries_of, source_entries, source_schema
 from delaytool.shards.write import writing
 

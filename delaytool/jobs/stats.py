@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from delaytool.batches.codes import TokenBatch
-from delaytool.batches.columns import ColumnOptions, job_of_original
+from delaytool.batches.column_options import ColumnOptions
+from delaytool.batches.columns import job_of_original
 from delaytool.batches.figures import Counts, Figures, count_tokens
 from delaytool.batches.job import Job
 from delaytool.batches.problems import placed

@@ -21,29 +21,25 @@ from delaytool.batches.codes import Codes
 from delaytool.batches.digest import BatchDigest, first_difference
 from delaytool.batches.factors import read_factors
 from delaytool.batches.figures import Counts, count, figures_of, figures_of_nothing
-from delaytool.batches.job import Job, segments_of_outputs
+from delaytool.batches.job import segments_of_outputs
 from delaytool.batches.layouts import Column
-from delaytool.batches.metadata import ENTRY, REASON, STORED_SCHEMA
 from delaytool.batches.problems import key_of, kind_of_problem, placed, split_rows
 from delaytool.batches.read import read_values, text_lengths
-from delaytool.batches.schema import output_entries, shifted_schema
 from delaytool.batches.shift import bad_rows
 from delaytool.batches.shifted import ShiftedColumn
-from delaytool.batches.types import is_stored_as
 from delaytool.batches.unshift import cut, originals, read_shifted, undelayed
 from delaytool.errors import DataError, Place
 from delaytool.jobs.mismatches import (
     MAX_MISMATCHES,
+    CellPlaces,
     Verified,
-    entry_differences,
-    keys_of,
     reasons_in_words,
     shortened,
-    types_of,
 )
 from delaytool.jobs.mixed import differences, digest_of_way
 from delaytool.jobs.report import Summary
 from delaytool.jobs.shard_task import ShardTask
+from delaytool.jobs.verify_footer import FooterCheck
 from delaytool.jobs.verify_quarantine import QuarantineCheck
 from delaytool.pattern.flat import undelay_flat, wrong_tokens
 from delaytool.pattern.segments import Index
@@ -54,11 +50,9 @@ from delaytool.shards.find import Shard
 from delaytool.shards.pairs import Opened, is_by_order_alone, open_source
 from delaytool.shards.quarantine import is_quarantine
 from delaytool.shards.read import OpenShard, open_shard, read_record
-from delaytool.shards.record import Padded, Quarantined, Record, reasons_of
+from delaytool.shards.record import Record, reasons_of
+from delaytool.shards.recorded_rows import Padded, Quarantined
 from delaytool.shards.sources import (
-    comparable_entries,
-    digest_of_sources,
-    source_entries,
     source_schema,
 )
 
@@ -155,7 +149,8 @@ class _Check:
         """Everything, from the footer to the last row."""
         if recipe is not None and recipe != self.job.recipe:
             self._recipes_differ(recipe)
-        if not self._check_schema():
+        footer = FooterCheck(self.output, self.original, self.record, self.verified)
+        if not footer.run():
             return
         digest = BatchDigest(self.schema.names)
         rows = self.verified.rows
@@ -185,57 +180,6 @@ class _Check:
     def _recipes_differ(self, recipe: Recipe) -> None:
         for difference in differences(recipe, self.job.recipe):
             self.verified.add(*difference)
-
-    def _check_schema(self) -> bool:
-        """Check the columns, types and metadata; False where rows cannot be compared."""
-        record, verified = self.record, self.verified
-        expected = shifted_schema(self.schema, self.job)
-        found = self.output.schema
-        fine = True
-        if expected.names != found.names:
-            verified.add("columns", ", ".join(expected.names), ", ".join(found.names))
-            return False
-        for want, have in zip(expected, found, strict=True):
-            if not is_stored_as(have, want):
-                verified.add("type", str(want), str(have), Place(column=want.name))
-                fine = fine and want.type == have.type
-        if (expected.metadata or {}) != (found.metadata or {}):
-            verified.add("schema metadata", keys_of(expected), keys_of(found))
-        self._check_entries()
-        digest = digest_of_sources(record.sources)
-        if digest != record.digests.schema:
-            verified.add("schema and metadata", record.digests.schema, digest)
-        if set(record.digests.columns) != set(self.schema.names):
-            names = ", ".join(record.digests.columns)
-            verified.add("digests", ", ".join(self.schema.names), names)
-        if list(record.digests.quarantined) != (
-            [*self.schema.names, REASON] if self.aside.count else []
-        ):
-            names = ", ".join(record.digests.quarantined)
-            verified.add("digests of quarantined rows", self.aside.count, names)
-        if self.original is not None:
-            theirs, sources = self.original.schema, self.original.sources
-            if [s.schema for s in sources] != [s.schema for s in record.sources]:
-                same = theirs.types == self.schema.types and theirs.names == self.schema.names
-                describe = keys_of if same else types_of
-                verified.add("source schema", describe(theirs), describe(self.schema))
-                fine = fine and same
-            for pair in zip(sources, record.sources, strict=True):
-                self._compare_entries("source entry", *map(comparable_entries, pair))
-        return fine
-
-    def _check_entries(self) -> None:
-        """The footer has the entries of the sources, and none besides the record."""
-        expected = output_entries(self.schema, source_entries(self.record), self.job)
-        made = ENTRY.encode(), STORED_SCHEMA
-        found = {key: value for key, value in self.output.entries.items() if key not in made}
-        self._compare_entries("entry", expected, found)
-
-    def _compare_entries(
-        self, what: str, expected: dict[bytes, bytes], found: dict[bytes, bytes]
-    ) -> None:
-        for name, *values in entry_differences(expected, found):
-            self.verified.add(f"{what} {name}", *values)
 
     def _pairs(self) -> Generator[tuple[pa.RecordBatch, pa.RecordBatch | None], None, None]:
         """Batches of the output, each with the rows of the original that it should hold."""
@@ -293,7 +237,7 @@ class _Check:
         parts = zip(self.job.outputs, all_segments, codes.columns, strict=True)
         columns = [ShiftedColumn(*part, factors) for part in parts]
         for column, kept in zip(columns, tokens.columns, strict=True):
-            at, output = _Places(batch, rows, column, self.job), column.output
+            at, output = CellPlaces(batch, rows, column, self.job), column.output
             self._check_cells(column, kept, at)
             if output.weights:
                 self._check_column(output.weights, "loss weight", column.weights, at)
@@ -310,7 +254,7 @@ class _Check:
             texts = text_lengths(original, self.job)
             self.trimmed += int(np.maximum(texts - frames[: len(texts)], 0).sum())
 
-    def _check_cells(self, column: ShiftedColumn, kept: Codes, at: _Places) -> None:
+    def _check_cells(self, column: ShiftedColumn, kept: Codes, at: CellPlaces) -> None:
         """Every filled cell holds its fill token, every other one a token of the vocabulary.
 
         kept: the same cells shifted back
@@ -330,7 +274,7 @@ class _Check:
             expected = f"0 to {stream.cardinality - 1}, or -1"
             self.verified.add("token", expected, flat[where], place)
 
-    def _check_column(self, name: str, what: str, expected: Codes, at: _Places) -> None:
+    def _check_column(self, name: str, what: str, expected: Codes, at: CellPlaces) -> None:
         """A column of weights or labels, value by value and bit by bit."""
         found = read_values(at.batch, name, at.column.output, self.job)
         for row in np.flatnonzero(found.lengths != expected.lengths)[:MAX_MISMATCHES]:
@@ -356,7 +300,7 @@ class _Check:
         codes = Codes(flat, lengths, text.codes.streams, text.codes.by_stream)
         tokens = codes.part(0, 1).flat
         ends = np.cumsum(lengths)
-        at = _Places(batch, rows, text, self.job)
+        at = CellPlaces(batch, rows, text, self.job)
         for row in np.flatnonzero(padded):
             tail = tokens[ends[row] - padded[row] : ends[row]]
             for i in np.flatnonzero(tail != stream.padding):
@@ -447,26 +391,3 @@ class _Check:
         for name, align in (("trimmed", "trim"), ("padded", "pad")):
             if getattr(counts, name) and self.job.align != align:
                 self.verified.add(f"count of {name}", 0, getattr(counts, name))
-
-
-@dataclass(frozen=True)
-class _Places:
-    """Where the cells of an output's column are, in the words of an error."""
-
-    batch: pa.RecordBatch
-    rows: int
-    column: ShiftedColumn
-    job: Job
-
-    def of_row(self, row: int, column: str) -> Place:
-        """The place of a row of the batch."""
-        return Place(row=self.rows + row, key=key_of(self.batch, row, self.job), column=column)
-
-    def place(self, position: int) -> Place:
-        """The place of a position in the flat array."""
-        row, number, timestep = self.column.codes.place(position)
-        return dataclasses.replace(
-            self.of_row(row, self.column.output.name),
-            stream=self.column.segments.streams[number].name,
-            timestep=timestep,
-        )

@@ -30,7 +30,8 @@ from delaytool.shards.bounded import Rows
 from delaytool.shards.failures import reading
 from delaytool.shards.find import Shard
 from delaytool.shards.read import OpenShard, open_shard
-from delaytool.shards.record import Quarantined, Record, reasons_of
+from delaytool.shards.record import Record, reasons_of
+from delaytool.shards.recorded_rows import Quarantined
 from delaytool.shards.sources import source_entries, source_schema
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from delaytool.batches.columns import ColumnOptions
+from delaytool.batches.column_options import ColumnOptions
 from delaytool.batches.digest import first_difference
 from delaytool.batches.job import Job
 from delaytool.batches.metadata import joined_metadata

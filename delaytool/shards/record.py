@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, TypeVar
 
-import numpy as np
 import pyarrow as pa
 
 from delaytool.batches.figures import Counts, Figures
@@ -22,7 +21,6 @@ from delaytool.batches.job import ALIGNS, Job
 from delaytool.batches.layouts import LAYOUTS, Column, Output
 from delaytool.batches.metadata import ENTRY
 from delaytool.errors import KINDS, DataError
-from delaytool.pattern.segments import Index
 from delaytool.recipes.recipe import Recipe
 
 T = TypeVar("T")
@@ -330,74 +328,6 @@ def _plain(kind: type[T], fields: object) -> T:
     if set(fields) != set(parsers):
         raise TypeError(f"{_shown(fields)} is no {kind.__name__}")
     return kind(**{name: parse(fields[name]) for name, parse in parsers.items()})
-
-
-class Padded:
-    """How many text tokens alignment has added to each row of a shard, as its record says."""
-
-    def __init__(self, record: Record) -> None:
-        pairs = np.array(record.padded, dtype=np.int64).reshape(-1, 2)
-        self._rows, self._tokens = pairs[:, 0], pairs[:, 1]
-        if np.any(np.diff(self._rows) <= 0) or np.any(self._tokens < 1):
-            raise DataError("record", "the rows that its record calls padded are not in order")
-        rows_out = record.counts.rows_out
-        if len(pairs) and self._rows[-1] >= rows_out:
-            raise DataError("record", f"its record calls row {self._rows[-1]} of {rows_out} padded")
-
-    def of_rows(self, first: int, count: int) -> Index:
-        """The tokens added to each of the rows first ... first + count - 1."""
-        padded = np.zeros(count, dtype=np.int64)
-        start, stop = np.searchsorted(self._rows, [first, first + count])
-        padded[self._rows[start:stop] - first] = self._tokens[start:stop]
-        return padded
-
-
-class Quarantined:
-    """Which rows of a source are not in a shard but in quarantine, as its record says."""
-
-    def __init__(self, record: Record) -> None:
-        pairs = np.array(record.quarantined, dtype=np.int64).reshape(-1, 2)
-        self._firsts, self._ends = pairs[:, 0], pairs[:, 0] + pairs[:, 1]
-        self.count = int(pairs[:, 1].sum())
-        rows_in = record.counts.rows_in
-        if np.any(self._firsts[1:] <= self._ends[:-1]) or np.any(pairs[:, 1] < 1):
-            raise DataError("record", "the rows that its record calls quarantined are not in order")
-        if len(pairs) and self._ends[-1] > rows_in:
-            raise DataError(
-                "record", f"its record calls row {self._ends[-1] - 1} of {rows_in} quarantined"
-            )
-
-    def of_rows(self, first: int, count: int) -> list[int]:
-        """Which of the rows first ... first + count - 1 are in quarantine, counted from first."""
-        start = int(np.searchsorted(self._ends, first, side="right"))
-        stop = int(np.searchsorted(self._firsts, first + count))
-        rows: list[int] = []
-        for one, end in zip(self._firsts[start:stop], self._ends[start:stop], strict=True):
-            rows += range(max(int(one), first) - first, min(int(end), first + count) - first)
-        return rows
-
-    def row_of(self, number: int) -> int | None:
-        """Which row of the source is this one of those in quarantine, from 0; None beyond them."""
-        if number >= self.count:
-            return None
-        starts = np.cumsum(self._ends - self._firsts) - (self._ends - self._firsts)
-        run = int(np.searchsorted(starts, number, side="right")) - 1
-        return int(self._firsts[run]) + number - int(starts[run])
-
-    def source_row(self, row: int) -> int:
-        """Which row of the source became this row of the shard.
-
-        row 1 in quarantine: 0, 1, 2 -> 0, 2, 3
-        """
-        counts = self._ends - self._firsts
-        kept_before = self._firsts - (np.cumsum(counts) - counts)
-        return row + int(counts[kept_before <= row].sum())
-
-    def shifted_row(self, row: int) -> int | None:
-        """Which row of the shard this row of the source became; None for one in quarantine."""
-        if self.of_rows(row, 1):
-            return None
-        return row - int((self._ends - self._firsts)[self._ends <= row].sum())
 
 
 def encode_schema(schema: pa.Schema) -> str:

@@ -4,7 +4,8 @@ import pyarrow as pa
 import pytest
 from layouts import LAYOUTS, flat, rows_of, transposed
 
-from delaytool.batches.columns import ColumnOptions, describe_columns, find_columns
+from delaytool.batches.column_options import ColumnOptions
+from delaytool.batches.columns import describe_columns, find_columns
 from delaytool.batches.layouts import CODEBOOK, FLAT_CODEBOOK, FLAT_FRAME, FRAME, LIST, Column
 from delaytool.batches.types import type_name
 from delaytool.errors import DataError

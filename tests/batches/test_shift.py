@@ -15,7 +15,7 @@ from layouts import flat, read_slowly, transposed
 from make import job_on, plain_job, tokens_job, tokens_table
 from strategies import INTEGERS, random_tokens, recipes, seeds
 
-from delaytool.batches.columns import ColumnOptions
+from delaytool.batches.column_options import ColumnOptions
 from delaytool.batches.digest import same_values
 from delaytool.batches.job import make_job
 from delaytool.batches.layouts import CODEBOOK, FLAT_CODEBOOK, FLAT_FRAME, FRAME, LIST, Column
@@ -27,7 +27,7 @@ from delaytool.batches.unshift import cut, read_shifted, unshift
 from delaytool.errors import DataError
 from delaytool.recipes.adapt import with_text
 from delaytool.recipes.presets import plain_recipe
-from delaytool.shards.record import Quarantined
+from delaytool.shards.recorded_rows import Quarantined
 
 LISTS = st.sampled_from([pa.list_, pa.large_list])
 AUDIO_LAYOUTS = (CODEBOOK, FRAME, FLAT_CODEBOOK, FLAT_FRAME)

@@ -53,7 +53,7 @@ import synthetic
 from peak import peak_bytes
 
 from delaytool import load_preset
-from delaytool.batches.columns import ColumnOptions
+from delaytool.batches.column_options import ColumnOptions
 from delaytool.batches.job import make_job
 from delaytool.batches.layouts import CODEBOOK, LIST, Column
 from delaytool.jobs.apply import ApplyShard

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from make import finish, tokens_job, tokens_table
 
-from delaytool.batches.columns import ColumnOptions
+from delaytool.batches.column_options import ColumnOptions
 from delaytool.errors import DataError
 from delaytool.grids.grid import first_difference
 from delaytool.grids.read import read_counterpart

@@ -9,7 +9,7 @@ import pytest
 from make import PLAIN, delaytool, delaytool_process, tokens_table
 from matplotlib.patches import Rectangle
 
-from delaytool.batches.columns import ColumnOptions
+from delaytool.batches.column_options import ColumnOptions
 from delaytool.grids.picture import draw
 from delaytool.grids.read import read_grid
 from delaytool.shards.find import Shard

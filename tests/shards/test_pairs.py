@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 from make import PLAIN, delaytool, finish, summary_of, tokens_table
 
-from delaytool.batches.columns import ColumnOptions
+from delaytool.batches.column_options import ColumnOptions
 from delaytool.errors import DataError
 from delaytool.jobs.apply import ApplyShard
 from delaytool.jobs.paths import Item

@@ -1,0 +1,62 @@
+"""Where a user says that the tokens are, and what should come out of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from delaytool.batches.job import ALIGNS, Align
+from delaytool.batches.layouts import (
+    LAYOUTS,
+    LIST,
+)
+from delaytool.errors import RecipeError
+
+
+@dataclass(frozen=True)
+class ColumnOptions:
+    """Where a user says that the tokens are, and what should come out of them.
+
+    text_column:   column of T text tokens
+    audio_column:  columns of codes, to be stacked: a name, a name with a slice of its codebooks
+                   ("codes[0:8]"), or "codes_{q}" for a column per codebook
+    grid_column:   columns of text and codes together, instead of the two
+    audio_layout:  layout of the codes, or "auto"
+    output_layout: "split" or "grid"; None for as the tokens came
+    weights:       whether there are columns of loss weights; label_columns: of labels
+    align:         what becomes of text that is shorter or longer than the audio
+    weight_column: column of factors on the loss weights
+    key:           column that names a row, and that pairs rows of text and codes in shards of their
+                   own; `id` where there is one
+    by_order:      whether there is no such column, so that the order of rows alone pairs them
+
+    Raises RecipeError for a layout or an alignment that there is not.
+    """
+
+    text_column: str = "text_tokens"
+    audio_column: tuple[str, ...] = ("audio_codes",)
+    grid_column: tuple[str, ...] = ()
+    audio_layout: str = "auto"
+    output_layout: str | None = None
+    weights: bool = True
+    label_columns: bool = False
+    align: Align = "error"
+    weight_column: str | None = None
+    key: str | None = None
+    by_order: bool = False
+
+    def __post_init__(self) -> None:
+        names = [name for name in LAYOUTS if name != LIST.name]
+        if self.audio_layout not in ("auto", *names):
+            raise RecipeError(
+                f"audio_layout is {self.audio_layout!r}, expected auto, {', '.join(names)}"
+            )
+        if self.align not in ALIGNS:
+            raise RecipeError(f"align is {self.align!r}, expected one of {', '.join(ALIGNS)}")
+        if self.output_layout not in (None, "split", "grid"):
+            raise RecipeError(f"output_layout is {self.output_layout!r}, expected split or grid")
+
+
+def names_of(given: str | Sequence[str]) -> tuple[str, ...]:
+    """One name or several, as a tuple."""
+    return (given,) if isinstance(given, str) else tuple(given)
