@@ -39,6 +39,8 @@ def pytest_collection_modifyitems(config, items):
         left_out = [item for item in items if item.get_closest_marker("deep")]
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
+    # What one worker has to do alone begins first, while the other one does the rest.
+    items.sort(key=lambda item: not item.get_closest_marker("xdist_group"))
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from make import (
     summary_of,
     tokens_table,
 )
-from strategies import INTEGERS
+from strategies import INTEGERS, random_row
 
 from delaytool.errors import DataError
 from delaytool.jobs.apply import ApplyShard
@@ -324,7 +324,7 @@ def generated(folder, name, lengths, kind=None):
     path = folder / name
     path.parent.mkdir(parents=True, exist_ok=True)
     random = np.random.default_rng(len(name))
-    rows = [reference.random_row(random, TRUNCATING, n).tolist() for n in lengths]
+    rows = [random_row(random, TRUNCATING, n).tolist() for n in lengths]
     grids = [reference.delay(row, TRUNCATING) for row in rows]
     pq.write_table(pa.table({"codes": pa.array(grids, kind)}), path)
     (folder / "recipe.json").write_text(TRUNCATING.to_json())
