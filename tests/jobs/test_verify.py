@@ -632,7 +632,7 @@ RECIPE = tokens_job().recipe
         ),
         (
             RECIPE,
-            {"result": "grid"},
+            {"output_layout": "grid"},
             ["output columns, other than in a.parquet: found codes, loss_w"],
         ),
         (
