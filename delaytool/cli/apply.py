@@ -104,7 +104,6 @@ def apply(
     """
     with session(show.debug), progress_bar(show.quiet) as progress:
         recipe, origin = choice.choose()
-        columns.check()
         from delaytool import api
 
         result = api.apply(

@@ -116,7 +116,7 @@ class ColumnChoice:
 
 @dataclass(frozen=True)
 class RunChoice:
-    """The options that say how to run, and what to show of it."""
+    """The options that say how to run."""
 
     workers: int | None
     engine: Engine

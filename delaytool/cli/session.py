@@ -43,7 +43,7 @@ def note_teller(quiet: bool, recipe: str = "") -> Callable[[Note], None]:
 
 
 def shown(path: str) -> str:
-    """A path as it was given, without what only the stores need."""
+    """A path as messages name it."""
     from delaytool.shards import stores
 
     return stores.shown(stores.plain(path))

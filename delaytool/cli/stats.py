@@ -63,7 +63,6 @@ def stats(
     them. INPUT is a Parquet file, a folder, a quoted glob, or a URI.
     """
     with session(show.debug), progress_bar(show.quiet) as progress:
-        columns.check()
         from delaytool import api
 
         result = api.stats(
