@@ -9,16 +9,16 @@ import pyarrow.parquet as pq
 import pytest
 from make import delaytool, finish, tokens_job, tokens_table
 
-from delaytool.batches.job import Where
+from delaytool.batches.column_options import ColumnOptions
 from delaytool.batches.types import leaf_arrays, leaves
 from delaytool.errors import DataError
 from delaytool.grids.read import read_grid
-from delaytool.jobs.apply import apply_shard
+from delaytool.jobs.apply import ApplyShard
 from delaytool.jobs.paths import Item
 from delaytool.jobs.plan import plan
-from delaytool.jobs.revert import revert_shard
-from delaytool.jobs.stats import Reading, stats_shard
-from delaytool.jobs.verify import verify_shard
+from delaytool.jobs.revert import RevertShard
+from delaytool.jobs.stats import Reading, StatsOfShard
+from delaytool.jobs.verify import VerifyShard
 from delaytool.recipes.presets import plain_recipe
 from delaytool.shards.find import Shard
 from delaytool.shards.pairs import PairedShard, open_source
@@ -235,7 +235,7 @@ def test_apply_notes_what_changes(tmp_path):
 def test_token_columns_are_not_among_them(tmp_path):
     path = written(tmp_path / "a.parquet", tokens_table())
     item = Item(Shard("a.parquet", str(path)), None, str(tmp_path / "b.parquet"))
-    made = plan([item], plain_recipe(3, (0, 0, 1, 2)), Where(), False)
+    made = plan([item], plain_recipe(3, (0, 0, 1, 2)), ColumnOptions(), False)
     assert made.notes == []
 
 
@@ -281,7 +281,7 @@ def item(source, output):
 
 
 def applied(source, output):
-    return finish(apply_shard(item(source, output), tokens_job(), False))
+    return finish(ApplyShard(item(source, output), tokens_job(), False).run())
 
 
 def numbers(column):
@@ -304,8 +304,8 @@ def test_timestamps_are_what_they_are(tmp_path, moments, unit):
     applied(source, output)
     shard, original = Shard("a.parquet", str(output)), Shard("a.parquet", str(source))
     for against in (None, original):
-        assert finish(verify_shard(shard, against, None, None)).mismatches == []
-    finish(revert_shard(shard, str(restored), None, None, False, False))
+        assert finish(VerifyShard(shard, against).run()).mismatches == []
+    finish(RevertShard(shard, str(restored)).run())
     exact = [
         (days * DAY + nanoseconds) // {"ns": 1, "us": 1000}[unit] for days, nanoseconds in moments
     ]
@@ -313,9 +313,11 @@ def test_timestamps_are_what_they_are(tmp_path, moments, unit):
         column = pq.read_table(path)["when"]
         assert column.type == pa.timestamp(unit)
         assert numbers(column) == exact
-    reading = Reading(Where(), None)
-    assert finish(stats_shard(original, None, reading, None)).summary.counts.rows_in == len(moments)
-    grid = read_grid(original, Where(key="when"), row=1)
+    reading = Reading(ColumnOptions(), None)
+    assert finish(StatsOfShard(original, None, reading).run()).summary.counts.rows_in == len(
+        moments
+    )
+    grid = read_grid(original, ColumnOptions(key="when"), row=1)
     assert pa.scalar(grid.id, pa.timestamp(unit)).value == exact[1]
 
 
@@ -364,7 +366,7 @@ def test_each_column_has_its_own_unit(tmp_path):
         assert shifted[name].combine_chunks().equals(table[name].combine_chunks())
     shard, original = Shard("a.parquet", str(output)), Shard("a.parquet", str(source))
     for against in (None, original):
-        assert finish(verify_shard(shard, against, None, None)).mismatches == []
+        assert finish(VerifyShard(shard, against).run()).mismatches == []
 
 
 def test_timestamps_in_paired_shards(tmp_path):
@@ -376,7 +378,7 @@ def test_timestamps_in_paired_shards(tmp_path):
     written(tmp_path / "text.parquet", text, **options)
     written(tmp_path / "codes.parquet", codes, **options)
     shards = [Shard(name, str(tmp_path / f"{name}.parquet")) for name in ("text", "codes")]
-    with open_source(*shards, Where(key="id")) as opened:
+    with open_source(*shards, ColumnOptions(key="id")) as opened:
         assert isinstance(opened, PairedShard)
         read = pa.Table.from_batches(opened.small_batches())
     assert read["when"].combine_chunks().equals(late)

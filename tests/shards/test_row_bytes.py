@@ -10,7 +10,7 @@ import pytest
 from make import finish, tokens_job, tokens_table
 
 from delaytool.batches.types import cell_sizes
-from delaytool.jobs.apply import apply_shard
+from delaytool.jobs.apply import ApplyShard
 from delaytool.jobs.paths import Item
 from delaytool.shards.find import Shard
 from delaytool.shards.read import open_shard
@@ -127,7 +127,7 @@ def test_row_groups_of_an_output_do_not_depend_on_how_strings_are_stored(tmp_pat
         path, output = tmp_path / f"{name}.parquet", tmp_path / f"{name}-shifted.parquet"
         pq.write_table(source, path, **options)
         item = Item(Shard("a.parquet", str(path)), None, str(output))
-        finish(apply_shard(item, tokens_job(), False))
+        finish(ApplyShard(item, tokens_job(), False).run())
         metadata = pq.read_metadata(output)
         found.append([metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)])
         shifted = pq.read_table(output, columns=["prompt"])["prompt"]
@@ -144,7 +144,11 @@ def test_nested_dictionaries_of_several_row_groups(tmp_path):
     table = tokens_table(rows=100).append_column("words", in_lists(words))
     path, output = tmp_path / "a.parquet", tmp_path / "out.parquet"
     pq.write_table(table, path, row_group_size=30)
-    finish(apply_shard(Item(Shard("a.parquet", str(path)), None, str(output)), tokens_job(), False))
+    finish(
+        ApplyShard(
+            Item(Shard("a.parquet", str(path)), None, str(output)), tokens_job(), False
+        ).run()
+    )
     shifted = pq.read_table(output)["words"]
     assert shifted.type == table.schema.field("words").type
     assert shifted.to_pylist() == table["words"].to_pylist()
