@@ -67,7 +67,7 @@ class ApplyShard(ShardTask):
     @property
     def writes(self) -> tuple[str, ...]:
         """The output, and the shard of its bad rows."""
-        return (self.item.target, *([] if self.item.aside is None else [self.item.aside]))
+        return (self.item.target, *([] if self.item.quarantine is None else [self.item.quarantine]))
 
     def run(self) -> Generator[float, None, Applied]:
         """Shift the shard.
@@ -84,26 +84,26 @@ class ApplyShard(ShardTask):
                 yield 1.0
                 return Applied(self.name, False, None, left_out=True)
             with reading(self.name):
-                schema = check_source(source, job, item.aside is not None)
+                schema = check_source(source, job, item.quarantine is not None)
             existing = existing_record(item, source, job, self.overwrite)
             if existing.record is not None:
-                remove_second_names(item.target, item.aside)
+                remove_second_names(item.target, item.quarantine)
                 yield 1.0
                 return Applied(self.name, False, Summary.of(existing.record))
-            work = _Work(source, job, schema, item.aside is not None)
-            aside = QuarantineWriter(item.aside, source, existing.aside)
+            work = _Work(source, job, schema, item.quarantine is not None)
+            quarantine = QuarantineWriter(item.quarantine, source, existing.quarantine)
             try:
-                record = yield from _write(item.target, existing.target, work, aside)
+                record = yield from _write(item.target, existing.target, work, quarantine)
             except NameTakenError as taken:
-                theirs = _record_of_other(item, work, aside, taken)
+                theirs = _record_of_other(item, work, quarantine, taken)
                 return Applied(self.name, False, Summary.of(theirs))
         return Applied(self.name, True, Summary.of(record))
 
 
 def _write(
-    target: str, replaces: State | None, work: _Work, aside: QuarantineWriter
+    target: str, replaces: State | None, work: _Work, quarantine: QuarantineWriter
 ) -> Generator[float, None, Record]:
-    """Write the shifted rows, and the bad ones aside; their record.
+    """Write the shifted rows, and the bad ones into quarantine; their record.
 
     Raises NameTakenError as `writing` does.
     """
@@ -112,22 +112,22 @@ def _write(
         batches = stack.enter_context(contextlib.closing(ahead(work.batches())))
         kinds = output_kinds(work.job)
         output = stack.enter_context(writing(target, work.schema, kinds, replaces=replaces))
-        stack.enter_context(aside)
+        stack.enter_context(quarantine)
         for batch, bad in batches:
             output.write(batch)
             if bad is not None:
-                aside.write(bad)
+                quarantine.write(bad)
             done += batch.num_rows + (0 if bad is None else bad.num_rows)
             yield done / max(work.source.rows, 1)
         record = work.record()
         output.metadata = {**work.entries(), ENTRY.encode(): record.to_json().encode()}
         # The output is the commit point: what it leaves out is in its place before it is.
-        aside.commit(record)
+        quarantine.commit(record)
     return record
 
 
 def _record_of_other(
-    item: Item, work: _Work, aside: QuarantineWriter, taken: NameTakenError
+    item: Item, work: _Work, quarantine: QuarantineWriter, taken: NameTakenError
 ) -> Record:
     """The record of the output that another run has made meanwhile.
 
@@ -136,7 +136,7 @@ def _record_of_other(
     try:
         existing = existing_record(item, work.source, work.job, overwrite=False)
     except DataError as error:
-        aside.undo()
+        quarantine.undo()
         texts = {"expected": error.expected, "advice": taken.advice}
         raise DataError(error.kind, error.found, **texts, place=error.place) from None
     if existing.record is None:
@@ -147,8 +147,8 @@ def _record_of_other(
 class _Work:
     """The shifted batches of a source, and the record of them."""
 
-    def __init__(self, source: Opened, job: Job, schema: pa.Schema, aside: bool) -> None:
-        self.source, self.job, self.schema, self.aside = source, job, schema, aside
+    def __init__(self, source: Opened, job: Job, schema: pa.Schema, quarantine: bool) -> None:
+        self.source, self.job, self.schema, self.quarantine = source, job, schema, quarantine
         self.digest = BatchDigest(source.schema.names)
         self.counts, self.figures = Counts(), figures_of_nothing(job)
         self.reasons: Counter[tuple[str, str | None]] = Counter()
@@ -164,7 +164,7 @@ class _Work:
                 try:
                     shifted = shift_batch(batch, self.job, self.schema)
                 except DataError as error:
-                    if not self.aside or error.place.row is None:
+                    if not self.quarantine or error.place.row is None:
                         raise
                     # An error holds on to the calls that raised it, and these to their batch.
                     error.__traceback__ = None

@@ -31,15 +31,15 @@ def quarantine_entry(path: str) -> bytes | None:
         return None
 
 
-def check_source(source: Opened, job: Job, aside: bool) -> pa.Schema:
+def check_source(source: Opened, job: Job, quarantine: bool) -> pa.Schema:
     """The schema of a source's output; raises DataError when the source does not fit the job.
 
-    aside: whether bad rows are put aside, with a column of their own
+    quarantine: whether bad rows are put into quarantine, with a column of their own
     """
     if source.entry is not None:
         raise already_shifted().at(shard=source.shard.name)
     _ = source.rows
-    if aside:
+    if quarantine:
         quarantine_schema(source.schema)
     return shifted_schema(source.schema, job)
 
@@ -49,12 +49,12 @@ class Existing:
     """What there is already where a shard goes.
 
     record:        that of an output that can be left as it is; None where one has to be written
-    target, aside: the files in whose place the new ones may come
+    target, quarantine: the files in whose place the new ones may come
     """
 
     record: Record | None
     target: State | None = None
-    aside: State | None = None
+    quarantine: State | None = None
 
 
 def existing_record(item: Item, source: Opened, job: Job, overwrite: bool) -> Existing:
@@ -63,11 +63,11 @@ def existing_record(item: Item, source: Opened, job: Job, overwrite: bool) -> Ex
     Raises DataError when something else is in the way.
     """
     # What has come by the time that it is read is not what may be replaced.
-    target, aside = file_state(item.target), None
+    target, quarantine = file_state(item.target), None
     record, why = _record_at(item.target, ENTRY, source, job)
-    if item.aside is not None:
-        aside = file_state(item.aside)
-        record = _with_its_rows(item, aside, record, source, job, overwrite)
+    if item.quarantine is not None:
+        quarantine = file_state(item.quarantine)
+        record = _with_its_rows(item, quarantine, record, source, job, overwrite)
     elif record is not None and record.counts.quarantined:
         why = f"{record.counts.quarantined} rows of it are in quarantine"
         record = None
@@ -75,7 +75,7 @@ def existing_record(item: Item, source: Opened, job: Job, overwrite: bool) -> Ex
     if why and not (overwrite and is_old and stores.kind_of(item.target) == "file"):
         advice = "choose another output" + ("" if overwrite else ", or replace it with --overwrite")
         raise in_the_way(item.target, why, source, advice)
-    return Existing(record, target, aside)
+    return Existing(record, target, quarantine)
 
 
 def _with_its_rows(
@@ -90,21 +90,21 @@ def _with_its_rows(
 
     state: what is where the rows go; raises DataError when that is in the way
     """
-    assert item.aside is not None, "rows are looked for only where there is a place for them"
-    aside, why = _record_at(item.aside, QUARANTINE_ENTRY, source, job)
-    if record is not None and record.counts.quarantined and record != aside:
+    assert item.quarantine is not None, "rows are looked for only where there is a place for them"
+    quarantine, why = _record_at(item.quarantine, QUARANTINE_ENTRY, source, job)
+    if record is not None and record.counts.quarantined and record != quarantine:
         record = None
-    if aside is not None and record is None and not is_intact(item.aside, aside):
+    if quarantine is not None and record is None and not is_intact(item.quarantine, quarantine):
         why = "its rows are not those that were put there"
     if not why:
         return record
     is_old = item.began_with is None or is_as_before(state, item.began_with[1])
     # What is no shard of quarantined rows is not in the quarantine to be replaced.
-    if quarantine_entry(item.aside) is None:
-        raise in_the_way(item.aside, why, source, "choose another --quarantine")
+    if quarantine_entry(item.quarantine) is None:
+        raise in_the_way(item.quarantine, why, source, "choose another --quarantine")
     if not (overwrite and is_old):
         advice = "" if overwrite else ", or replace it with --overwrite"
-        raise in_the_way(item.aside, why, source, f"choose another --quarantine{advice}")
+        raise in_the_way(item.quarantine, why, source, f"choose another --quarantine{advice}")
     return record
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class Item:
     """A shard, the shard of its codes if they are in one of their own, and where it goes.
 
-    aside:           where its bad rows go; None where the first one is an error
+    quarantine:           where its bad rows go; None where the first one is an error
     from_quarantine: whether rows are taken that are in quarantine, since no others were given
     began_with:      what was at both targets when the run began; None where nobody looked
     """
@@ -31,7 +31,7 @@ class Item:
     shard: Shard
     codes: Shard | None
     target: str
-    aside: str | None = None
+    quarantine: str | None = None
     from_quarantine: bool = False
     began_with: tuple[State | None, State | None] | None = None
 
@@ -39,8 +39,8 @@ class Item:
 def as_found(items: Sequence[Item], output: str, quarantine: str | None) -> list[Item]:
     """The items with what is there now, which is all that a run that begins now may replace."""
     targets = file_states((item.target for item in items), output)
-    asides = file_states((item.aside for item in items), quarantine)
-    both = zip(targets, asides, strict=True)
+    bad = file_states((item.quarantine for item in items), quarantine)
+    both = zip(targets, bad, strict=True)
     return [replace(item, began_with=pair) for item, pair in zip(items, both, strict=True)]
 
 
@@ -152,8 +152,8 @@ def items_of(
     items = []
     for shard in shards:
         target = output if one_file else stores.join(output, shard.name)
-        aside = None if quarantine is None else stores.join(quarantine, shard.name)
-        items.append(Item(shard, codes.get(shard.name), target, aside))
+        bad = None if quarantine is None else stores.join(quarantine, shard.name)
+        items.append(Item(shard, codes.get(shard.name), target, bad))
     for item in items:
         for source in (item.shard, item.codes):
             if source and stores.same(source.path, item.target):
@@ -182,7 +182,7 @@ def _check_places(items: Sequence[Item], output: str, quarantine: str | None) ->
     read = {*map(place_of, sources), *(os.path.realpath(p) for p in sources if os.path.islink(p))}
     taken: dict[str, str] = {}
     for item in items:
-        for path, root in ((item.target, output), (item.aside, quarantine)):
+        for path, root in ((item.target, output), (item.quarantine, quarantine)):
             if path is None or root is None:
                 continue
             place = place_of(path)

@@ -78,7 +78,7 @@ def plan(items: list[Item], recipe: Recipe, where: ColumnOptions, overwrite: boo
             changed = [look.result() for look in looks]
         finally:
             pool.shutdown(cancel_futures=True)
-    if first.aside is not None:
+    if first.quarantine is not None:
         check_most_fit(good[:_LOOKED_AT], job)
     return Plan(job, described, notes + _changed_types(changed), items)
 
@@ -107,7 +107,7 @@ def _look_at(item: Item, job: Job, overwrite: bool) -> Mapping[str, tuple[str, s
             return {}
         if job.key is not None:
             check_there(source.schema, job.key, "--key")
-        schema = check_source(source, job, item.aside is not None)
+        schema = check_source(source, job, item.quarantine is not None)
         existing_record(item, source, job, overwrite)
         tokens = {column.name for column in job.columns}
         return source.changed_types({name for name in schema.names if name not in tokens})

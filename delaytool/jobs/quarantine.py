@@ -27,12 +27,12 @@ def is_left_out(item: Item, source: Opened) -> bool:
 def check_is_quarantine(item: Item, source: Opened) -> None:
     """Raise DataError where rows go that have been taken for quarantined ones, by their path."""
     if (
-        item.aside is not None
-        and stores.kind_of(item.aside)
-        and quarantine_entry(item.aside) is None
+        item.quarantine is not None
+        and stores.kind_of(item.quarantine)
+        and quarantine_entry(item.quarantine) is None
     ):
         advice = "choose another --quarantine"
-        raise in_the_way(item.aside, "it holds no quarantined rows", source, advice)
+        raise in_the_way(item.quarantine, "it holds no quarantined rows", source, advice)
 
 
 class QuarantineWriter:
@@ -55,7 +55,9 @@ class QuarantineWriter:
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Add bad rows, with their reasons."""
-        assert self.target is not None, "rows are put aside only where there is a place for them"
+        assert self.target is not None, (
+            "rows are put into quarantine only where there is a place for them"
+        )
         if self.shard is None:
             schema = quarantine_schema(self.source.schema)
             new = writing(self.target, schema, {}, replaces=self.replaces)

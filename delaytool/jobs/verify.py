@@ -138,7 +138,7 @@ class _Check:
         self.record, self.job, self.verified = record, record.job, verified
         self.schema = source_schema(record)
         self.padded = Padded(record)
-        self.aside = Quarantined(record)
+        self.quarantined = Quarantined(record)
         self.counts, self.figures = Counts(), figures_of_nothing(record.job)
         # What only the source can tell is counted there, if it is at hand.
         self.source_rows = self.trimmed = 0
@@ -204,17 +204,19 @@ class _Check:
         rows = 0
         # As apply read them, so that what it could read can be read here.
         for batch in self.original.small_batches():
-            aside = self.aside.of_rows(rows, batch.num_rows)
-            if len(aside):
+            quarantined = self.quarantined.of_rows(rows, batch.num_rows)
+            if len(quarantined):
                 bad = bad_rows(batch, self.job)
                 self.reasons.update(map(kind_of_problem, bad.values()))
-                for row in sorted(set(bad) ^ set(aside)):
+                for row in sorted(set(bad) ^ set(quarantined)):
                     place = Place(row=rows + row, key=key_of(batch, row, self.job))
                     pair = ("a good row", "in quarantine")
-                    self.verified.add("quarantine", *(pair if row in aside else pair[::-1]), place)
-                good, put_aside = split_rows(batch, aside)
+                    self.verified.add(
+                        "quarantine", *(pair if row in quarantined else pair[::-1]), place
+                    )
+                good, bad_ones = split_rows(batch, quarantined)
                 if self.quarantine is not None:
-                    self.quarantine.compare(put_aside)
+                    self.quarantine.compare(bad_ones)
                 yield good
             else:
                 yield batch
@@ -367,10 +369,10 @@ class _Check:
 
     def _check_counts(self, rows: int) -> None:
         counts = self.record.counts
-        aside = self.aside.count
-        rows_in = self.counts.rows_out + aside if self.original is None else self.source_rows
+        quarantined = self.quarantined.count
+        rows_in = self.counts.rows_out + quarantined if self.original is None else self.source_rows
         found = dataclasses.replace(
-            self.counts, trimmed=self.trimmed, rows_in=rows_in, quarantined=aside
+            self.counts, trimmed=self.trimmed, rows_in=rows_in, quarantined=quarantined
         )
         if self.output.rows != rows:
             self.verified.add("rows", self.output.rows, rows)
@@ -384,8 +386,8 @@ class _Check:
                 self.verified.add(f"figure of {name}", recorded[name], figures[name])
         reasons = self.record.reasons
         told = sum(reason.rows for reason in reasons)
-        if told != aside:
-            self.verified.add("rows with a reason", told, aside)
+        if told != quarantined:
+            self.verified.add("rows with a reason", told, quarantined)
         elif self.original is not None and reasons != (seen := reasons_of(self.reasons)):
             self.verified.add("reasons", reasons_in_words(reasons), reasons_in_words(seen))
         for name, align in (("trimmed", "trim"), ("padded", "pad")):

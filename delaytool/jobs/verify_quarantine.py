@@ -44,19 +44,19 @@ class QuarantineCheck(contextlib.ExitStack):
     def __init__(self, output: OpenShard, record: Record, verified: Verified) -> None:
         super().__init__()
         self.output, self.record, self.job, self.verified = output, record, record.job, verified
-        self.aside = Quarantined(record)
+        self.quarantined = Quarantined(record)
         self.rows: Rows | None = None
         self.compared = 0
 
     def open(self, path: str) -> None:
         """Check the shard at a path, and make ready to compare its rows."""
         if stores.kind_of(path) is None:
-            if self.aside.count:
-                self._add("", f"a shard of {self.aside.count} rows", "none")
+            if self.quarantined.count:
+                self._add("", f"a shard of {self.quarantined.count} rows", "none")
             return
         try:
             opened = self.enter_context(open_shard(Shard(path, path), whole=True))
-            if not self.aside.count:
+            if not self.quarantined.count:
                 self._add("", "none", f"a shard of {opened.rows} rows")
             elif self._check_footer(opened):
                 self._check_rows(opened)
@@ -80,8 +80,8 @@ class QuarantineCheck(contextlib.ExitStack):
         expected, found = quarantine_schema(schema), opened.schema
         if (expected.metadata or {}) != (found.metadata or {}):
             self._add("schema metadata", keys_of(expected), keys_of(found))
-        if opened.rows != self.aside.count:
-            self._add("rows", self.aside.count, opened.rows)
+        if opened.rows != self.quarantined.count:
+            self._add("rows", self.quarantined.count, opened.rows)
         if expected.names != found.names or not all(map(is_stored_as, found, expected)):
             self._add("columns", types_of(expected), types_of(found))
             return False
@@ -107,7 +107,7 @@ class QuarantineCheck(contextlib.ExitStack):
             self._add("reasons", reasons_in_words(self.record.reasons), reasons_in_words(seen))
 
     def compare(self, expected: pa.RecordBatch) -> None:
-        """Compare the next rows with those of the source that were put aside."""
+        """Compare the next rows with those of the source that were put into quarantine."""
         found = None if self.rows is None else self.rows.take(expected.num_rows)
         if found is None:
             return
@@ -126,4 +126,4 @@ class QuarantineCheck(contextlib.ExitStack):
 
     def _place(self, before: int, batch: pa.RecordBatch, row: int) -> Place:
         """The place of a row of a batch, of which so many rows come before."""
-        return Place(row=self.aside.row_of(before + row), key=key_of(batch, row, self.job))
+        return Place(row=self.quarantined.row_of(before + row), key=key_of(batch, row, self.job))

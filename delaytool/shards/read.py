@@ -78,7 +78,7 @@ class OpenShard:
     def entries(self) -> dict[bytes, bytes]:
         """The key-value entries of its footer, whether the Arrow schema holds them too or not.
 
-        Those of quarantined rows that are data again are as before they were put aside.
+        Those of quarantined rows that are data again are as before they were put into quarantine.
         """
         entries = dict(sorted((self.file.metadata.metadata or {}).items()))
         whole = self.file.schema_arrow

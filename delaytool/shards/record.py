@@ -103,8 +103,8 @@ class Record:
 
     sources:     the shard it was made from; two where text and codes came in shards of their own
     padded:      (row, tokens) for each row whose text alignment has made longer
-    quarantined: (row of the source, how many from there on) that were put aside
-    reasons:     what is wrong with the rows that were put aside
+    quarantined: (row of the source, how many from there on) that were put into quarantine
+    reasons:     what is wrong with the rows that were put into quarantine
     """
 
     version: str
