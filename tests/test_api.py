@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from make import delaytool as command
 from make import files_in, plain_recipe, summary_of, tokens_table
+from pages import example_with
 
 import delaytool
 from delaytool.errors import DataError, RecipeError
@@ -173,3 +174,9 @@ def test_the_shift_is_imported_without_the_rest():
         "assert 'click' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_readmes_example(here, monkeypatch):
+    monkeypatch.chdir(here)
+    exec(example_with("delaytool.apply("), {})
+    assert sorted(path.name for path in (here / "shifted").iterdir()) == ["train-00000.parquet"]

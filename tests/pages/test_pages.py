@@ -158,6 +158,18 @@ def test_the_contributing_guide_names_files_that_there_are():
     assert missing == set()
 
 
+def test_the_contributing_guide_names_every_room():
+    text = CONTRIBUTING.read_text()
+    rooms = {
+        path.relative_to(ROOT / "delaytool")
+        for path in (ROOT / "delaytool").glob("*/*.py")
+        if path.name != "__init__.py"
+    }
+    floors = dict(re.findall(r"^\| `(\w+)/` \|.*\| (.*) \|$", text, re.MULTILINE))
+    unnamed = {room for room in rooms if f"`{room.stem}`" not in floors[room.parent.name]}
+    assert unnamed == set()
+
+
 def words_in(text):
     """What stands between backquotes in a text, where it is one word."""
     return re.findall(r"`(\w+)`", text)
