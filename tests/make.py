@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -227,6 +228,17 @@ def touch(folder, files=(), links=()):
 def shard_names(path, **options):
     """The names of the shards that are found at a path."""
     return [shard.name for shard in find_shards(str(path), **options).shards]
+
+
+def wait_for_port(port):
+    """Return once somebody listens at a port of loopback."""
+    until = time.monotonic() + PATIENCE
+    while True:
+        with contextlib.suppress(OSError):
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        assert time.monotonic() < until, "nobody listens"
+        time.sleep(0.1)
 
 
 def free_port():

@@ -20,6 +20,7 @@ from make import (
     free_port,
     summary_of,
     tokens_table,
+    wait_for_port,
 )
 from pages import RUN, example_with, prepare, run_in_a_bucket, run_in_shell
 from ray.cluster_utils import Cluster
@@ -250,6 +251,8 @@ def test_the_commands_in_pages_and_help_run(command, here, request, monkeypatch)
         initialize_head=True, head_node_args={"num_cpus": 2, "ray_client_server_port": port}
     )
     try:
+        # Its server starts after the cluster.
+        wait_for_port(port)
         # There is no host of this name here.
         run_in_shell(command.replace("ray://head:10001", f"ray://127.0.0.1:{port}"), here)
     finally:
