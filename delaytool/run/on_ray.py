@@ -71,16 +71,17 @@ def _import_ray() -> Any:
 def _cluster(ray: Any, address: str | None) -> Iterator[None]:
     """Connect to a cluster, or start one; disconnect, or end it, when the block ends."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    address = address or os.environ.get("RAY_ADDRESS")
+    # Without an address Ray would join any cluster that it finds on this machine.
+    address = address or os.environ.get("RAY_ADDRESS") or "local"
     _check_address(address)
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             ray.init(
-                address=None if address == "local" else address,
+                address=address,
                 log_to_driver=False,
                 logging_level=logging.ERROR,
                 configure_logging=True,
-                **({"include_dashboard": False} if address in (None, "local") else {}),
+                **({"include_dashboard": False} if address == "local" else {}),
             )
             break
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
@@ -95,11 +96,11 @@ def _cluster(ray: Any, address: str | None) -> Iterator[None]:
         ray.shutdown()
 
 
-def _check_address(address: str | None) -> None:
+def _check_address(address: str) -> None:
     """Raise DataError unless somebody answers at an address, without waiting for minutes."""
-    if address in (None, "local", "auto"):
+    if address in ("local", "auto"):
         return
-    parts = urlsplit(address if "://" in str(address) else f"//{address}")
+    parts = urlsplit(address if "://" in address else f"//{address}")
     try:
         port = parts.port or (10001 if parts.scheme == "ray" else 6379)
         socket.create_connection((parts.hostname or "", port), _PATIENCE).close()
@@ -107,10 +108,10 @@ def _check_address(address: str | None) -> None:
         raise _unreachable(address, str(error)) from None
 
 
-def _unreachable(address: str | None, why: str) -> DataError:
+def _unreachable(address: str, why: str) -> DataError:
     return DataError(
         "no-cluster",
-        f"no Ray cluster at {address or 'this machine'}: {why.strip().splitlines()[0][:200]}",
+        f"no Ray cluster at {address}: {why.strip().splitlines()[0][:200]}",
         expected="one that runs",
         advice="check --ray-address, or start one: --ray-address local",
     )
