@@ -1,10 +1,12 @@
 """On a cluster: the same shards, the same bytes, whatever dies."""
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -134,13 +136,30 @@ def test_signals_stop_a_run_on_ray(data, expected, tmp_path, number):
     assert files_in(out) == expected
 
 
+def wait_until_no_cluster_runs():
+    """What another test has shut down may still be ending, and would be found."""
+    until = time.monotonic() + PATIENCE
+    while any(map(is_cluster, Path("/proc").glob("[0-9]*/cmdline"))):
+        assert time.monotonic() < until, "a cluster runs on"
+        time.sleep(0.2)
+
+
+def is_cluster(command):
+    with contextlib.suppress(OSError):
+        return b"gcs_server" in command.read_bytes()
+    return False
+
+
 def test_what_is_missing_is_told(data, tmp_path):
+    wait_until_no_cluster_runs()
     arguments = ("apply", data, tmp_path / "out", *PLAIN)
     done = delaytool_process(*arguments, "--ray-address", "auto", status=2)
     assert "--ray-address goes with --engine ray" in done.stderr
     ray_engine = (*arguments, "--engine", "ray", "--ray-address")
     for address in ("ray://127.0.0.1:9", "127.0.0.1:9", "auto"):
-        done = delaytool_process(*ray_engine, address, status=1)
+        # Where Ray keeps the address of the last cluster, there is none.
+        env = {"RAY_TMPDIR": str(tmp_path)}
+        done = delaytool_process(*ray_engine, address, status=1, env=env)
         assert f"Error: no Ray cluster at {address}: " in done.stderr
         assert "--ray-address local" in done.stderr
     (tmp_path / "site").mkdir()
