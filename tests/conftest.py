@@ -1,19 +1,15 @@
 """What tests of several rooms need: an object store, and a folder that commands can be run in."""
 
-import contextlib
 import json
 import shutil
-import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from make import (
-    PATIENCE,
     QUARANTINE,
     SAMPLE_DATA,
     delaytool,
@@ -21,6 +17,7 @@ from make import (
     free_port,
     rewrite,
     tokens_table,
+    wait_for_port,
 )
 
 from delaytool import delay, load_preset
@@ -69,13 +66,7 @@ def server():
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    until = time.monotonic() + PATIENCE
-    while True:
-        with contextlib.suppress(OSError):
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            break
-        assert process.poll() is None and time.monotonic() < until, "moto does not start"  # noqa: PT018
-        time.sleep(0.1)
+    wait_for_port(port, process)
     yield f"127.0.0.1:{port}"
     process.kill()
     process.wait()

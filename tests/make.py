@@ -230,13 +230,14 @@ def shard_names(path, **options):
     return [shard.name for shard in find_shards(str(path), **options).shards]
 
 
-def wait_for_port(port):
-    """Return once somebody listens at a port of loopback."""
+def wait_for_port(port, process=None):
+    """Return once somebody listens at a port of loopback: this process, if one is given."""
     until = time.monotonic() + PATIENCE
     while True:
         with contextlib.suppress(OSError):
             socket.create_connection(("127.0.0.1", port), 1).close()
             return
+        assert process is None or process.poll() is None, "who should listen has ended"
         assert time.monotonic() < until, "nobody listens"
         time.sleep(0.1)
 
