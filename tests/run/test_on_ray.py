@@ -1,12 +1,10 @@
 """On a cluster: the same shards, the same bytes, whatever dies."""
 
-import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -136,39 +134,42 @@ def test_signals_stop_a_run_on_ray(data, expected, tmp_path, number):
     assert files_in(out) == expected
 
 
-def wait_until_no_cluster_runs():
-    """What another test has shut down may still be ending, and would be found."""
-    until = time.monotonic() + PATIENCE
-    while any(map(is_cluster, Path("/proc").glob("[0-9]*/cmdline"))):
-        assert time.monotonic() < until, "a cluster runs on"
-        time.sleep(0.2)
-
-
-def is_cluster(command):
-    with contextlib.suppress(OSError):
-        return b"gcs_server" in command.read_bytes()
-    return False
-
-
 def test_what_is_missing_is_told(data, tmp_path):
-    wait_until_no_cluster_runs()
     arguments = ("apply", data, tmp_path / "out", *PLAIN)
     done = delaytool_process(*arguments, "--ray-address", "auto", status=2)
     assert "--ray-address goes with --engine ray" in done.stderr
     ray_engine = (*arguments, "--engine", "ray", "--ray-address")
-    for address in ("ray://127.0.0.1:9", "127.0.0.1:9", "auto"):
-        # Where Ray keeps the address of the last cluster, there is none.
-        env = {"RAY_TMPDIR": str(tmp_path)}
-        done = delaytool_process(*ray_engine, address, status=1, env=env)
+    for address in ("ray://127.0.0.1:9", "127.0.0.1:9"):
+        done = delaytool_process(*ray_engine, address, status=1)
         assert f"Error: no Ray cluster at {address}: " in done.stderr
         assert "--ray-address local" in done.stderr
-    (tmp_path / "site").mkdir()
-    (tmp_path / "site" / "ray.py").write_text("raise ImportError('no ray here')")
-    done = delaytool_process(
-        *ray_engine, "local", status=1, env={"PYTHONPATH": str(tmp_path / "site")}
-    )
+    env = module_in(tmp_path / "site", "ray", "raise ImportError('no ray here')")
+    done = delaytool_process(*ray_engine, "local", status=1, env=env)
     assert "Error: Ray is not installed" in done.stderr
     assert "Install it with: pip install 'delaytool[ray]'." in done.stderr
+
+
+def module_in(folder, name, source):
+    """The environment in which a module of a name is this one."""
+    folder.mkdir()
+    (folder / f"{name}.py").write_text(source)
+    return {"PYTHONPATH": str(folder)}
+
+
+@pytest.mark.parametrize(
+    ("asked", "variable", "address"),
+    [("auto", "", "auto"), ("", "", "local"), ("", "auto", "auto"), ("local", "auto", "local")],
+)
+def test_a_cluster_of_this_machine_is_joined_only_when_asked_for(
+    data, tmp_path, asked, variable, address
+):
+    """Ray would join any that it finds. Whether one runs is not for a test to say: others' may."""
+    nothing_runs = "def init(address, **_): raise ConnectionError(f'none by the name {address}')"
+    env = module_in(tmp_path / "site", "ray", nothing_runs) | {"RAY_ADDRESS": variable}
+    arguments = ("apply", data, tmp_path / "out", *PLAIN, "--engine", "ray")
+    arguments += ("--ray-address", asked) if asked else ()
+    done = delaytool_process(*arguments, status=1, env=env)
+    assert f"Error: no Ray cluster at {address}: none by the name {address}" in done.stderr
 
 
 def test_ray_data(tmp_path):
