@@ -137,7 +137,7 @@ def verify(
     notes, report = Notes(on_note), Report(frame_rate)
     path, bad = plain_path(output, run.elsewhere), _plain(quarantine, run)
     sources = _plain(source, run), _plain(audio_input, run)
-    found, how_found = find(path, "OUTPUT")
+    found, how_found = find(path, "output")
     shards = not_in_quarantine(found, bad)
     originals = sources_of(shards, path, *sources)
     notes.add(*how_found, *originals.notes)
@@ -184,7 +184,7 @@ def revert(
     where = _columns(text_column, audio_column, grid_column, audio_layout, key, no_key)
     notes = Notes(on_note)
     target, codes = plain_path(restored, run.elsewhere), _plain(audio_output, run)
-    found = items_of(plain_path(output, run.elsewhere), target, names=("OUTPUT", "RESTORED"))
+    found = items_of(plain_path(output, run.elsewhere), target, names=("output", "restored"))
     notes.add(*found.notes)
     shards = [item.shard for item in found.items]
     job = None if recipe is None else generated_job(shards, recipe, where)
@@ -228,7 +228,7 @@ def stats(
     how = Reading(dataclasses.replace(where, align=align), recipe, text_padding, text_end_padding)
     notes, report = Notes(on_note), Report(frame_rate)
     path, codes = plain_path(input, run.elsewhere), _plain(audio_input, run)
-    shards, how_found = find(path, "INPUT")
+    shards, how_found = find(path, "input")
     notes.add(*how_found)
     # A thousand footers take less time than workers take to start.
     here = run if stores.is_remote(path) else RunOptions()
@@ -283,7 +283,7 @@ def read_grid(
                    where the shift is to be shown
     """
     if before and after:
-        raise RecipeError("before and after exclude one another; give one of them")
+        raise RecipeError("`before` and `after` exclude one another; give one of them")
     where = _columns(text_column, audio_column, grid_column, audio_layout, key, no_key)
     _check_audio_input(where, audio_input)
     codes = None if audio_input is None else _one_shard(audio_input)
@@ -303,14 +303,14 @@ def _columns(
 ) -> ColumnOptions:
     """Where the tokens are; raises RecipeError for what excludes one another."""
     if key is not None and no_key:
-        raise RecipeError("key and no_key exclude one another; give one of them")
+        raise RecipeError("`key` and `no_key` exclude one another; give one of them")
     names = names_of(audio), names_of(grid)
     return ColumnOptions(text, *names, audio_layout=layout, key=key, by_order=no_key)
 
 
 def _check_audio_input(where: ColumnOptions, audio_input: Path | None) -> None:
     if where.grid_column and audio_input is not None:
-        raise RecipeError("grid_column and audio_input exclude one another")
+        raise RecipeError("`grid_column` and `audio_input` exclude one another")
 
 
 def _plain(path: Path | None, run: RunOptions) -> str | None:
@@ -331,8 +331,8 @@ def _pairs(
     if codes is None:
         return [(shard, None) for shard in originals]
     if not originals:
-        raise RecipeError("--audio-input is for original shards; there are none")
-    others, how_found = find(codes, "--audio-input")
+        raise RecipeError("`audio_input` is for original shards; there are none")
+    others, how_found = find(codes, "audio_input")
     notes.add(*how_found)
     pairs = paired(originals, others)
     notes.add(*pairs.notes)

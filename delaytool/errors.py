@@ -174,6 +174,6 @@ class ReaderDiedError(DataError):
             "killed",
             "reading it killed the process, twice",
             expected="a good Parquet file, and enough memory for it",
-            advice="restore the file, leave it out, or try fewer --workers",
+            advice="restore the file, leave it out, or try fewer `workers`",
             place=Place(shard=shard),
         )

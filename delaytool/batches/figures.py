@@ -30,6 +30,7 @@ class Counts:
     lost:        tokens that truncation cut off
     padded:      text tokens that alignment added; trimmed: those that it cut off
     quarantined: rows that went to quarantine, so that rows_in = rows_out + quarantined
+    empty:       rows of no frames
     """
 
     rows_in: int = 0
@@ -40,6 +41,7 @@ class Counts:
     padded: int = 0
     trimmed: int = 0
     quarantined: int = 0
+    empty: int = 0
 
     def __add__(self, other: Counts) -> Counts:
         return Counts(
@@ -100,6 +102,7 @@ def count(lengths: Index, texts: Index, recipe: Recipe) -> Counts:
         lost=sum(int(np.minimum(lengths, delay).sum()) for delay in cut),
         padded=int(np.maximum(lengths - texts, 0).sum()),
         trimmed=int(np.maximum(texts - lengths, 0).sum()),
+        empty=int((lengths == 0).sum()),
     )
 
 

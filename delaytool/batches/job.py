@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 Align = Literal["error", "pad", "trim"]
 ALIGNS = ("error", "pad", "trim")
+GRID_COLUMN = "codes"
+"""What the output's column of text and codes is called."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,7 @@ def make_job(recipe: Recipe, where: ColumnOptions, columns: tuple[Column, ...]) 
     """The job on these columns, with outputs named as the command line's contract says."""
     result = where.output_layout or ("grid" if where.grid_column else "split")
     if result == "grid":
-        outputs = [_named("codes", 0, len(recipe.streams), CODEBOOK, "", where)]
+        outputs = [_named(GRID_COLUMN, 0, len(recipe.streams), CODEBOOK, "", where)]
     elif where.grid_column:
         outputs = []
         if recipe.has_text:

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from delaytool.batches.nesting import Codebooks, Flat, Frames, Layout, OneList
-from delaytool.batches.types import depth_of
+from delaytool.batches.types import are_words, depth_of
 from delaytool.errors import DataError, Place
 from delaytool.recipes.recipe import Recipe, Stream
 
@@ -78,10 +78,13 @@ def check_column_type(field: pa.Field, layout: Layout) -> None:
     """Raise DataError unless a column of this type can hold tokens in this layout."""
     depth, leaf = depth_of(field.type)
     if depth != layout.depth or not pa.types.is_integer(leaf):
+        advice = "name another column or another `audio_layout`, or store the tokens like this"
+        if are_words(field.type):
+            advice = "make tokens of the words first, one for each frame, with padding between them"
         raise DataError(
             "column-type",
             f"has the type {field.type}",
             expected=layout.expected,
-            advice="name another column or another --audio-layout, or store the tokens like this",
+            advice=advice,
             place=Place(column=field.name),
         )

@@ -6,7 +6,6 @@ batches of one dataset may be on different machines and know nothing of one anot
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
@@ -36,13 +35,10 @@ class BatchMapper:
         """Shift a batch; raises DataError with the row in the batch for a bad one."""
         is_table = isinstance(batch, pa.Table)
         parts = batch.combine_chunks().to_batches() if is_table else [batch]
-        try:
-            columns = find_columns(self.where, batch.schema, self.recipe, parts)
-            job = make_job(self.recipe, self.where, columns)
-            schema = shifted_schema(batch.schema, job)
-            shifted = _shifted(parts, job, schema)
-        except DataError as error:
-            raise _as_arguments(error) from None
+        columns = find_columns(self.where, batch.schema, self.recipe, parts)
+        job = make_job(self.recipe, self.where, columns)
+        schema = shifted_schema(batch.schema, job)
+        shifted = _shifted(parts, job, schema)
         return pa.Table.from_batches(shifted, schema) if is_table else shifted[0]
 
 
@@ -59,13 +55,6 @@ def _shifted(parts: list[pa.RecordBatch], job: Job, schema: pa.Schema) -> list[p
             raise error.at(row=rows + row, key=key_of(part, row, job)) from None
         rows += part.num_rows
     return shifted
-
-
-def _as_arguments(error: DataError) -> DataError:
-    """An error whose advice names arguments in place of options: --audio-layout frame"""
-    advice = re.sub(r"--([a-z]+(?:-[a-z]+)*)", lambda m: m[1].replace("-", "_"), error.advice)
-    texts = {"expected": error.expected, "advice": advice}
-    return type(error)(error.kind, error.found, **texts, place=error.place)
 
 
 def map_batch(

@@ -291,7 +291,7 @@ class Flat(Layout):
                 "codebooks",
                 numbered(lengths[row], "token"),
                 expected=f"a multiple of {len(names)}, the number of audio streams of the recipe",
-                advice="choose another --preset or --n-q",
+                advice="choose another `recipe`",
             ).at(row=int(row))
             for row in np.flatnonzero(lengths % len(names))
         ]
@@ -326,6 +326,6 @@ def _wrong_count(row: int, count: int, names: Sequence[str]) -> DataError:
         "codebooks",
         numbered(count, "codebook"),
         expected=f"{len(names)}, one for each audio stream of the recipe",
-        advice="choose another --preset, --n-q or --audio-layout",
+        advice="choose another `recipe` or `audio_layout`",
     )
     return error.at(row=row)

@@ -110,7 +110,7 @@ def _wrong_lengths(tokens: TokenBatch, job: Job) -> Problems:
                 "text-length",
                 numbered(lengths[row], "frame"),
                 expected=f"{audio[row]}, as many as column {job.columns[-1].name} has",
-                advice="align text and codes to the same frames, or see --align",
+                advice="align text and codes to the same frames, or see `align`",
             )
             errors.append(error.at(row=int(row), column=column.name))
     return first_problems(errors)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import pyarrow as pa
 
-from delaytool.batches.job import Job
+from delaytool.batches.job import GRID_COLUMN, Job
 from delaytool.batches.layouts import Column, Output, check_column_type
 from delaytool.batches.metadata import (
     ENTRY,
@@ -71,10 +71,10 @@ def check_schema(schema: pa.Schema, job: Job) -> None:
     if ENTRY.encode() in (schema.metadata or {}):
         raise already_shifted()
     for column in job.columns:
-        check_there(schema, column.name, _option_of(column, job))
+        check_there(schema, column.name, _argument_of(column, job))
         check_column_type(schema.field(column.name), column.layout)
     if job.factors is not None:
-        check_there(schema, job.factors, "--weight-column")
+        check_there(schema, job.factors, "`weight_column`")
         _check_factors(schema.field(job.factors))
     _check_slices(job)
     taken = set(names) - {column.name for column in job.columns if column.is_whole}
@@ -85,7 +85,7 @@ def check_schema(schema: pa.Schema, job: Job) -> None:
                 f"the column {name} is in the way of a column of that name in the output",
                 expected="no column of that name",
                 advice="rename or drop it"
-                + (", or use --no-weights" if name.endswith("loss_weights") else ""),
+                + (", or use `no_weights=True`" if name.endswith("loss_weights") else ""),
                 place=Place(column=name),
             )
 
@@ -95,20 +95,21 @@ def _check_slices(job: Job) -> None:
     outputs = {output.name for output in job.outputs}
     for column in job.columns:
         if not column.is_whole and column.name in outputs:
+            of_grid = column.name == GRID_COLUMN
             raise DataError(
                 "slice",
                 f"only codebooks {column.start} to {column.start + column.count - 1} "
                 f"of {column.size} are used, and the others stay in a column of this name",
-                expected="a grid for the ones that are used",
-                advice="add --output-layout grid",
+                expected="another name for the column" if of_grid else "a grid for the ones used",
+                advice="rename the column" if of_grid else 'give `output_layout="grid"`',
                 place=Place(column=column.name),
             )
 
 
-def _option_of(column: Column, job: Job) -> str:
+def _argument_of(column: Column, job: Job) -> str:
     if column.first == 0 and job.recipe.has_text:
-        return "--text-column" if column.count == 1 else "--grid-column"
-    return "--audio-column"
+        return "`text_column`" if column.count == 1 else "`grid_column`"
+    return "`audio_column`"
 
 
 def _check_factors(field: pa.Field) -> None:
@@ -119,7 +120,7 @@ def _check_factors(field: pa.Field) -> None:
             "column-type",
             f"has the type {field.type}",
             expected="list<number> [T], or list<list<number>> [K][T]",
-            advice="name another --weight-column",
+            advice="name another `weight_column`",
             place=Place(column=field.name),
         )
 
@@ -190,7 +191,7 @@ def quarantine_schema(schema: pa.Schema) -> pa.Schema:
             "column-in-the-way",
             f"the column {REASON} is in the way of a column of that name in the quarantine",
             expected="no column of that name",
-            advice="rename it, or run without --quarantine",
+            advice="rename it, or run without `quarantine`",
             place=Place(column=REASON),
         )
     reason = pa.field(REASON, pa.string())

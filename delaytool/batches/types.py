@@ -49,6 +49,14 @@ def depth_of(kind: pa.DataType) -> tuple[int, pa.DataType]:
     return depth, kind
 
 
+def are_words(kind: pa.DataType) -> bool:
+    """Whether values are text, or words with their times: list<struct<word, start, end>>"""
+    _, leaf = depth_of(kind)
+    if pa.types.is_struct(leaf):
+        return any(is_bytes(leaf.field(i).type) for i in range(leaf.num_fields))
+    return is_bytes(leaf)
+
+
 def common_type(types: Sequence[np.dtype[Any]]) -> np.dtype[Any]:
     """The integer type that holds the valid tokens of all these types: uint64, int8 -> int64"""
     if len(set(types)) == 1:
@@ -147,14 +155,13 @@ def type_name(kind: pa.DataType) -> str:
     return f"list<{type_name(kind.value_type)}>" if pa.types.is_list(kind) else str(kind)
 
 
-def check_there(schema: pa.Schema, name: str, option: str) -> None:
-    """Raise DataError unless the schema has this column."""
+def check_there(schema: pa.Schema, name: str, argument: str) -> None:
+    """Raise DataError unless the schema has this column, which an argument names."""
     if name not in schema.names:
         raise DataError(
             "missing-column",
-            f"there is no column {name}",
-            expected=f"one of {', '.join(schema.names) or 'no columns at all'}",
-            advice=f"name the column with {option}",
+            f"there is no column {name}; there are {', '.join(schema.names) or 'none at all'}",
+            advice=f"name the column with {argument}",
         )
 
 

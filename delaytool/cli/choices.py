@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 import click
 
+from delaytool.cli.advice import as_options
 from delaytool.cli.session import say
 from delaytool.errors import RecipeError
 
@@ -149,7 +150,7 @@ def usage() -> Iterator[None]:
     try:
         yield
     except RecipeError as error:
-        raise click.UsageError(str(error)) from None
+        raise click.UsageError(as_options(str(error))) from None
 
 
 @dataclass(frozen=True)
@@ -202,7 +203,7 @@ class RecipeChoice:
             return self._adapted(recipe), origin
         except RecipeError as error:
             where = f"{given}: " if given and given != "--preset" else ""
-            raise click.UsageError(f"{where}{error}") from None
+            raise click.UsageError(f"{where}{as_options(str(error))}") from None
 
     def _base_recipe(self) -> tuple[Recipe, str]:
         """The recipe that the options start from, and what it is called."""

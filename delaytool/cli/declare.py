@@ -47,6 +47,23 @@ class Command(click.Command):
         super().__init__(*args, **kwargs)
         self.examples = examples or []
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the arguments; of a glob that the shell made several paths of, say so."""
+        paths = [arg for arg in args if os.path.exists(arg)]
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            # Errors of options are of classes derived from it, that of too many arguments is not.
+            if type(error) is click.UsageError and len(paths) > len(self.arguments):
+                quoted = "a glob has to be quoted, or the shell makes many paths of it"
+                raise click.UsageError(f"{error.message}; {quoted}", error.ctx) from None
+            raise
+
+    @property
+    def arguments(self) -> list[click.Parameter]:
+        """The parameters that stand in their place, without a name."""
+        return [each for each in self.params if isinstance(each, click.Argument)]
+
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options, heading by heading."""
         headings: dict[str, list[tuple[str, str]]] = {}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from delaytool.cli.advice import as_options
 from delaytool.cli.choices import ColumnChoice, RecipeDemanded
 from delaytool.cli.session import counted, say
 from delaytool.errors import AmbiguousError, DataError
@@ -237,7 +238,7 @@ def _tell_names(text: Shard, codes: Shard) -> None:
     from delaytool.jobs.paths import names_differ
 
     for note in names_differ(text, codes):
-        say(f"Note: {note.text}")
+        say(f"Note: {as_options(note.text)}")
 
 
 def _each_layout(

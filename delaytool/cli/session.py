@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from delaytool.cli.advice import as_options
 from delaytool.errors import DataError, ReaderDiedError, RecipeError
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def note_teller(quiet: bool, recipe: str = "") -> Callable[[Note], None]:
         elif note.kind == "column":
             say(f"  column {note.text}")
         elif not quiet or note.kind != "found":
-            say(f"Note: {note.text}")
+            say(f"Note: {as_options(note.text)}")
 
     return tell
 
@@ -111,7 +112,7 @@ def session(debug: bool) -> Iterator[None]:
             how = "interrupted" if status == 128 + signal.SIGINT else "told to stop"
             _fail(how, "run the same command again to go on", status)
         if isinstance(error, RecipeError):
-            raise click.UsageError(str(error)) from None
+            raise click.UsageError(as_options(str(error))) from None
         if isinstance(error, ReaderDiedError):
             for other in error.others:
                 say(f"Error: {other}")
@@ -130,7 +131,7 @@ def check_stopped() -> None:
 def _told(error: Exception) -> tuple[str, str]:
     """What to say of an error, and what to do about it."""
     if isinstance(error, DataError):
-        return str(error), error.advice
+        return str(error), as_options(error.advice, error.kind)
     lines = str(error).strip().splitlines() or [""]
     if isinstance(error, OSError):
         where = f"{error.filename}: {error.strerror}" if error.filename else lines[0]

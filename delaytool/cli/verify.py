@@ -126,7 +126,9 @@ def _print_mismatches(result: VerifyResult) -> None:
         say(f"... and {counted(more, 'mismatch')} more")
     if result.ways:
         say("  Verify shards that were made in different ways by subfolder.")
-    if result.count > result.ways:
+    if result.foreign:
+        say("  OUTPUT is to be what apply wrote, and --source what it read: are they swapped?")
+    elif result.count > result.ways:
         say("  delaytool apply --overwrite makes them anew from the original shards")
 
 
@@ -145,6 +147,7 @@ def _print_verdict(result: VerifyResult, output: str, source: str | None) -> Non
         return
     against = f"the shards of {shown(source)}" if source else "the digests in the footers"
     click.echo(f"{shown(output)}: verified: {what} revert to what {against} say")
-    if result.lost:
-        lost = counted(result.lost, "token")
-        click.echo(f"compared where tokens remain: truncation cut off {lost}")
+    for what, number in (("truncation", result.lost), ("alignment", result.trimmed)):
+        if number:
+            cut = counted(number, "token")
+            click.echo(f"compared where tokens remain: {what} cut off {cut}")

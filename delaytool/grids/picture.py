@@ -16,7 +16,7 @@ from delaytool.grids.grid import Grid
 
 ENDINGS = ("png", "svg", "pdf")
 _COLOURS = {"text": "#a6cee3", "semantic": "#fdbf6f", "acoustic": "#b2df8a"}
-"""Told apart by those who see red and green alike too, and dark ids stand out on them."""
+"""Distinct for those who see red and green alike too, and dark ids stand out on them."""
 _PALE, _INK, _LINE = "#f2f2f2", "#222222", "#ffffff"
 _ROW, _CELL, _MARGIN = 0.24, 0.44, 1.7
 _WIDEST = 22.0
@@ -41,15 +41,15 @@ def save_picture(grid: Grid, path: str, *, labels: bool = False, frame_rate: flo
             "no-frames",
             "there are no timesteps to draw",
             expected="a row with frames",
-            advice="choose another --row",
+            advice="choose another `row`",
             place=Place(row=grid.row),
         )
     matplotlib = _import_matplotlib()
     from matplotlib import style
 
-    own = {"svg.hashsalt": "delaytool", "svg.fonttype": "none"}
+    settings = {"svg.hashsalt": "delaytool", "svg.fonttype": "none"}
     # Whatever the user's settings are, the same row makes the same picture.
-    with style.context("default"), matplotlib.rc_context(own):
+    with style.context("default"), matplotlib.rc_context(settings):
         figure = draw(grid, labels=labels, frame_rate=frame_rate)
         dates = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
         nothing = {"CreationDate": None, "Creator": None, "Producer": None}

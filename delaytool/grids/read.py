@@ -35,7 +35,7 @@ from delaytool.shards.read import OpenShard, read_record
 from delaytool.shards.record import Record
 from delaytool.shards.recorded_rows import Quarantined
 
-_COLUMNS = "--text-column, --audio-column or --grid-column, or its codes' shard with --audio-input"
+_COLUMNS = "`text_column`, `audio_column` or `grid_column`, or its codes' shard with `audio_input`"
 
 
 def read_grid(
@@ -75,7 +75,7 @@ def read_grid(
             row = _find_key(opened, job.key, key)
         factors = where.weight_column if record is None and shifted else None
         if factors is not None:
-            check_there(opened.schema, factors, "--weight-column")
+            check_there(opened.schema, factors, "`weight_column`")
         batch = _read_row(opened, row, job, factors)
         about = _about(opened, record, job, row, batch)
         ids = batch.column(job.key)[0].as_py() if job.key else None
@@ -144,7 +144,7 @@ def _counterpart_row(grid: Grid, other: Record | None) -> int:
                 "row-in-quarantine",
                 "the row is in quarantine",
                 expected="one that was shifted",
-                advice="give another --row",
+                advice="give another `row`",
                 place=Place(row=grid.row),
             )
         return row
@@ -195,7 +195,7 @@ def _record_of(opened: Opened) -> Record | None:
             "shifted-already",
             "it is shifted, or its codes are",
             expected="two original shards",
-            advice="leave out --audio-input",
+            advice="leave out `audio_input`",
         )
     return None
 
@@ -223,7 +223,7 @@ def _no_key(opened: Opened, key: str | None) -> DataError:
         "missing-column",
         "there is no column id" if key is None else f"there is no column {key}",
         expected=f"one of {', '.join(opened.schema.names)}",
-        advice="name the column of the rows' keys with --key, or give --row",
+        advice="name the column of the rows' keys with `key`, or give `row`",
         place=Place(shard=opened.shard.name),
     )
 
@@ -242,7 +242,7 @@ def _find_key(opened: Opened, column: str | None, key: str) -> int:
     raise DataError(
         "no-such-row",
         f"no row has the {column} {key!r}",
-        advice="look for the key in another shard, or give --row",
+        advice="look for the key in another shard, or give `row`",
         place=Place(shard=opened.shard.name),
     )
 
@@ -254,11 +254,11 @@ def _read_row(opened: Opened, row: int, job: Job, factors: str | None) -> pa.Rec
             "no-such-row",
             f"there is no row {row}",
             expected=f"0 to {opened.rows - 1}" if opened.rows else "a shard with rows in it",
-            advice="give another --row",
+            advice="give another `row`",
             place=Place(shard=opened.shard.name),
         )
     shifted = opened.entry is not None
-    wanted = [held.name for held in (job.outputs if shifted else job.columns)]
+    wanted = [column.name for column in (job.outputs if shifted else job.columns)]
     wanted += [output.weights for output in job.outputs if output.weights and shifted]
     wanted += [name for name in (job.key, factors) if name]
     names = list(dict.fromkeys(wanted))

@@ -202,5 +202,5 @@ def _rest(first: int, shown: int, steps: int) -> list[str]:
     start, last = first + shown, first + steps
     return [
         f"... and {steps - shown} more timesteps, {start} to {last - 1}: "
-        f"--steps {start}:{min(start + shown, last)} shows the next"
+        f"the next are steps {start}:{min(start + shown, last)}"
     ]

@@ -19,6 +19,8 @@ from delaytool.shards.quarantine import is_intact
 from delaytool.shards.read import open_shard, read_record
 from delaytool.shards.record import Record
 
+_FOREIGN = "it is not a shard that delaytool made"
+
 
 def quarantine_entry(path: str) -> bytes | None:
     """What a shard of quarantined rows says of itself; None for any other file, or none."""
@@ -73,7 +75,12 @@ def existing_record(item: Item, source: Opened, job: Job, overwrite: bool) -> Ex
         record = None
     is_old = item.began_with is None or is_as_before(target, item.began_with[0])
     if why and not (overwrite and is_old and stores.kind_of(item.target) == "file"):
-        advice = "choose another output" + ("" if overwrite else ", or replace it with --overwrite")
+        advice = "choose another `output`"
+        if why == _FOREIGN:
+            # It may be somebody's original, so nothing is said of replacing it.
+            advice += ", and quote `input` if it is a glob"
+        elif not overwrite:
+            advice += ", or replace it with `overwrite=True`"
         raise in_the_way(item.target, why, source, advice)
     return Existing(record, target, quarantine)
 
@@ -101,10 +108,10 @@ def _with_its_rows(
     is_old = item.began_with is None or is_as_before(state, item.began_with[1])
     # What is no shard of quarantined rows is not in the quarantine to be replaced.
     if quarantine_entry(item.quarantine) is None:
-        raise in_the_way(item.quarantine, why, source, "choose another --quarantine")
+        raise in_the_way(item.quarantine, why, source, "choose another `quarantine`")
     if not (overwrite and is_old):
-        advice = "" if overwrite else ", or replace it with --overwrite"
-        raise in_the_way(item.quarantine, why, source, f"choose another --quarantine{advice}")
+        advice = "" if overwrite else ", or replace it with `overwrite=True`"
+        raise in_the_way(item.quarantine, why, source, f"choose another `quarantine`{advice}")
     return record
 
 
@@ -118,7 +125,7 @@ def _record_at(path: str, entry: str, source: Opened, job: Job) -> tuple[Record 
     except DataError as error:
         return None, error.reason
     if record is None:
-        return None, "it is not a shard that delaytool made"
+        return None, _FOREIGN
     if record.job != job:
         return None, "it was made with other options"
     if record.sources != source.sources:

@@ -16,13 +16,13 @@ from delaytool.shards.failures import reading
 from delaytool.shards.pairs import Opened, open_source
 
 _LOOKED_AT_ROWS = 1000
-"""Rows of which at most half may be bad by their shape, where bad ones are put aside."""
+"""Rows of which at most half may be bad by their shape, where bad ones are quarantined."""
 MISFITS = {
-    "codebooks": "name the layout with --audio-layout, or choose another --n-q or --preset",
-    "codebook-lengths": "name the layout with --audio-layout",
-    "text-length": "name the layout with --audio-layout, choose another --n-q, or say with --align "
-    "what becomes of text of another length",
-    "weight-length": "name another --weight-column",
+    "codebooks": "name the layout with `audio_layout`, or choose another `recipe`",
+    "codebook-lengths": "name the layout with `audio_layout`",
+    "text-length": "name the layout with `audio_layout`, choose another `recipe`, or say with "
+    "`align` what becomes of text of another length",
+    "weight-length": "name another `weight_column`",
 }
 """The kinds of rows that are bad by their shape, and what to do where most are."""
 

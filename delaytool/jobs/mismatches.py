@@ -55,6 +55,7 @@ class Verified:
 
     way: a digest of how it was made, of recipe and output columns; empty where that is not known
     left_out: whether nothing was looked for, since the shard holds quarantined rows
+    is_foreign: whether it is no shard that apply made
     by_order: whether the rows of its source are those of text and codes that only their order pairs
     """
 
@@ -63,10 +64,12 @@ class Verified:
     rows: int = 0
     tokens: int = 0
     lost: int = 0
+    trimmed: int = 0
     summary: Summary | None = None
     left_out: bool = False
     count: int = 0
     mismatches: list[Mismatch] = field(default_factory=list)
+    is_foreign: bool = False
     by_order: bool = False
 
     def add(self, what: str, expected: Any, found: Any, place: Place | None = None) -> None:

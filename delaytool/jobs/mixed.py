@@ -16,13 +16,13 @@ from delaytool.shards.find import Shard
 from delaytool.shards.read import open_shard, read_record
 
 _MAX_WAYS, _MAX_DIFFERENCES = 10, 5
-"""Ways in which shards of one folder were made that are told apart, and what is told of each."""
+"""Ways in which shards of one folder were made, and differences of each, that are reported."""
 
 
 def compare_with_first(shards: Sequence[Shard], results: Sequence[Verified]) -> Verified:
     """Whether shards that belong together were made in one way, as the first of them was.
 
-    Of each other way the first shard is told, and how it differs; the others are counted.
+    Of each other way the first shard is reported, and how it differs; the others are counted.
 
     shards:  those that were verified, by name; results: what was found of each
     returns: what differs, as mismatches of these shards

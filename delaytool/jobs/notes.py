@@ -22,7 +22,7 @@ class Note:
 
 
 class Notes:
-    """What there is to say of a run, which is told at once and kept."""
+    """What there is to say of a run, which is reported at once and kept."""
 
     def __init__(self, on_note: Callable[[Note], None] | None) -> None:
         self.on_note, self.found = on_note, list[Note]()
@@ -41,5 +41,5 @@ class Notes:
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """All that was told, without what describes recipe and columns."""
+        """All that was reported, without what describes recipe and columns."""
         return tuple(note.text for note in self.found if note.kind in ("note", "found"))

@@ -93,7 +93,7 @@ class Originals:
 def find(path: str, what: str, outside: Sequence[str] = ()) -> tuple[list[Shard], list[Note]]:
     """The shards of a path, and what there is to say of how they were found.
 
-    what: what the user calls the path
+    what: the argument that names the path
     Raises RecipeError where there is nothing under it.
     """
     from delaytool.shards import stores
@@ -101,9 +101,9 @@ def find(path: str, what: str, outside: Sequence[str] = ()) -> tuple[list[Shard]
 
     try:
         found = find_shards(path, outside=outside)
-        return found.shards, [Note(f"{what}: {note}", "found") for note in found.notes]
+        return found.shards, [Note(f"`{what}`: {note}", "found") for note in found.notes]
     except FileNotFoundError:
-        raise RecipeError(f"{what} {stores.shown(path)} does not exist") from None
+        raise RecipeError(f"`{what}` {stores.shown(path)} does not exist") from None
 
 
 def items_of(
@@ -111,11 +111,11 @@ def items_of(
     output: str,
     audio_input: str | None = None,
     quarantine: str | None = None,
-    names: tuple[str, str] = ("INPUT", "OUTPUT"),
+    names: tuple[str, str] = ("input", "output"),
 ) -> Items:
     """Each shard of the input, that of its codes, and the files it goes to.
 
-    names:  what the command calls the two
+    names:  the arguments that name the two
     raises: RecipeError for paths that do not go together, DataError where outputs would be one file
     """
     from delaytool.shards import stores, tables
@@ -124,18 +124,25 @@ def items_of(
     one_file = stores.base_name(output).endswith(".parquet") and kind != "folder"
     if one_file and stores.kind_of(input) != "file":
         raise RecipeError(
-            f"{names[1]} {stores.shown(output)} is one file, so {names[0]} must be one too, "
+            f"`{names[1]}` {stores.shown(output)} is one file, so `{names[0]}` must be one too, "
             f"not {stores.shown(input)}"
         )
     if kind not in (None, "folder") and not one_file:
         raise RecipeError(
-            f"{names[1]} {stores.shown(output)} is a file, expected a folder or a name in .parquet"
+            f"`{names[1]}` {stores.shown(output)} is a file, "
+            "expected a folder or a name in .parquet"
         )
-    folders = {names[0]: input, "--audio-input": audio_input, names[1]: output}
-    for name in (names[0], "--audio-input"):
+    folders = {names[0]: input, "audio_input": audio_input, names[1]: output}
+    for name in (names[0], "audio_input"):
         path = folders[name]
+        is_file = path is not None and stores.kind_of(path) == "file"
+        if path is not None and not is_file and stores.is_within(path, output):
+            raise RecipeError(
+                f"`{name}` {stores.shown(path)} lies within `{names[1]}` {stores.shown(output)}, "
+                f"whose shards are taken for outputs; choose another `{names[1]}`"
+            )
         if path is not None and stores.same(path, output):
-            raise RecipeError(f"{name} and {names[1]} are the same: {stores.shown(path)}")
+            raise RecipeError(f"`{name}` and `{names[1]}` are the same: {stores.shown(path)}")
     if quarantine is not None:
         _check_quarantine(quarantine, folders)
     for folder in (output, *([] if quarantine is None else [quarantine])):
@@ -145,7 +152,7 @@ def items_of(
     left_out = len(found) - len(shards)
     codes: dict[str, Shard] = {}
     if audio_input is not None:
-        others, more = find(audio_input, "--audio-input", [output])
+        others, more = find(audio_input, "audio_input", [output])
         pairs = paired(shards, not_in_quarantine(others, quarantine))
         shards, codes = pairs.shards, pairs.codes
         notes, left_out = pairs.notes + notes + more, left_out + pairs.left_out
@@ -158,7 +165,8 @@ def items_of(
         for source in (item.shard, item.codes):
             if source and stores.same(source.path, item.target):
                 raise RecipeError(
-                    f"{names[0]} and {names[1]} are the same file: {stores.shown(item.target)}"
+                    f"`{names[0]}` and `{names[1]}` are the same file: "
+                    f"{stores.shown(item.target)}; choose another `{names[1]}`"
                 )
     _check_places(items, os.path.dirname(output) if one_file else output, quarantine)
     return Items(items, notes, left_out)
@@ -214,15 +222,15 @@ def _check_quarantine(quarantine: str, folders: dict[str, str | None]) -> None:
     from delaytool.shards import stores
 
     if stores.kind_of(quarantine) not in (None, "folder"):
-        raise RecipeError(f"--quarantine {quarantine} is a file, expected a folder")
+        raise RecipeError(f"`quarantine` {quarantine} is a file, expected a folder")
     name_of = stores.shown(quarantine)
     for name, path in folders.items():
         if path is None:
             continue
         if stores.same(path, quarantine):
-            raise RecipeError(f"{name} and --quarantine are the same: {name_of}")
-        if name == "OUTPUT" and stores.is_within(path, quarantine):
-            raise RecipeError(f"OUTPUT {stores.shown(path)} lies within --quarantine {name_of}")
+            raise RecipeError(f"`{name}` and `quarantine` are the same: {name_of}")
+        if name == "output" and stores.is_within(path, quarantine):
+            raise RecipeError(f"`output` {stores.shown(path)} lies within `quarantine` {name_of}")
 
 
 def not_in_quarantine(shards: list[Shard], quarantine: str | None) -> list[Shard]:
@@ -282,15 +290,15 @@ def sources_of(
 
     if source is None:
         if audio_input is not None:
-            raise RecipeError("--audio-input goes with --source")
+            raise RecipeError("`audio_input` goes with `source`")
         return Originals([(shard, None, None) for shard in shards], [], [])
     if stores.same(source, output):
-        raise RecipeError(f"OUTPUT and --source are the same: {stores.shown(output)}")
-    originals, notes = find(source, "--source", [output])
+        raise RecipeError(f"`output` and `source` are the same: {stores.shown(output)}")
+    originals, notes = find(source, "source", [output])
     left_out = 0
     codes: dict[str, Shard] = {}
     if audio_input is not None:
-        others, more = find(audio_input, "--audio-input", [output])
+        others, more = find(audio_input, "audio_input", [output])
         pairs = paired(originals, others)
         originals, codes, left_out = pairs.shards, pairs.codes, pairs.left_out
         notes = pairs.notes + notes + more
@@ -333,12 +341,12 @@ def quarantines_of(
     from delaytool.shards import stores
     from delaytool.shards.quarantine import counterpart, strays_among
 
-    folders = {"OUTPUT": output, "--source": source, "--audio-input": audio_input}
+    folders = {"output": output, "source": source, "audio_input": audio_input}
     _check_quarantine(quarantine, folders)
     found: list[Shard] = []
     if stores.kind_of(quarantine) is not None:
         with contextlib.suppress(DataError):
-            found, _ = find(quarantine, "--quarantine")
+            found, _ = find(quarantine, "quarantine")
     if stores.kind_of(output) == "file":
         # Its quarantined rows have the name of its source, which may be another one.
         there = counterpart(shards[0], found)

@@ -53,7 +53,7 @@ def plan(items: list[Item], recipe: Recipe, where: ColumnOptions, overwrite: boo
             of which most do not fit; RecipeError when recipe and columns do not go together
     """
     notes: list[str] = []
-    # Those that cannot even be opened are told by their own tasks, once the others are done.
+    # Those that cannot even be opened are reported by their own tasks, once the others are done.
     good = [item for item in items if not _is_deadly(item)] or items
     data = first_of_data([item.shard for item in good])
     if data is None:
@@ -106,7 +106,7 @@ def _look_at(item: Item, job: Job, overwrite: bool) -> Mapping[str, tuple[str, s
         if is_left_out(item, source):
             return {}
         if job.key is not None:
-            check_there(source.schema, job.key, "--key")
+            check_there(source.schema, job.key, "`key`")
         schema = check_source(source, job, item.quarantine is not None)
         existing_record(item, source, job, overwrite)
         tokens = {column.name for column in job.columns}
@@ -120,7 +120,7 @@ def _is_deadly(item: Item) -> bool:
 
 def _unshifted_columns(source: Opened, job: Job) -> list[str]:
     """Notes on columns that look like they belong to the tokens but pass through unshifted."""
-    held = {column.name for column in job.columns} | {job.factors}
+    tokens = {column.name for column in job.columns} | {job.factors}
     with reading(source.shard.name):
         batch = next(source.small_batches(), None)
         if batch is None or not batch.num_rows:
@@ -129,7 +129,7 @@ def _unshifted_columns(source: Opened, job: Job) -> list[str]:
         return [
             f"column {name} is as long as the tokens and passes through unshifted"
             for name, array in zip(batch.schema.names, batch.columns, strict=True)
-            if name not in held and steps > 1 and _length(array) == steps
+            if name not in tokens and steps > 1 and _length(array) == steps
         ]
 
 

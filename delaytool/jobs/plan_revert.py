@@ -36,7 +36,7 @@ def generated_job(shards: Sequence[Shard], recipe: Recipe, where: ColumnOptions)
         outputs = tuple(Output(c.name, c.first, c.count, c.layout) for c in columns)
         key = key_in(first, where)
         if key is not None:
-            check_there(first.schema, key, "--key")
+            check_there(first.schema, key, "`key`")
         return Job(recipe, columns, outputs, key=key)
 
 

@@ -31,7 +31,7 @@ def check_is_quarantine(item: Item, source: Opened) -> None:
         and stores.kind_of(item.quarantine)
         and quarantine_entry(item.quarantine) is None
     ):
-        advice = "choose another --quarantine"
+        advice = "choose another `quarantine`"
         raise in_the_way(item.quarantine, "it holds no quarantined rows", source, advice)
 
 

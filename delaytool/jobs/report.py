@@ -1,6 +1,6 @@
 """What was done to all shards, or what is in them, as a short table or as JSON.
 
-Each shard is told by a `Summary`, which its record holds, so that shards that were left alone count
+Each shard has a `Summary`, which its record holds, so that shards that were left alone count
 like those that were written.
 """
 
@@ -85,6 +85,7 @@ class Report:
         """All of it, with JSON's types; shares are null where there is nothing to have a share."""
         return {
             "hours": round(self.hours, 6),
+            "empty_rows": self.counts.empty,
             "text_tokens": self.text,
             "text_padding": self.padding,
             "text_padding_share": _share(self.padding, self.text),
@@ -105,7 +106,7 @@ class Report:
         rate = f"{counts.frames:,} frames at {self.frame_rate:g} a second"
         lines = [
             ("shards", f"{self.shards:,}{shards}"),
-            ("rows", f"{counts.rows_out:,}"),
+            ("rows", f"{counts.rows_out:,}{_empty(counts)}"),
             ("hours of audio", f"{self.hours:,.2f} ({rate})"),
             ("tokens", f"{counts.tokens:,}"),
         ]
@@ -149,12 +150,16 @@ class Report:
         ranked = [(reason.rows, str(reason)) for reason in self._ranked_reasons()]
         if len(ranked) > _MAX_REASONS:
             others = ranked[_MAX_REASONS - 1 :]
-            rest = sum(rows for rows, _ in others), f"{len(others)} other reasons, see --json"
+            rest = sum(rows for rows, _ in others), f"{len(others)} other reasons"
             ranked = [*ranked[: _MAX_REASONS - 1], rest]
         return [
             ("" if number else "quarantined", f"{rows:,} row{'' if rows == 1 else 's'}: {reason}")
             for number, (rows, reason) in enumerate(ranked)
         ]
+
+
+def _empty(counts: Counts) -> str:
+    return f" ({counts.empty:,} without frames)" if counts.empty else ""
 
 
 def _share(part: int, whole: int) -> float | None:

@@ -82,7 +82,9 @@ class VerifyResult:
 
     mismatches: as many of each shard as are kept; count: how many there are
     ways:       those of them that come of shards which were made in different ways
+    foreign:    shards that apply did not make, such as the original ones
     lost:       tokens that truncation cut off, which nothing could be compared with
+    trimmed:    text tokens that alignment cut off, of which only the number could be compared
     """
 
     verified: bool
@@ -92,7 +94,9 @@ class VerifyResult:
     mismatches: tuple[Mismatch, ...]
     count: int
     ways: int
+    foreign: int
     lost: int
+    trimmed: int
     report: Report
     notes: tuple[str, ...] = ()
 
@@ -121,7 +125,9 @@ class VerifyResult:
             mismatches=tuple(mismatches),
             count=count,
             ways=mixed.count,
+            foreign=sum(result.is_foreign for result in results),
             lost=sum(result.lost for result in results),
+            trimmed=sum(result.trimmed for result in results),
             report=report,
             notes=notes,
         )
@@ -210,7 +216,7 @@ def counting(report: Report) -> Callable[[R], R]:
 
 
 def without_left_out(results: list[OfShard], notes: Notes, left_out: int = 0) -> list[OfShard]:
-    """The results without those of shards of quarantined rows, whose number is told.
+    """The results without those of shards of quarantined rows, whose number is reported.
 
     left_out: how many had no task
     Raises DataError when all that had one are such.

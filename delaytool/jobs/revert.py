@@ -102,8 +102,9 @@ class RevertShard(ShardTask):
                 raise DataError(
                     "no-record",
                     "there is no delaytool entry in the footer",
-                    expected="a shard that delaytool made, or --recipe or --preset",
-                    advice="say with --recipe or --preset how the grid was delayed",
+                    expected="a shard that delaytool made, or a recipe",
+                    advice="give what apply wrote as `output`, or say with `recipe` how the grid "
+                    "was delayed",
                 )
             counts = _counts_of(output, record, self.job)
             if not self.allow_lossy:
@@ -171,7 +172,7 @@ def _look_for(part: _Part, work: _Work, old: State | None) -> tuple[bool, State 
         "output-in-the-way",
         f"the output {stores.shown(path)} is in the way",
         expected="no file, or the one that reverting gives",
-        advice="choose another output, or replace it with --overwrite",
+        advice="choose another `output`, or replace it with `overwrite=True`",
     )
 
 
@@ -223,11 +224,11 @@ def _counts_of(output: OpenShard, record: Record | None, job: Job | None) -> Cou
     if job is None:
         return counts
     for column in job.columns:
-        check_there(output.schema, column.name, "--grid-column")
+        check_there(output.schema, column.name, "`grid_column`")
         check_column_type(output.schema.field(column.name), column.layout)
     if job.recipe.length == "extend" or not job.recipe.max_delay:
         return counts
-    for batch in output.small_batches([held.name for held in job.outputs]):
+    for batch in output.small_batches([column.name for column in job.outputs]):
         try:
             _, lengths = read_shifted(batch, job)
         except DataError as error:
@@ -248,7 +249,7 @@ def _check_lossless(counts: Counts) -> None:
             "lossy",
             " and ".join(missing) + ", which cannot come back",
             expected="nothing missing",
-            advice="take the rest with --allow-lossy",
+            advice="take the rest with `allow_lossy=True`",
         )
 
 
@@ -303,7 +304,7 @@ class _Work:
             except DataError as error:
                 raise placed(error, self.output.shard.name, rows, batch, self.job) from None
             self.digest.update(restored)
-            self.lost += sum(_nulls_in(restored.column(held.name)) for held in self.job.columns)
+            self.lost += sum(_nulls_in(restored.column(column.name)) for column in self.job.columns)
             rows += batch.num_rows
             arrays = [restored.column(name) for name in schema.names]
             yield pa.RecordBatch.from_arrays(
@@ -358,7 +359,7 @@ def _parts(
             "sources",
             "it was not made from text and codes in shards of their own",
             expected="two sources",
-            advice="leave --audio-output away",
+            advice="leave out `audio_output`",
         )
     pairs = zip((target, codes_target), record.sources, strict=True)
     return [
@@ -387,12 +388,12 @@ def _nulls_in(tokens: pa.Array) -> int:
 
 def _nullable(schema: pa.Schema, job: Job) -> pa.Schema:
     """A schema whose tokens may be null, for those that truncation cut off."""
-    held = {column.name for column in job.columns}
+    tokens = {column.name for column in job.columns}
     fields = []
     for field in schema:
         depth, leaf = depth_of(field.type)
         strict = "not null" in str(field.type)
         fields.append(
-            field.with_type(lists_around(leaf, depth)) if field.name in held and strict else field
+            field.with_type(lists_around(leaf, depth)) if field.name in tokens and strict else field
         )
     return pa.schema(fields, metadata=schema.metadata)

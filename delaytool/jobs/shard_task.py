@@ -41,6 +41,6 @@ class ShardTask(ABC):
         return tuple(path for path in paths if not stores.is_remote(path))
 
     def abandon(self) -> None:
-        """Clean up behind a process that was killed while it ran the task."""
+        """Clean up after a process that was killed while it ran the task."""
         for path in self.writes:
             remove_leftovers(path)

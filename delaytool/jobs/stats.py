@@ -91,11 +91,11 @@ class Reading:
         """
         where = self.where
         if where.key is not None:
-            check_there(schema, where.key, "--key")
+            check_there(schema, where.key, "`key`")
         elif "id" in schema.names and not where.by_order:
             where = dataclasses.replace(where, key="id")
         if where.text_column != ColumnOptions().text_column and not where.grid_column:
-            check_there(schema, where.text_column, "--text-column")
+            check_there(schema, where.text_column, "`text_column`")
         job = job_of_original(where, schema, batches, self.recipe)
         return dataclasses.replace(job, recipe=self._padded(job.recipe))
 
@@ -182,13 +182,19 @@ class StatsOfShard(ShardTask):
             if self.planned is None:
                 raise
             for column in self.planned.columns:
-                check_there(opened.schema, column.name, "--text-column or --audio-column")
+                check_there(opened.schema, column.name, "`text_column` or `audio_column`")
             return self.planned
 
 
 def _counts(tokens: TokenBatch) -> Counts:
     rows, frames = len(tokens.lengths), int(tokens.lengths.sum())
-    return Counts(rows, rows, frames, sum(codes.flat.size for codes in tokens.columns))
+    return Counts(
+        rows_in=rows,
+        rows_out=rows,
+        frames=frames,
+        tokens=sum(codes.flat.size for codes in tokens.columns),
+        empty=int((tokens.lengths == 0).sum()),
+    )
 
 
 def _figures(tokens: TokenBatch, job: Job) -> Figures:

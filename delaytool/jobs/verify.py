@@ -106,6 +106,7 @@ class VerifyShard(ShardTask):
             return None
         record = read_record(output)
         if record is None:
+            verified.is_foreign = True
             verified.add("record", "a delaytool entry in the footer", "none")
             return None
         verified.way = digest_of_way(record.job)
@@ -168,7 +169,7 @@ class _Check:
                 yield rows / max(self.output.rows, 1)
         if self.original is None:
             self.trimmed = self.record.counts.trimmed
-        self.verified.lost = self.counts.lost + self.trimmed
+        self.verified.lost, self.verified.trimmed = self.counts.lost, self.trimmed
         recipe, reasons = self.job.recipe, self.record.reasons
         self.verified.summary = Summary(recipe, self.counts, self.figures, reasons)
         self._check_counts(rows)
@@ -385,9 +386,9 @@ class _Check:
             if recorded[name] != figures[name]:
                 self.verified.add(f"figure of {name}", recorded[name], figures[name])
         reasons = self.record.reasons
-        told = sum(reason.rows for reason in reasons)
-        if told != quarantined:
-            self.verified.add("rows with a reason", told, quarantined)
+        with_reason = sum(reason.rows for reason in reasons)
+        if with_reason != quarantined:
+            self.verified.add("rows with a reason", with_reason, quarantined)
         elif self.original is not None and reasons != (seen := reasons_of(self.reasons)):
             self.verified.add("reasons", reasons_in_words(reasons), reasons_in_words(seen))
         for name, align in (("trimmed", "trim"), ("padded", "pad")):

@@ -130,7 +130,7 @@ def _padding_factors(
     if len(factors) > 1:
         raise RecipeError(
             f"the recipe's padding tokens have the factors {sorted(factors)}, "
-            "expected --text-padding-weight to say which is meant"
+            "expected `text_padding_weight` to say which is meant"
         )
     return {token: factor for token in tokens for factor in factors}
 
@@ -147,7 +147,7 @@ def _loss_paddings(text: Stream, padding: int | None, end_padding: int | None) -
         return sorted({text.padding, end_padding} if text.padding >= 0 else {end_padding})
     raise RecipeError(
         f"the recipe does not say which of {old} is the end padding, "
-        "expected --text-padding together with --text-end-padding"
+        "expected `text_padding` together with `text_end_padding`"
     )
 
 

@@ -1,4 +1,4 @@
-"""Runs the rest of a command in a child process, so that what kills it is told.
+"""Runs the rest of a command in a child process, so that what kills it is reported.
 
 A broken file can crash the library that reads it, or make the system end the process for its
 hunger. Whoever calls `enter` goes on in a child, which notes what it is about to read where the

@@ -142,7 +142,7 @@ def _run_in_pool(
 ) -> Generator[Event, None, list[int]]:
     """Run waiting tasks until none is left or a worker dies; returns those in flight then."""
     flying: dict[Future[Any], int] = {}
-    told: dict[int, float] = {}
+    reported: dict[int, float] = {}
     broken: list[int] = []
     others = set(multiprocessing.active_children())
     pool = shared.pool(workers)
@@ -167,8 +167,8 @@ def _run_in_pool(
                     yield future.result()
             for number in flying.values():
                 fraction = shared.fractions[number]
-                if fraction > told.get(number, 0.0):
-                    told[number] = fraction
+                if fraction > reported.get(number, 0.0):
+                    reported[number] = fraction
                     yield Progress(number, fraction)
         pool.shutdown(wait=True, cancel_futures=True)
         return sorted([*broken, *flying.values()]) if broken else []

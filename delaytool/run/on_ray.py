@@ -113,7 +113,7 @@ def _unreachable(address: str, why: str) -> DataError:
         "no-cluster",
         f"no Ray cluster at {address}: {why.strip().splitlines()[0][:200]}",
         expected="one that runs",
-        advice="check --ray-address, or start one: --ray-address local",
+        advice='check `ray_address`, or start one: `ray_address="local"`',
     )
 
 
@@ -208,7 +208,7 @@ def _event(ray: Any, reference: Any, task: Task[Any], number: int) -> Event:
 
 
 def _clean_up(tasks: Sequence[Task[Any]]) -> None:
-    """Clean up behind tasks whose workers ended with the connection to the cluster.
+    """Clean up after tasks whose workers ended with the connection to the cluster.
 
     Ray's own way to cancel a task that runs can end the process that asks for it.
     """

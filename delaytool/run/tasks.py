@@ -33,7 +33,7 @@ class Task(Protocol[Result_co]):
         """Do it; yields the fraction that is done, returns a picklable result."""
 
     def abandon(self) -> None:
-        """Clean up behind a process that was killed while it ran the task."""
+        """Clean up after a process that was killed while it ran the task."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class RunOptions:
         if self.engine not in ENGINES:
             raise RecipeError(f"engine is {self.engine!r}, expected one of {', '.join(ENGINES)}")
         if self.ray_address is not None and self.engine != "ray":
-            raise RecipeError("ray_address goes with engine ray")
+            raise RecipeError('`ray_address` goes with `engine="ray"`')
         if self.workers is not None and self.workers < 1:
             raise RecipeError(f"workers is {self.workers}, expected at least 1")
 

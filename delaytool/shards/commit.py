@@ -51,7 +51,7 @@ def file_state(path: str) -> State | None:
 
 
 def is_as_before(state: State | None, before: State | None) -> bool:
-    """Whether two states are of one file, though two machines may have told them."""
+    """Whether two states are of one file, though two machines may have reported them."""
     # Where both have mounted a file system, its inodes may have other numbers on each.
     return (state and state[-2:]) == (before and before[-2:])
 

@@ -41,8 +41,8 @@ def reading(name: str) -> Iterator[None]:
 def first_line(error: BaseException) -> str:
     """What an error says first, without keys."""
     # pyarrow tells which of its calls failed, and behind that why.
-    if told := re.search(r"\[errno \d+\] (.+)", str(error)):
-        return told[1]
+    if match := re.search(r"\[errno \d+\] (.+)", str(error)):
+        return match[1]
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     first = (str(error).strip() or type(error).__name__).splitlines()[0]

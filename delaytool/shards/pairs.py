@@ -96,7 +96,7 @@ class PairedShard:
 
         Raises DataError for the first key that differs.
         """
-        expected, row, own = self.rows, 0, set(self.text.schema.names)
+        expected, row, of_text = self.rows, 0, set(self.text.schema.names)
         kept = [field for field in self.schema if names is None or field.name in names]
         schema = pa.schema(kept, metadata=self.schema.metadata)
         codes = Rows(self._batches_of_codes(names))
@@ -107,7 +107,7 @@ class PairedShard:
                     "rows-differ", f"the codes end at row {row}", expected=f"{expected} rows"
                 )
             self._check_keys(text, other, row)
-            both = [(text if name in own else other).column(name) for name in schema.names]
+            both = [(text if name in of_text else other).column(name) for name in schema.names]
             yield pa.RecordBatch.from_arrays(both, schema=schema)
             row += text.num_rows
 
@@ -119,8 +119,8 @@ class PairedShard:
         """Which columns to read of one of the two: the key too, and at least one to count rows."""
         if names is None:
             return None
-        own: list[str] = part.schema.names
-        return [name for name in own if name in names or name == self.key] or own[:1]
+        there: list[str] = part.schema.names
+        return [name for name in there if name in names or name == self.key] or there[:1]
 
     def _check_keys(self, text: pa.RecordBatch, codes: pa.RecordBatch, row: int) -> None:
         if self.key is None:
@@ -132,7 +132,7 @@ class PairedShard:
                     "null",
                     f"the key is null in the shard of {whose}",
                     expected="a key for each row",
-                    advice="fill it in, or name another column with --key",
+                    advice="fill it in, or name another column with `key`",
                     place=Place(row=row + keys.is_null().index(True).as_py(), column=self.key),
                 )
         if ours.type == theirs.type:
@@ -198,7 +198,8 @@ def _key_of_pair(text: OpenShard, codes: OpenShard, keys: Job | ColumnOptions) -
             "missing-key",
             f"there is no column {key}, {other}",
             expected="the key of the rows in both shards",
-            advice="name a column of both with --key, or pair rows by their order with --no-key",
+            advice="name a column of both with `key`, or pair rows by their order with "
+            "`no_key=True`",
             place=Place(shard=f"the codes of {name}" if in_text else name),
         )
     kinds = [part.schema.field(key).type for part in (text, codes)]
@@ -207,7 +208,7 @@ def _key_of_pair(text: OpenShard, codes: OpenShard, keys: Job | ColumnOptions) -
             "column-type",
             f"has the type {kinds[0]} in the shard of text and {kinds[1]} in that of codes",
             expected="keys of one type",
-            advice="cast one of them, or name another column with --key",
+            advice="cast one of them, or name another column with `key`",
             place=Place(shard=text.shard.name, column=key),
         )
     return key

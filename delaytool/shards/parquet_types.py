@@ -1,8 +1,8 @@
 """What becomes of Parquet's types on the way through Arrow, and which timestamps Arrow can hold.
 
 Arrow has no type for some of what Parquet knows: a column of such a type comes out with another
-one. `CARRIED` is the list of those that come out as they went in; what any other becomes is told
-before a run, by what the pyarrow at hand would write.
+one. `CARRIED` is the list of those that come out as they went in. What any other becomes is
+reported before a run, by what the pyarrow at hand would write.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ _LOOKERS = 8
 
 
 def is_quarantine(shard: Shard) -> bool:
-    """Whether a shard holds quarantined rows; one that cannot be read is told by its own task."""
+    """Whether a shard holds quarantined rows; its task reports one that cannot be read."""
     try:
         with open_shard(shard) as opened:
             return opened.is_quarantine

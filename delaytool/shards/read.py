@@ -35,7 +35,7 @@ from delaytool.shards.sources import base64_of, entries_in_schema
 
 _LANE_BYTES = 16 << 20
 """The size up to which row groups are decoded whole, for who does not mind where batches end."""
-_MAGIC, _ENCRYPTED = b"PAR1", b"PARE"
+_MAGIC, _ENCRYPTED, _LFS = b"PAR1", b"PARE", b"version https://git-lfs"
 
 
 @dataclass(frozen=True)
@@ -94,9 +94,9 @@ class OpenShard:
         """What a record says of this shard as a source."""
         size, footer = self.fingerprint
         schema = encode_schema(self.schema)
-        held = entries_in_schema(schema)
+        in_schema = entries_in_schema(schema)
         entries = {
-            base64_of(key): None if held.get(key) == value else base64_of(value)
+            base64_of(key): None if in_schema.get(key) == value else base64_of(value)
             for key, value in self.entries.items()
         }
         return (Source(size, footer, schema, entries),)
@@ -294,6 +294,9 @@ def footer_fingerprint(path: str) -> tuple[int, str]:
         if tail[4:] == _ENCRYPTED:
             raise pa.ArrowInvalid("its footer is encrypted")
         if tail[4:] != _MAGIC or length > size - 12:
+            file.seek(0)
+            if file.read(len(_LFS)) == _LFS:
+                raise pa.ArrowInvalid("it is a pointer of Git LFS; git lfs pull fetches the file")
             raise pa.ArrowInvalid("it does not end like a Parquet file")
         file.seek(size - 8 - length)
         return size, hashlib.sha256(file.read(length)).hexdigest()

@@ -70,7 +70,7 @@ class Reason:
 
 
 OTHER = "other"
-"""The kind of reasons that are not told apart."""
+"""The kind of reasons that are not distinguished."""
 
 
 def reasons_of(rows: Mapping[tuple[str, str | None], int]) -> tuple[Reason, ...]:

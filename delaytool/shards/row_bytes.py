@@ -3,7 +3,7 @@
 A footer tells how many bytes are stored. A value that repeats may be stored once for all the rows
 that hold it, in a dictionary or as "the same as before", and then says nothing of what these rows
 take decoded: 2,500 times the same prompt are 60 kB in the file and 1.2 GB in memory. Where that can
-be, the longest value is looked up first, and each row counts as if it held it.
+be, the longest value is looked up first, and each row counts as if it had it.
 """
 
 from __future__ import annotations

@@ -15,18 +15,18 @@ from delaytool.shards.record import Record, Source, decode_schema, encode_schema
 
 def paired_schema(text: pa.Schema, codes: pa.Schema, key: str | None) -> pa.Schema:
     """The columns of a shard of text and one of codes; raises DataError when names collide."""
-    own = [field for field in codes if field.name != key or key not in text.names]
-    for field in own:
+    added = [field for field in codes if field.name != key or key not in text.names]
+    for field in added:
         if field.name in text.names:
             raise DataError(
                 "column-twice",
                 f"both the text's and the codes' shard have a column {field.name}",
                 expected="no name in both but the key's",
-                advice="drop or rename one, or name the --key",
+                advice="drop or rename one, or name the `key`",
             )
-    names = [field.name for field in own]
+    names = [field.name for field in added]
     metadata = joined_metadata(text.metadata or {}, codes.metadata or {}, names)
-    return pa.schema([*text, *own], metadata=metadata or None)
+    return pa.schema([*text, *added], metadata=metadata or None)
 
 
 def base64_of(value: bytes) -> str:
@@ -41,12 +41,12 @@ def entries_in_schema(schema: str) -> dict[bytes, bytes]:
 
 def entries_of(source: Source) -> dict[bytes, bytes]:
     """The key-value entries of a source's footer; raises DataError where its record has none."""
-    held = entries_in_schema(source.schema)
+    in_schema = entries_in_schema(source.schema)
     entries: dict[bytes, bytes] = {}
     try:
         for name, text in source.entries.items():
             key = base64.b64decode(name, validate=True)
-            entries[key] = held[key] if text is None else base64.b64decode(text, validate=True)
+            entries[key] = in_schema[key] if text is None else base64.b64decode(text, validate=True)
     except (ValueError, KeyError) as error:
         raise DataError(
             "record", f"the source entries in its record cannot be read: {error}"

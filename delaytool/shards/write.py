@@ -64,7 +64,7 @@ def writing(
     kinds:    the columns that hold "tokens" or weights that come in "runs"; `_writer` says what for
     entries:  all key-value entries of its footer, those that Arrow makes of a schema included; when
               not given, Arrow makes them
-    replaces: the only file whose place it may take, as `file_state` told it
+    replaces: the only file whose place it may take, as `file_state` gave it
     raises:   NameTakenError when there is another file, DataError when it cannot be written;
               nothing is left behind then
     """

@@ -86,7 +86,7 @@ def test_squares_alone_decide_nothing(wrap):
     with pytest.raises(DataError, match="column audio_codes: more than one layout") as raised:
         find(columns)
     assert "codebook (codebook-major, [3][T]) or frame (frame-major" in raised.value.expected
-    assert raised.value.advice.endswith("--audio-layout codebook or --audio-layout frame")
+    assert raised.value.advice.endswith('`audio_layout="codebook"` or `audio_layout="frame"`')
     for layout in ("codebook", "frame"):
         assert find(columns, audio_layout=layout)[1].layout.name == layout
 
@@ -95,7 +95,7 @@ def test_flat_lists_never_say_what_they_are():
     columns = {"text_tokens": text(2, 7), "audio_codes": [list(range(3 * n)) for n in (2, 7)]}
     with pytest.raises(DataError, match="more than one layout") as raised:
         find(columns)
-    assert "--audio-layout flat-codebook or --audio-layout flat-frame" in raised.value.advice
+    assert '`audio_layout="flat-codebook"` or `audio_layout="flat-frame"`' in raised.value.advice
     assert find(columns, audio_layout="flat-frame")[1] == Column("audio_codes", 1, 3, FLAT_FRAME, 3)
 
 
@@ -112,12 +112,29 @@ def test_null_and_ragged_rows_are_for_apply_to_tell():
 
 def test_no_reading_fits():
     columns = {"text_tokens": text(5), "audio_codes": books(5, codebooks=4)}
-    with pytest.raises(DataError, match="no layout fits: audio_codes codebook with 4 codebooks"):
+    with pytest.raises(DataError, match="4 streams, expected 3, one for each audio") as raised:
         find(columns)
-    with pytest.raises(DataError, match="no layout fits") as raised:
+    assert "`audio_column='audio_codes[:3]'`" in raised.value.advice
+    with pytest.raises(DataError, match="2 streams, expected 3") as raised:
+        find({"text_tokens": text(5), "audio_codes": books(5, codebooks=2)})
+    assert "name more columns with `audio_column`" in raised.value.advice
+    with pytest.raises(DataError, match="no layout fits: audio_codes 3 codebooks of") as raised:
         find({"text_tokens": text(6), "audio_codes": books(5)})
-    assert "as many frames as the text has" in raised.value.expected
+    assert "as the text has tokens" in raised.value.expected
     assert find({"text_tokens": text(6), "audio_codes": books(5)}, align="trim")
+
+
+def test_the_text_of_a_second_grid_is_left_out():
+    """Two speakers, each with text: the recipe has one."""
+    grids = {"A": books(5, codebooks=2), "B": books(5, codebooks=3)}
+    with pytest.raises(DataError, match="A has 2 and B has 3, 5 streams in all") as raised:
+        find(grids, grid_column=("A", "B"))
+    assert "`grid_column=['A', 'B[1:]']`" in raised.value.advice
+    assert [c.count for c in find(grids, grid_column=("A", "B[1:]"))] == [2, 2]
+    grids["B"] = books(5, codebooks=4)
+    with pytest.raises(DataError, match="6 streams in all, expected 4") as raised:
+        find(grids, grid_column=("A", "B"))
+    assert "`grid_column=['A', 'B[:2]']`" in raised.value.advice
 
 
 def test_rows_of_no_frames_fit_anything():
@@ -161,7 +178,7 @@ def test_a_column_may_be_called_like_a_slice():
 
 
 def test_an_empty_slice_holds_no_stream():
-    with pytest.raises(DataError, match="no layout fits"):
+    with pytest.raises(DataError, match="column B: the slice holds none of 3 codebooks"):
         find({"text_tokens": text(6), "B": books(6)}, audio_column=("B[5:]",))
 
 
@@ -169,7 +186,7 @@ def test_j_moshis_grids():
     grids = {name: books(40, 7, codebooks=9) for name in "AB"}
     found = find(grids, load_preset("j-moshi"), grid_column=("A", "B[1:]"))
     assert found == (Column("A", 0, 9, CODEBOOK, 9), Column("B", 9, 8, CODEBOOK, 9, 1))
-    with pytest.raises(DataError, match="no layout fits"):
+    with pytest.raises(DataError, match="A has 9 and B has 9, 18 streams in all, expected 17"):
         find(grids, load_preset("j-moshi"), grid_column=("A", "B"))
 
 
@@ -194,7 +211,7 @@ def test_without_a_recipe_rows_agree_on_the_codebooks():
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"text_tokens": text(2)}, "there is no column audio_codes, expected one of text_tokens"),
+        ({"text_tokens": text(2)}, "there is no column audio_codes; there are text_tokens"),
         ({"audio_codes": books(2)}, "there is no column text_tokens"),
         ({"text_tokens": text(2), "audio_codes": ["x"]}, "audio_codes: has the type string"),
         ({"text_tokens": [0.5], "audio_codes": books(2)}, "text_tokens: has the type double"),
@@ -236,7 +253,7 @@ AUDIO = plain_recipe(3, (0, 1, 2), text=False)
 
 def test_a_slice_of_nothing_fits_nothing():
     columns = {"text_tokens": text(4), "a": books(4), "b": books(4, codebooks=2)}
-    with pytest.raises(DataError, match="no layout fits"):
+    with pytest.raises(DataError, match="column b: the slice holds none of 2"):
         find(columns, audio_column=("a", "b[2:]"))
 
 
@@ -264,7 +281,7 @@ def test_text_that_will_be_aligned_does_not_say_how_long_flat_codes_are():
     columns = {"text_tokens": text(2), "audio_codes": pa.array([list(range(12))], TOKENS)}
     with pytest.raises(DataError, match="more than one layout fits every row") as raised:
         find(columns, align="pad")
-    assert "--audio-layout flat-frame" in raised.value.advice
+    assert '`audio_layout="flat-frame"`' in raised.value.advice
 
 
 def test_shards_of_other_types_are_for_apply_to_tell():

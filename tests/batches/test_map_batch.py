@@ -80,7 +80,7 @@ def test_an_error_has_its_place_and_names_arguments():
     squares = pa.table({"text_tokens": [[1, 2, 3]], "audio_codes": [[[1, 2, 3]] * 3]})
     with pytest.raises(DataError, match="more than one layout") as raised:
         map_batch(RECIPE)(squares)
-    assert raised.value.advice == "say which: audio_layout codebook or audio_layout frame"
+    assert raised.value.advice == 'say which: `audio_layout="codebook"` or `audio_layout="frame"`'
     assert map_batch(RECIPE, audio_layout="frame")(squares).num_rows == 1
     with pytest.raises(DataError, match="there is no column audio_codes"):
         map_batch(RECIPE)(squares.drop_columns(["audio_codes"]))

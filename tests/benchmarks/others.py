@@ -5,8 +5,8 @@ None of these checks anything: no vocabularies, no lengths, no nulls, no digests
 
 import numpy as np
 
-INITIAL, BEHIND = 2048, 2048
-TEXT_INITIAL, TEXT_BEHIND = 32000, 3
+INITIAL, TRAILING = 2048, 2048
+TEXT_INITIAL, TEXT_TRAILING = 32000, 3
 
 
 def row_by_row(recipe):
@@ -67,7 +67,7 @@ def with_polars(source, target, recipe):
         for number, stream in enumerate(recipe.streams[1:])
     ]
     frame = pl.read_parquet(source).with_row_index("row")
-    fill = pl.lit(BEHIND, dtype=pl.Int16)
+    fill = pl.lit(TRAILING, dtype=pl.Int16)
     none = pl.lit(0.0, dtype=pl.Float32)
     codebooks = (
         frame.select("row", "audio_codes")
@@ -100,7 +100,7 @@ def with_polars(source, target, recipe):
             ),
             none,
         ),
-        text_tokens=pl.concat_list("text_tokens", pl.lit(TEXT_BEHIND, dtype=pl.Int32)),
+        text_tokens=pl.concat_list("text_tokens", pl.lit(TEXT_TRAILING, dtype=pl.Int32)),
     )
     columns = ("text_tokens", "audio_codes", "text_loss_weights", "audio_loss_weights")
     text.join(codebooks, on="row", maintain_order="left").select(columns).write_parquet(target)

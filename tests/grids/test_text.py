@@ -61,7 +61,7 @@ def test_one_colour_for_each_kind_and_filled_cells_dim():
 def test_what_does_not_fit_is_left_out_or_follows_below():
     grid = grid_of([list(range(100, 140))] * 3)
     lines = render([grid], Style(width=40)).splitlines()
-    assert lines[-1] == "... and 35 more timesteps, 5 to 39: --steps 5:10 shows the next"
+    assert lines[-1] == "... and 35 more timesteps, 5 to 39: the next are steps 5:10"
     wrapped = render([grid], Style(width=40, wrap=True)).splitlines()
     assert max(map(len, wrapped)) <= 40
     shown = [x for line in wrapped if line.startswith("timestep") for x in line.split()[1:]]

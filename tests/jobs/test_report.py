@@ -84,7 +84,7 @@ def test_many_reasons_are_ten_lines_in_an_order_of_their_own():
         "  quarantined     5 rows: column c24: a null",
         *[f"                  5 rows: column c{i}: a null" for i in range(25, 30)],
         *[f"                  4 rows: column c{i}: a null" for i in range(18, 21)],
-        "                  48 rows: 21 other reasons, see --json",
+        "                  48 rows: 21 other reasons",
     ]
     few = report_of(summary(9, (1, 1, 1, 1), reasons[:10])).table()
     assert "other" not in few, "ten have a line each"

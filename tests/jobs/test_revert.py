@@ -410,7 +410,7 @@ def test_a_shard_without_an_entry_needs_a_recipe(tmp_path):
     pq.write_table(tokens_table(), tmp_path / "a.parquet")
     done = delaytool("revert", "a.parquet", "b.parquet", cwd=tmp_path, status=1)
     assert "there is no delaytool entry in the footer" in done.stderr
-    assert "--recipe or --preset" in done.stderr
+    assert "Give what apply wrote as OUTPUT, or say with --preset or --recipe" in done.stderr
 
 
 def test_what_is_in_the_way_stays(paired):

@@ -406,7 +406,7 @@ def test_paddings_with_several_factors_need_a_weight():
     text = dataclasses.replace(MOSHI.streams[0], token_weights={0: 1.0, 3: 0.5})
     recipe = dataclasses.replace(MOSHI, streams=(text, *MOSHI.audio))
     assert with_text(recipe, initial=7).streams[0].token_weights == {0: 1.0, 3: 0.5}
-    with pytest.raises(RecipeError, match="--text-padding-weight"):
+    with pytest.raises(RecipeError, match="`text_padding_weight`"):
         with_text(recipe, padding=5)
     changed = with_text(recipe, padding=5, padding_weight=0.25)
     assert changed.streams[0].token_weights == {5: 0.25}

@@ -79,7 +79,7 @@ def test_a_key_that_one_shard_lacks(tmp_path, lacking, key):
     error = error_of([item], key=key)
     assert error.kind == "missing-key"
     assert error.place.shard == ("a" if lacking == "text" else "the codes of a")
-    assert "--no-key" in error.advice
+    assert "`no_key=True`" in error.advice
     apply([item], by_order=True)
     assert comes_back(item)
 
