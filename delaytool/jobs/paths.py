@@ -133,16 +133,7 @@ def items_of(
             "expected a folder or a name in .parquet"
         )
     folders = {names[0]: input, "audio_input": audio_input, names[1]: output}
-    for name in (names[0], "audio_input"):
-        path = folders[name]
-        is_file = path is not None and stores.kind_of(path) == "file"
-        if path is not None and not is_file and stores.is_within(path, output):
-            raise RecipeError(
-                f"`{name}` {stores.shown(path)} lies within `{names[1]}` {stores.shown(output)}, "
-                f"whose shards are taken for outputs; choose another `{names[1]}`"
-            )
-        if path is not None and stores.same(path, output):
-            raise RecipeError(f"`{name}` and `{names[1]}` are the same: {stores.shown(path)}")
+    _check_apart(folders, output, names[1])
     if quarantine is not None:
         _check_quarantine(quarantine, folders)
     for folder in (output, *([] if quarantine is None else [quarantine])):
@@ -170,6 +161,22 @@ def items_of(
                 )
     _check_places(items, os.path.dirname(output) if one_file else output, quarantine)
     return Items(items, notes, left_out)
+
+
+def _check_apart(folders: dict[str, str | None], output: str, its_name: str) -> None:
+    """Raise RecipeError for an input that is the output, or would be taken for one."""
+    from delaytool.shards import stores
+
+    for name, path in folders.items():
+        if path is None or name == its_name:
+            continue
+        if stores.same(path, output):
+            raise RecipeError(f"`{name}` and `{its_name}` are the same: {stores.shown(path)}")
+        if stores.is_within(path, output) and stores.kind_of(path) != "file":
+            raise RecipeError(
+                f"`{name}` {stores.shown(path)} lies within `{its_name}` {stores.shown(output)}, "
+                f"whose shards are taken for outputs; choose another `{its_name}`"
+            )
 
 
 def _check_places(items: Sequence[Item], output: str, quarantine: str | None) -> None:

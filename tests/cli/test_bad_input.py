@@ -50,7 +50,7 @@ def test_a_bad_shard_leaves_the_finished_ones(data, tmp_path):
 
 
 BAD_COMMANDS = {
-    "missing column": (1, ("--audio-column", "codes"), "there is no column codes, expected one of"),
+    "missing column": (1, ("--audio-column", "codes"), "there is no column codes; there are"),
     "missing key": (1, ("--key", "name"), "there is no column name"),
     "column of strings": (1, ("--text-column", "tags"), "expected list<integer>"),
     "unknown preset": (2, ("--preset", "moshiko"), "expected moshi, "),

@@ -218,7 +218,7 @@ def test_rows_whose_text_is_aligned(tmp_path, align):
     assert made["weights"][2][3] == 0.5
     typo = ("--align", align, "--weight-column", "msak", "--after")
     told = delaytool("inspect", data, *typo, status=1).stderr
-    assert "there is no column msak, expected one of id, text_tokens, speaker" in told
+    assert "there is no column msak; there are id, text_tokens, speaker" in told
     told = delaytool("inspect", data, "--row", "4", status=1).stderr
     assert "no layout fits" in told
     assert "--align" in told

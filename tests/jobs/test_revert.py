@@ -374,7 +374,7 @@ def test_a_generated_shard_without_the_column_is_named(tmp_path, lossy):
     generated(tmp_path, "in/a.parquet", [0])
     pq.write_table(pa.table({"other": [1]}), tmp_path / "in" / "b.parquet")
     done = delaytool("revert", "in", "back", *GENERATED, *lossy, cwd=tmp_path, status=1)
-    assert "Error: b.parquet: there is no column codes, expected one of other" in done.stderr
+    assert "Error: b.parquet: there is no column codes; there are other" in done.stderr
 
 
 def test_a_record_that_hides_what_was_cut_off_is_not_believed(tmp_path):
