@@ -60,6 +60,7 @@ def data(tmp_path):
 @pytest.fixture(scope="session")
 def server():
     """moto's S3 in a process of its own: a stream that is dropped blocks the one that drops it."""
+    pytest.importorskip("moto")
     port = free_port()
     process = subprocess.Popen(
         [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],

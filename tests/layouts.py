@@ -6,6 +6,7 @@ makes a table of it, with codes of a given integer type, and to what `ColumnOpti
 
 import numpy as np
 import pyarrow as pa
+import pytest
 
 LONG = 5
 """Frames of rows whose time axis has a fixed size."""
@@ -110,11 +111,10 @@ def array2d(make):
     """Hugging Face's extension type, whose first axis may have any length."""
 
     def table(rows, kind):
-        from datasets import Array2D
-
+        datasets = pytest.importorskip("datasets")
         codes = [make(row[1:]) for row in rows]
         shape = (None, len(codes[0][0]))
-        kind2d = Array2D(shape=shape, dtype=str(kind))()
+        kind2d = datasets.Array2D(shape=shape, dtype=str(kind))()
         storage = pa.array(codes, pa.list_(pa.list_(kind)))
         return {
             "text_tokens": _text(rows, pa.list_(kind)),

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 
 import numpy as np
@@ -119,6 +120,10 @@ def entry_of(path, name="delaytool"):
     return pq.read_metadata(path).metadata[name.encode()]
 
 
+# Before click 8.2 standard error is mixed into the output unless told not to.
+APART = {"mix_stderr": False} if "mix_stderr" in signature(CliRunner).parameters else {}
+
+
 def delaytool(*arguments, status=0, cwd=None, env=None):
     """Run the command in this process; what it printed and its exit status.
 
@@ -128,7 +133,7 @@ def delaytool(*arguments, status=0, cwd=None, env=None):
     before = os.getcwd()
     os.chdir(cwd or before)
     try:
-        result = CliRunner().invoke(
+        result = CliRunner(**APART).invoke(
             main,
             [str(argument) for argument in arguments],
             prog_name="delaytool",

@@ -2,7 +2,6 @@
 
 import pickle
 
-import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -62,6 +61,7 @@ def test_every_layout(layout):
 
 def test_hugging_face_datasets(applied, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    datasets = pytest.importorskip("datasets")
     table, expected = applied
     dataset = datasets.Dataset(table).with_format("arrow")
     shifted = dataset.map(map_batch(RECIPE, labels=True), batched=True, batch_size=9)

@@ -349,8 +349,7 @@ def test_without_weights_their_names_are_free():
 
 
 def test_huggingface_features_describe_the_new_columns():
-    from datasets import Features
-
+    datasets = pytest.importorskip("datasets")
     features = {
         "text_tokens": {"feature": {"dtype": "uint8", "_type": "Value"}, "_type": "Sequence"},
         "audio_codes": {"shape": [3, 4], "dtype": "int16", "_type": "Array2D"},
@@ -366,7 +365,7 @@ def test_huggingface_features_describe_the_new_columns():
     assert mended["fingerprint"] == "abc"
     assert set(mended["info"]["features"]) == set(after.names)
     assert mended["info"]["features"]["id"] == features["id"]
-    read = Features.from_dict(mended["info"]["features"])
+    read = datasets.Features.from_dict(mended["info"]["features"])
     for field in after:
         # Arrow's names of list elements are not part of what datasets compares.
         kind = str(read.arrow_schema.field(field.name).type)

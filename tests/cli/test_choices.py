@@ -6,6 +6,7 @@ import json
 import click
 import pytest
 from click.testing import CliRunner
+from make import APART
 
 from delaytool.cli.choices import RecipeChoice, gather
 from delaytool.cli.options import pattern_options
@@ -28,7 +29,9 @@ def show(choice):
 
 def chosen(*arguments):
     origin, recipe = json.loads(
-        CliRunner().invoke(show, [str(part) for part in arguments], catch_exceptions=False).stdout
+        CliRunner(**APART)
+        .invoke(show, [str(part) for part in arguments], catch_exceptions=False)
+        .stdout
     )
     return Recipe.from_dict(recipe), origin
 
@@ -102,6 +105,6 @@ def test_a_recipe_says_what_it_came_from(tmp_path):
     ids=words,
 )
 def test_what_options_cannot_ask_for(arguments, message):
-    done = CliRunner().invoke(show, [str(part) for part in arguments])
+    done = CliRunner(**APART).invoke(show, [str(part) for part in arguments])
     assert done.exit_code == 2
     assert message in done.output

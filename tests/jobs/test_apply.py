@@ -5,7 +5,6 @@ import random
 from dataclasses import replace
 from fractions import Fraction
 
-import datasets
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -232,6 +231,7 @@ def test_a_source_that_changes_while_it_is_read(tmp_path):
 
 
 def test_datasets_loads_the_output(tmp_path):
+    datasets = pytest.importorskip("datasets")
     table = tokens_table().to_pydict()
     table["audio_codes"] = [[[x % 200 for x in q] for q in row] for row in table["audio_codes"]]
     table["label"] = [0, 1] * 6
@@ -621,6 +621,7 @@ def test_two_speakers_have_weights_of_their_own(tmp_path):
 
 def test_datasets_loads_what_becomes_of_its_arrays(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    datasets = pytest.importorskip("datasets")
     rows = [[[t, t + 1, t + 2] for t in range(frames)] for frames in (4, 6, 1)]
     features = datasets.Features(
         {
