@@ -2,6 +2,7 @@
 # make test        set everything up, run the tests
 # make test-deep   the same ones with all repeats of those that take long
 # make test-torch  those of tensors too, which download torch
+# make test-oldest  with the oldest versions that the tool works with (Python 3.10 or 3.11)
 # make lint        style and types
 # make bench       speed, size and memory, as ratios taken in one run
 # make readme      write the help texts into the page of the command line
@@ -10,9 +11,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 OUT := demo_out
+OLDEST := $(VENV)-oldest
 TORCH ?= torch==2.13.0
 
-.PHONY: demo test test-deep test-torch lint bench readme sample_data help clean
+.PHONY: demo test test-deep test-torch test-oldest lint bench readme sample_data help clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -38,6 +40,15 @@ $(VENV)/installed-bench: $(VENV)/installed-torch
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	@touch $@
 
+# Without datasets, Ray, moto and other readers of Parquet, which ask for newer versions.
+$(OLDEST)/installed: pyproject.toml tests/oldest.txt
+	$(PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check --editable . \
+		--constraint tests/oldest.txt aiohttp fsspec hypothesis matplotlib pandas pytest \
+		pytest-xdist pyyaml sentencepiece
+	@touch $@
+
 demo: $(VENV)/installed
 	@BIN=$(BIN) OUT=$(OUT) sh sample_data/demo.sh
 
@@ -49,6 +60,9 @@ test-deep: $(VENV)/installed-test
 
 test-torch: $(VENV)/installed-torch
 	$(BIN)/python -m pytest tests/test_torch.py
+
+test-oldest: $(OLDEST)/installed
+	$(OLDEST)/bin/python -m pytest --numprocesses 2 --dist loadgroup --ignore tests/run/test_on_ray.py
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
@@ -65,4 +79,4 @@ sample_data: $(VENV)/installed
 	$(BIN)/python sample_data/make_sample_data.py
 
 clean:
-	rm -rf $(VENV) $(OUT) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(OLDEST) $(OUT) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

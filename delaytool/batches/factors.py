@@ -91,7 +91,7 @@ def _wrong_factors(
     for position, row, number, timestep in factors.first_places(wrong):
         error = DataError(
             "weight",
-            f"the factor {factors.flat[position]!s}",
+            f"the factor {factors.flat[position]:.7g}",
             expected="a number from 0 up that leaves weights finite",
             advice=REPAIR,
         )

@@ -32,12 +32,16 @@ class Option(click.Option):
         super().__init__(*args, **kwargs)
         self.heading = heading
 
-    def get_help_extra(self, ctx: click.Context) -> Any:
-        """What stands in brackets behind the help."""
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """The option and its help."""
         # "[x>=1]" tells a newcomer nothing that the error for 0 does not.
-        extra = super().get_help_extra(ctx)
-        extra.pop("range", None)
-        return extra
+        kind = self.type
+        if isinstance(kind, click.IntRange | click.FloatRange):
+            self.type = click.INT if isinstance(kind, click.IntRange) else click.FLOAT
+        try:
+            return super().get_help_record(ctx)
+        finally:
+            self.type = kind
 
 
 class Command(click.Command):

@@ -148,7 +148,8 @@ class OpenShard:
             parts = [[number] for number in groups or range(self.file.metadata.num_row_groups)]
 
         def read(file: pq.ParquetFile, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
-            for part in parts:
+            # pyarrow 18 looks for the last row group where there is none.
+            for part in parts if file.metadata.num_row_groups else ():
                 yield from file.iter_batches(rows, part, columns, use_threads=False)
 
         batches = read(self.file, names)

@@ -28,11 +28,9 @@ def show(choice):
 
 
 def chosen(*arguments):
-    origin, recipe = json.loads(
-        CliRunner(**APART)
-        .invoke(show, [str(part) for part in arguments], catch_exceptions=False)
-        .stdout
-    )
+    words = [str(part) for part in arguments]
+    done = CliRunner(**APART).invoke(show, words, catch_exceptions=False)
+    origin, recipe = json.loads(done.stdout)
     return Recipe.from_dict(recipe), origin
 
 
@@ -107,4 +105,4 @@ def test_a_recipe_says_what_it_came_from(tmp_path):
 def test_what_options_cannot_ask_for(arguments, message):
     done = CliRunner(**APART).invoke(show, [str(part) for part in arguments])
     assert done.exit_code == 2
-    assert message in done.output
+    assert message in done.stderr
