@@ -36,7 +36,7 @@ from delaytool.jobs.paths import (
 )
 from delaytool.jobs.plan import plan
 from delaytool.jobs.plan_revert import generated_job, revert_tasks
-from delaytool.jobs.report import FRAME_RATE, Report
+from delaytool.jobs.report import Report
 from delaytool.jobs.results import (
     ApplyResult,
     RevertResult,
@@ -66,7 +66,7 @@ def apply(
     output: Path,
     recipe: Recipe,
     *,
-    text_column: str = "text_tokens",
+    text_column: Names = "text_tokens",
     audio_column: Names = "audio_codes",
     grid_column: Names = (),
     audio_layout: Layout = "auto",
@@ -80,14 +80,17 @@ def apply(
     label_columns: bool = False,
     overwrite: bool = False,
     quarantine: Path | None = None,
-    frame_rate: float = FRAME_RATE,
+    frame_rate: float | None = None,
     workers: int | None = None,
     engine: Engine = "local",
     ray_address: str | None = None,
     progress: OnProgress | None = None,
     on_note: Callable[[Note], None] | None = None,
 ) -> ApplyResult:
-    """Shift every shard of `input` by the recipe, add loss weights, and write them to `output`."""
+    """Shift every shard of `input` by the recipe, add loss weights, and write them to `output`.
+
+    frame_rate: frames a second, instead of the recipe's, for the hours in the report
+    """
     run = RunOptions(workers, engine, ray_address)
     where = _columns(text_column, audio_column, grid_column, audio_layout, key, no_key)
     where = dataclasses.replace(
@@ -105,6 +108,8 @@ def apply(
     found = items_of(source, target, codes, bad)
     notes.add(*found.notes)
     items = as_found(found.items, target, bad) if overwrite else found.items
+    if frame_rate is not None:
+        recipe = dataclasses.replace(recipe, frame_rate=frame_rate)
     planned = plan(items, recipe, where, overwrite)
     notes.add(Note(describe(recipe, "as given"), "recipe"))
     notes.add(*(Note(line, "column") for line in planned.columns), *map(Note, planned.notes))
@@ -122,7 +127,7 @@ def verify(
     audio_input: Path | None = None,
     recipe: Recipe | None = None,
     quarantine: Path | None = None,
-    frame_rate: float = FRAME_RATE,
+    frame_rate: float | None = None,
     workers: int | None = None,
     engine: Engine = "local",
     ray_address: str | None = None,
@@ -130,6 +135,8 @@ def verify(
     on_note: Callable[[Note], None] | None = None,
 ) -> VerifyResult:
     """Revert every shard of `output` and compare, with `source` where it is at hand.
+
+    frame_rate: frames a second, for the hours in the report, instead of what the recipes say
 
     A mismatch is not raised: the result holds it.
     """
@@ -162,7 +169,7 @@ def revert(
     *,
     recipe: Recipe | None = None,
     allow_lossy: bool = False,
-    text_column: str = "text_tokens",
+    text_column: Names = "text_tokens",
     audio_column: Names = "audio_codes",
     grid_column: Names = (),
     audio_layout: Layout = "auto",
@@ -203,7 +210,7 @@ def stats(
     recipe: Recipe | None = None,
     text_padding: int | None = None,
     text_end_padding: int | None = None,
-    text_column: str = "text_tokens",
+    text_column: Names = "text_tokens",
     audio_column: Names = "audio_codes",
     grid_column: Names = (),
     audio_layout: Layout = "auto",
@@ -211,7 +218,7 @@ def stats(
     key: str | None = None,
     no_key: bool = False,
     align: Align = "error",
-    frame_rate: float = FRAME_RATE,
+    frame_rate: float | None = None,
     workers: int | None = None,
     engine: Engine = "local",
     ray_address: str | None = None,
@@ -220,7 +227,8 @@ def stats(
 ) -> StatsResult:
     """Tell what is in the shards of `input`: rows, hours, tokens, padding, weights.
 
-    recipe: whose streams original shards hold; None for as many as there are, of any vocabulary
+    recipe:     whose streams original shards hold; None for as many as there are, of any vocabulary
+    frame_rate: frames a second, instead of what the recipes say
     """
     run = RunOptions(workers, engine, ray_address)
     where = _columns(text_column, audio_column, grid_column, audio_layout, key, no_key)
@@ -265,7 +273,7 @@ def read_grid(
     before: bool = False,
     after: bool = False,
     recipe: Recipe | None = None,
-    text_column: str = "text_tokens",
+    text_column: Names = "text_tokens",
     audio_column: Names = "audio_codes",
     grid_column: Names = (),
     audio_layout: Layout = "auto",
@@ -299,13 +307,13 @@ def read_grid(
 
 
 def _columns(
-    text: str, audio: Names, grid: Names, layout: Layout, key: str | None, no_key: bool
+    text: Names, audio: Names, grid: Names, layout: Layout, key: str | None, no_key: bool
 ) -> ColumnOptions:
     """Where the tokens are; raises RecipeError for what excludes one another."""
     if key is not None and no_key:
         raise RecipeError("`key` and `no_key` exclude one another; give one of them")
-    names = names_of(audio), names_of(grid)
-    return ColumnOptions(text, *names, audio_layout=layout, key=key, by_order=no_key)
+    names = names_of(text), names_of(audio), names_of(grid)
+    return ColumnOptions(*names, audio_layout=layout, key=key, by_order=no_key)
 
 
 def _check_audio_input(where: ColumnOptions, audio_input: Path | None) -> None:

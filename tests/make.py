@@ -69,9 +69,11 @@ def tokens_job(n_q=3, delays=(0, 0, 1, 2), **fields):
 
 def plain_job(recipe, text="text_tokens", audio="audio_codes", **where):
     """A job on a column of text and a codebook-major one of codes."""
-    columns = [Column(text, 0, 1, LIST, 1)] if recipe.has_text else []
+    names = [text] if len(recipe.text) == 1 else [f"{text}_{k}" for k in recipe.text_numbers]
+    pairs = zip(names, recipe.text_numbers, strict=True) if recipe.has_text else ()
+    columns = [Column(name, (number,), LIST, 1) for name, number in pairs]
     if recipe.n_q:
-        columns.append(Column(audio, len(columns), recipe.n_q, CODEBOOK, recipe.n_q))
+        columns.append(Column(audio, recipe.audio_numbers, CODEBOOK, recipe.n_q))
     return make_job(recipe, ColumnOptions(**where), tuple(columns))
 
 

@@ -5,29 +5,47 @@ the package.
 """
 
 
+def content_of(tokens, stream, recipe):
+    """One stream of one row, moved by its offset: a list as that of `cells_of`."""
+    offsets = [other.offset for other in recipe.streams]
+    begin, end = 0, len(tokens)
+    if (recipe.offset_length or recipe.length) == "extend":
+        begin, end = min([0, *offsets]), len(tokens) + max([0, *offsets])
+    cells = []
+    for frame in range(begin, end):
+        timestep = frame - stream.offset
+        if timestep < 0:
+            cells.append(("lead", stream.lead, None))
+        elif timestep < len(tokens):
+            cells.append(("token", tokens[timestep], timestep))
+        else:
+            cells.append(("trail", stream.trail, None))
+    return cells
+
+
 def cells_of(tokens, stream, recipe):
     """One stream of one row, shifted: a list of (what, token, timestep it came from)."""
     largest = max(other.delay for other in recipe.streams)
-    middle = [("initial", stream.initial, None)] * stream.delay
-    for timestep, token in enumerate(tokens):
-        middle.append(("token", token, timestep))
-    middle += [("behind", None, None)] * (largest - stream.delay)
+    content = content_of(tokens, stream, recipe)
+    middle = [("initial", stream.initial, None)] * stream.delay + content
     if recipe.length == "truncate":
-        middle = middle[: len(tokens)]
+        middle = middle[: len(content)]
+    else:
+        middle += [("behind", None, None)] * (largest - stream.delay)
     if recipe.initial_step:
         middle = [("initial", stream.initial, None), *middle]
     if recipe.final_step:
         middle = [*middle, ("behind", None, None)]
-    cells, first = [], True
-    for what, token, timestep in middle:
-        if what != "behind":
-            cells.append((what, token, timestep))
-        elif first:
-            cells.append(("final", stream.final, None))
-            first = False
+    trailing = [cell for cell in middle if cell[0] == "behind"]
+    kept = [cell for cell in middle if cell[0] != "behind"]
+    for place in range(len(trailing)):
+        if place == 0:
+            kept.append(("final", stream.final, None))
+        elif place == len(trailing) - 1:
+            kept.append(("last", stream.last, None))
         else:
-            cells.append(("padding", stream.padding, None))
-    return cells
+            kept.append(("padding", stream.padding, None))
+    return kept
 
 
 def delay(row, recipe):
@@ -39,7 +57,7 @@ def delay(row, recipe):
 
 
 def filled(row, recipe):
-    """Which cells of [K][S] hold no token: None, or "initial", "final", "padding"."""
+    """Which cells of [K][S] hold no token: None, or "initial", "lead", "trail", "final" ..."""
     return [
         [None if what == "token" else what for what, _, _ in cells_of(tokens, stream, recipe)]
         for tokens, stream in zip(row, recipe.streams, strict=True)
@@ -57,13 +75,17 @@ def cut(row, recipe, lost_token=None):
 
 def weight_of(cell, stream, trained):
     what, token, _ = cell
-    if not trained or what == "initial":
+    absolute = {
+        "initial": stream.initial_weight,
+        "final": stream.final_weight,
+        "padding": stream.padding_weight,
+        "last": stream.last_weight,
+    }
+    if not trained:
         return 0.0
-    if what == "final":
-        return stream.final_weight
-    if what == "padding":
-        return stream.padding_weight
-    if token == -1:
+    if what in absolute:
+        return absolute[what]
+    if not 0 <= token < stream.cardinality:
         return 0.0
     return stream.weight * stream.token_weights.get(token, 1.0)
 

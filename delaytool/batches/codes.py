@@ -8,6 +8,7 @@ stored, and the delay pattern takes both.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,7 +105,7 @@ class Codes:
 
 @dataclass(frozen=True, eq=False)
 class TokenBatch:
-    """The tokens of a few rows, all streams of a recipe in order: those of each column."""
+    """The tokens of a few rows, all streams of a recipe: those of each column."""
 
     columns: tuple[Codes, ...]
 
@@ -113,7 +114,19 @@ class TokenBatch:
         """Timesteps of each row; those of the audio, where text has others."""
         return self.columns[-1].lengths
 
-    def grid(self) -> Array:
-        """All columns as one array [K, timesteps of all rows]."""
+    def grid(self, numbers: Sequence[int]) -> Array:
+        """All columns as one array [K, timesteps of all rows], in the order of the recipe.
+
+        numbers: which streams of it the columns hold, in theirs
+        """
         dtype = common_type([codes.flat.dtype for codes in self.columns])
-        return np.concatenate([codes.grid().astype(dtype, copy=False) for codes in self.columns])
+        grid = np.concatenate([codes.grid().astype(dtype, copy=False) for codes in self.columns])
+        return lines_of(grid, np.argsort(numbers).tolist())
+
+
+def lines_of(grid: Array, numbers: Sequence[int]) -> Array:
+    """Some lines of a grid; as a view where they follow one another."""
+    first, count = numbers[0], len(numbers)
+    if list(numbers) == list(range(first, first + count)):
+        return grid[first : first + count]
+    return grid[list(numbers)]

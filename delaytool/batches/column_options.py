@@ -17,7 +17,7 @@ from delaytool.errors import RecipeError
 class ColumnOptions:
     """Where a user says that the tokens are, and what should come out of them.
 
-    text_column:   column of T text tokens
+    text_column:   columns of T text tokens, one for each text stream
     audio_column:  columns of codes, to be stacked: a name, a name with a slice of its codebooks
                    ("codes[0:8]"), or "codes_{q}" for a column per codebook
     grid_column:   columns of text and codes together, instead of the two
@@ -33,7 +33,7 @@ class ColumnOptions:
     Raises RecipeError for a layout or an alignment that there is not.
     """
 
-    text_column: str = "text_tokens"
+    text_column: tuple[str, ...] = ("text_tokens",)
     audio_column: tuple[str, ...] = ("audio_codes",)
     grid_column: tuple[str, ...] = ()
     audio_layout: str = "auto"

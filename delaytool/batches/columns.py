@@ -29,6 +29,7 @@ from delaytool.batches.layouts import (
 )
 from delaytool.batches.readings import Named, Search
 from delaytool.batches.types import check_there, depth_of, type_name
+from delaytool.errors import RecipeError
 from delaytool.recipes.adapt import with_delays, without_text
 from delaytool.recipes.presets import load_preset, plain_recipe
 from delaytool.recipes.recipe import Recipe
@@ -52,12 +53,14 @@ def find_columns(
     raises:  DataError when a column is missing or of an unfit type, or when no layout or more than
              one fits
     """
-    text = _has_text(where, schema, recipe)
-    if text:
-        check_there(schema, where.text_column, _TEXT)
-        check_column_type(schema.field(where.text_column), LIST)
+    texts = _text_columns(where, schema, recipe)
+    for name in texts:
+        check_there(schema, name, _TEXT)
+        check_column_type(schema.field(name), LIST)
+    numbers = range(len(texts)) if recipe is None else recipe.text_numbers
+    columns = [Column(*pair, LIST, 1) for pair in zip(texts, ((n,) for n in numbers), strict=False)]
     if recipe is not None and recipe.n_q == 0 and not where.grid_column:
-        return (Column(where.text_column, 0, 1, LIST, 1),)
+        return tuple(columns)
     names = where.grid_column or where.audio_column
     argument = "`grid_column`" if where.grid_column else "`audio_column`"
     named = [
@@ -67,17 +70,18 @@ def find_columns(
     named = [_narrowed(part, schema, needed, len(named)) for part in named]
     sizes = sizes_without_rows(named, needed)
     if sizes is None:
-        text_column = where.text_column if text else None
-        names = (*(part.name for part in named), *([where.text_column] if text else []))
+        text_column = texts[0] if texts else None
+        names = (*(part.name for part in named), *texts)
         batches = (batch for batch in batches if _as_deep(batch.schema, schema, names))
         search = Search(named, needed, text_column, where.align == "error", bool(where.grid_column))
         sizes = sizes_from_rows(search, batches)
-    columns = [Column(where.text_column, 0, 1, LIST, 1)] if text else []
-    first = len(columns)
+    left = itertools.count(len(columns)) if recipe is None else iter(recipe.audio_numbers)
+    if where.grid_column:
+        left = itertools.count()
     for part, (layout, size) in zip(named, sizes, strict=True):
         used = part.used(size)
-        columns.append(Column(part.name, first, len(used), layout, size, used.start))
-        first += len(used)
+        streams = tuple(itertools.islice(left, len(used)))
+        columns.append(Column(part.name, streams, layout, size, used.start))
     return tuple(columns)
 
 
@@ -91,11 +95,22 @@ def _as_deep(one: pa.Schema, other: pa.Schema, names: Iterable[str]) -> bool:
     )
 
 
-def _has_text(where: ColumnOptions, schema: pa.Schema, recipe: Recipe | None) -> bool:
-    """Whether there is a column of text alone."""
-    if where.grid_column:
-        return False
-    return where.text_column in schema.names if recipe is None else recipe.has_text
+def _text_columns(
+    where: ColumnOptions, schema: pa.Schema, recipe: Recipe | None
+) -> tuple[str, ...]:
+    """The columns of text alone; raises RecipeError unless there is one for each text stream."""
+    if where.grid_column or (recipe is not None and not recipe.has_text):
+        return ()
+    names = where.text_column
+    if recipe is None:
+        return tuple(name for name in names if name in schema.names)
+    if len(names) != len(recipe.text):
+        streams = ", ".join(stream.name for stream in recipe.text)
+        raise RecipeError(
+            f"`text_column` names {', '.join(names)}, "
+            f"expected {len(recipe.text)}, one for each text stream: {streams}"
+        )
+    return names
 
 
 def _look_up(name: str, schema: pa.Schema, argument: str, layout: str) -> list[Named]:
@@ -148,16 +163,13 @@ def job_of_original(
     where = dataclasses.replace(where, weights=False, weight_column=None)
     columns = find_columns(where, schema, recipe, batches)
     if recipe is None:
-        first = columns[0]
-        has_text = (first.layout == LIST and first.name == where.text_column) or bool(
-            where.grid_column
-        )
-        n_q = sum(column.count for column in columns) - has_text
+        texts = 1 if where.grid_column else len(_text_columns(where, schema, None))
+        count = sum(column.count for column in columns)
         moshi = load_preset()
-        if n_q == moshi.n_q:
-            recipe = with_delays(moshi if has_text else without_text(moshi), (0,))
+        if count - texts == moshi.n_q and texts < 2:
+            recipe = with_delays(moshi if texts else without_text(moshi), (0,))
         else:
-            recipe = plain_recipe(n_q, (0,) * (n_q + has_text), has_text)
+            recipe = plain_recipe(count - texts, (0,) * count, texts)
     return make_job(recipe, where, columns)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -64,7 +63,7 @@ def scan_factors(batch: pa.RecordBatch, job: Job, tokens: TokenBatch) -> tuple[A
     if is_one:
         grid = np.broadcast_to(flat, (len(streams), flat.size))
     if flat.size and float(flat.max()) * job.recipe.heaviest > MAX_WEIGHT:
-        wrong = _too_heavy(grid, tokens, job.recipe)
+        wrong = _too_heavy(grid, tokens.grid(job.numbers), lengths, job.recipe)
         errors = _wrong_factors(Codes.of_grid(grid, lengths), wrong, streams, job.factors)
     return grid, dict(sorted(first_problems(errors).items()))
 
@@ -100,14 +99,16 @@ def _wrong_factors(
     return errors
 
 
-def _too_heavy(factors: Array, tokens: TokenBatch, recipe: Recipe) -> Index:
-    """Where a factor makes a weight that no float32 holds, in [K, frames of all rows], flat."""
+def _too_heavy(factors: Array, grid: Array, lengths: Index, recipe: Recipe) -> Index:
+    """Where a factor makes a weight that no float32 holds, in [K, frames of all rows], flat.
+
+    grid: the tokens that the factors are of
+    """
     heavy = np.zeros(factors.shape, dtype=bool)
-    lines = itertools.chain.from_iterable(codes.grid() for codes in tokens.columns)
-    for number, line in enumerate(lines):
+    for number, line in enumerate(grid):
         if recipe.carries_loss(number):
             weights = weights_with_factors(line, recipe.streams[number], factors[number])
             heavy[number] = ~np.isfinite(weights)
     # Nothing is known of what truncation cut off, and it has no weight.
-    lost = Segments(recipe, tokens.lengths, recipe.streams, by_stream=True).lost()
+    lost = Segments(recipe, lengths, recipe.streams, by_stream=True).lost()
     return np.flatnonzero(heavy if lost is None else heavy.reshape(-1) & ~lost)

@@ -17,7 +17,7 @@ import numpy as np
 
 from delaytool.batches.job import Job
 from delaytool.batches.shifted import ShiftedColumn
-from delaytool.pattern.segments import FILLED, Array, Index, Segments
+from delaytool.pattern.segments import OFFSET, Array, Index, Segments
 from delaytool.pattern.sums import weight_sums
 from delaytool.recipes.checks import ZERO_TOKEN
 from delaytool.recipes.recipe import Recipe
@@ -27,7 +27,7 @@ from delaytool.recipes.recipe import Recipe
 class Counts:
     """What went in and came out.
 
-    lost:        tokens that truncation cut off
+    lost:        tokens that truncation cut off, of delays and of offsets
     padded:      text tokens that alignment added; trimmed: those that it cut off
     quarantined: rows that went to quarantine, so that rows_in = rows_out + quarantined
     empty:       rows of no frames
@@ -56,7 +56,7 @@ class Counts:
 class Figures:
     """What the cells of an output hold.
 
-    cells:   all of them; filled: those that the pattern filled
+    cells:   all of them; filled: those that delays filled; offset: those that offsets did
     zero:    zero tokens among the others
     text:    text tokens among the others; padding: how many of those count as padding
     weights: the sum of each stream's loss weights; none unless the job weighs every stream
@@ -68,6 +68,7 @@ class Figures:
     text: int = 0
     padding: int = 0
     weights: tuple[Fraction, ...] = ()
+    offset: int = 0
 
     def __add__(self, other: Figures) -> Figures:
         pairs = itertools.zip_longest(self.weights, other.weights, fillvalue=Fraction(0))
@@ -78,6 +79,7 @@ class Figures:
             self.text + other.text,
             self.padding + other.padding,
             tuple(one + another for one, another in pairs),
+            self.offset + other.offset,
         )
 
     def rounded(self) -> Figures:
@@ -91,15 +93,20 @@ class Figures:
 
 
 def count(lengths: Index, texts: Index, recipe: Recipe) -> Counts:
-    """What went in and came out: rows of `lengths` frames, whose text had `texts` tokens."""
-    frames = int(lengths.sum())
-    cut = recipe.delays if recipe.length == "truncate" else ()
+    """What went in and came out: rows of `lengths` frames, whose text had `texts` tokens.
+
+    texts: of each column of text and each row, [columns, rows]
+    """
+    frames, lost = int(lengths.sum()), 0
+    if recipe.may_lose:
+        segments = Segments(recipe, lengths, recipe.streams)
+        lost = segments.source_size - int(segments.totals[:, segments.kept].sum())
     return Counts(
         rows_in=len(lengths),
         rows_out=len(lengths),
         frames=frames,
         tokens=frames * len(recipe.streams),
-        lost=sum(int(np.minimum(lengths, delay).sum()) for delay in cut),
+        lost=lost,
         padded=int(np.maximum(lengths - texts, 0).sum()),
         trimmed=int(np.maximum(texts - lengths, 0).sum()),
         empty=int((lengths == 0).sum()),
@@ -113,27 +120,31 @@ def figures_of_nothing(job: Job) -> Figures:
 
 def figures_of(columns: Sequence[ShiftedColumn], job: Job) -> Figures:
     """The figures of a batch, from the cells of all of the job's outputs."""
-    cells = filled = zero = text = padding = 0
-    sums: list[Fraction] = []
+    cells = filled = offset = zero = text = padding = 0
+    sums = [Fraction(0)] * (len(job.recipe.streams) * job.weighs)
     for column in columns:
-        flat, segments, first = column.codes.flat, column.segments, column.output.first
+        flat, segments = column.codes.flat, column.segments
         totals = segments.totals
         cells += int(totals.sum())
-        filled += int(totals[:, FILLED].sum())
+        moved = [segments.there.index(piece) for piece in OFFSET if piece in segments.there]
+        offset += int(totals[:, moved].sum())
+        filled += int(totals[:, segments.filled_pieces].sum())
         negative = bool(flat.size and flat.min() < 0)
         if negative:
             every = range(len(segments.streams))
             zero += count_tokens(flat, {ZERO_TOKEN}) - _fills_among({ZERO_TOKEN}, every, segments)
-        if first == 0 and job.recipe.has_text:
-            text = int(totals[0, 1])
-            ids = segments.streams[0].padding_ids
-            tokens = flat[segments.cells_of(0)]
-            padding = count_tokens(tokens, ids) - _fills_among(ids, (0,), segments)
+        for number, stream in enumerate(segments.streams):
+            if stream.kind == "text":
+                ids, tokens = stream.padding_ids, flat[segments.cells_of(number)]
+                text += int(totals[number, segments.kept])
+                padding += count_tokens(tokens, ids) - _fills_among(ids, (number,), segments)
         if job.weighs:
             factors = job.factors is not None
             weights = column.weights.flat
-            sums += weight_sums(weights, segments, first, factors=factors, zeros=negative)
-    return Figures(cells, filled, zero, text, padding, tuple(sums))
+            found = weight_sums(weights, segments, factors=factors, zeros=negative)
+            for number, total in zip(column.output.numbers, found, strict=True):
+                sums[number] = total
+    return Figures(cells, filled - offset, zero, text, padding, tuple(sums), offset)
 
 
 def count_tokens(tokens: Array, ids: Iterable[int]) -> int:
@@ -143,10 +154,11 @@ def count_tokens(tokens: Array, ids: Iterable[int]) -> int:
 
 def _fills_among(ids: set[int], streams: Iterable[int], segments: Segments) -> int:
     """How many cells of these streams the pattern has filled with one of these tokens."""
-    totals = segments.totals[:, FILLED].tolist()
+    totals = segments.totals[:, segments.filled_pieces].tolist()
+    fills = segments.token_table().tolist()
     return sum(
         cells
         for number in streams
-        for token, cells in zip(segments.streams[number].fills, totals[number], strict=True)
+        for token, cells in zip(fills[number], totals[number], strict=True)
         if token in ids
     )

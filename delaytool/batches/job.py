@@ -7,15 +7,16 @@ a user says of the columns; `make_job` names the outputs.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from delaytool.batches.layouts import CODEBOOK, LIST, Column, Output
-from delaytool.batches.nesting import Layout
 from delaytool.errors import RecipeError
 from delaytool.pattern.segments import Index, Segments
+from delaytool.pattern.weights import check_trained_fills
 from delaytool.recipes.checks import MAX_STREAMS
-from delaytool.recipes.recipe import Recipe, Stream
+from delaytool.recipes.recipe import Recipe
 
 if TYPE_CHECKING:
     from delaytool.batches.column_options import ColumnOptions
@@ -30,7 +31,8 @@ GRID_COLUMN = "codes"
 class Job:
     """What is to be done to every shard of a dataset.
 
-    columns: where the tokens are; outputs: what they become; each holds every stream once, in order
+    columns: where the tokens are, those of text first; outputs: what they become; each holds every
+             stream once
     align:   what becomes of text that is shorter ("pad") or longer ("trim") than the audio
     factors: name of a column of factors on the loss weights
     key:     column that names a row in messages, and that pairs rows of text and codes in separate
@@ -50,9 +52,9 @@ class Job:
 
     def __post_init__(self) -> None:
         for columns in (self.columns, self.outputs):
-            ends = [0, *(c.first + c.count for c in columns)]
-            in_turn = [c.first for c in columns] == ends[:-1] and all(c.count > 0 for c in columns)
-            if not in_turn or ends[-1] != len(self.recipe.streams):
+            numbers = sorted(number for column in columns for number in column.numbers)
+            is_once = numbers == list(range(len(self.recipe.streams)))
+            if not is_once or not all(column.numbers for column in columns):
                 raise RecipeError("the columns do not hold each of the recipe's streams once")
             if any(c.layout == LIST and c.count != 1 for c in columns):
                 raise RecipeError("a column of layout list holds more than one stream")
@@ -65,32 +67,18 @@ class Job:
         _no_name_twice([name for output in self.outputs for name in self.names_of(output)])
         if self.align != "error" and not (self.recipe.has_text and self.recipe.n_q):
             raise RecipeError("there are no text and audio streams to align")
-        if self.align != "error" and self.columns[0].count != 1:
+        if self.align != "error" and not self.text_columns:
             raise RecipeError("text and codes in one column are aligned already")
-        text = self.recipe.streams[0]
-        if self.align == "pad" and not -1 <= text.padding < text.cardinality:
-            raise RecipeError(
-                f"text cannot be padded with {text.padding}, "
-                f"expected a text padding from 0 to {text.cardinality - 1}, or -1"
-            )
-        for number, stream in enumerate(self.recipe.streams):
-            self._check_labels(number, stream)
-
-    def _check_labels(self, number: int, stream: Stream) -> None:
-        """A label must be within what the stream's output predicts."""
-        if not any(output.labels for output in self.outputs) or not self.recipe.carries_loss(
-            number
-        ):
-            return
-        for name, weight, token in (
-            ("final", stream.final_weight, stream.fills[1]),
-            ("padding", stream.padding_weight, stream.fills[2]),
-        ):
-            if weight and not 0 <= token < stream.cardinality:
+        if self.align != "error" and self.columns[-1] in self.text_columns:
+            raise RecipeError("text that is to be aligned is in a column after those of the codes")
+        for text in self.recipe.text if self.align == "pad" else ():
+            if not -1 <= text.padding < text.cardinality:
                 raise RecipeError(
-                    f"stream {stream.name}: the {name} token {token} would be a label, "
-                    f"expected one from 0 to {stream.cardinality - 1}, or {name}_weight 0"
+                    f"stream {text.name} cannot be padded with its padding {text.padding}, which "
+                    f"is no token of the text, expected one from 0 to {text.cardinality - 1}, or -1"
                 )
+        if any(output.weights or output.labels for output in self.outputs):
+            check_trained_fills(self.recipe)
 
     @staticmethod
     def names_of(output: Output) -> list[str]:
@@ -102,15 +90,31 @@ class Job:
         """Whether every output has a column of loss weights."""
         return all(output.weights for output in self.outputs)
 
+    @property
+    def text_columns(self) -> tuple[Column, ...]:
+        """The columns of text alone, each of one stream."""
+        texts = set(self.recipe.text_numbers)
+        return tuple(c for c in self.columns if c.layout == LIST and texts >= set(c.numbers))
+
     def aligns(self, column: Column) -> bool:
         """Whether a column is text that may be of another length than the audio."""
-        return self.align != "error" and column.first == 0
+        return self.align != "error" and column in self.text_columns
+
+    @functools.cached_property
+    def numbers(self) -> tuple[int, ...]:
+        """The streams of the columns, in the columns' order."""
+        return tuple(number for column in self.columns for number in column.numbers)
+
+    @functools.cached_property
+    def numbers_of_outputs(self) -> tuple[int, ...]:
+        """The streams of the outputs, in the outputs' order."""
+        return tuple(number for output in self.outputs for number in output.numbers)
 
     def twin(self, output: Output) -> Column | None:
         """The source's column with just the streams of an output, in the same layout."""
         for column in self.columns:
-            alike = (column.first, column.count) == (output.first, output.count)
-            if alike and column.is_whole and column.layout == output.layout:
+            alike = (column.numbers, column.layout) == (output.numbers, output.layout)
+            if alike and column.is_whole:
                 return column
         return None
 
@@ -135,40 +139,43 @@ def _no_name_twice(names: list[str]) -> None:
 def make_job(recipe: Recipe, where: ColumnOptions, columns: tuple[Column, ...]) -> Job:
     """The job on these columns, with outputs named as the command line's contract says."""
     result = where.output_layout or ("grid" if where.grid_column else "split")
+    everything = tuple(range(len(recipe.streams)))
     if result == "grid":
-        outputs = [_named(GRID_COLUMN, 0, len(recipe.streams), CODEBOOK, "", where)]
+        outputs = [_named(Output(GRID_COLUMN, everything, CODEBOOK), "", where)]
     elif where.grid_column:
-        outputs = []
-        if recipe.has_text:
-            outputs.append(_named("text_tokens", 0, 1, LIST, "text_", where))
+        names = ["text_tokens"]
+        if len(recipe.text) > 1:
+            names = [f"{stream.name}_tokens" for stream in recipe.text]
+        pairs = zip(names, recipe.text_numbers, strict=False)
+        outputs = [Output(name, (number,), LIST) for name, number in pairs]
         if recipe.n_q:
-            outputs.append(
-                _named("audio_codes", len(outputs), recipe.n_q, CODEBOOK, "audio_", where)
-            )
+            outputs.append(Output("audio_codes", recipe.audio_numbers, CODEBOOK))
+        outputs = _with_prefixes(outputs, recipe, where)
     else:
-        audio = [column for column in columns if column.first >= recipe.has_text]
-        outputs = []
-        for column in columns:
-            if recipe.has_text and column.first == 0:
-                prefix = "text_"
-            else:
-                prefix = "audio_" if len(audio) == 1 else f"{column.name}_"
-            streams = (column.first, column.count, column.layout)
-            outputs.append(_named(column.name, *streams, prefix, where))
+        outputs = [Output(column.name, column.numbers, column.layout) for column in columns]
+        outputs = _with_prefixes(outputs, recipe, where)
     keys = where.key, where.by_order
     return Job(recipe, columns, tuple(outputs), where.align, where.weight_column, *keys)
 
 
-def _named(
-    name: str, first: int, count: int, layout: Layout, prefix: str, where: ColumnOptions
-) -> Output:
-    return Output(
-        name,
-        first,
-        count,
-        layout,
-        f"{prefix}loss_weights" if where.weights else None,
-        f"{prefix}labels" if where.label_columns else None,
+def _with_prefixes(outputs: list[Output], recipe: Recipe, where: ColumnOptions) -> list[Output]:
+    """The outputs with names for their weights and labels; of several of a kind by their own."""
+    kinds = [recipe.streams[output.numbers[0]].kind == "text" for output in outputs]
+    return [
+        _named(
+            output,
+            f"{output.name}_" if kinds.count(kind) > 1 else "text_" if kind else "audio_",
+            where,
+        )
+        for output, kind in zip(outputs, kinds, strict=True)
+    ]
+
+
+def _named(output: Output, prefix: str, where: ColumnOptions) -> Output:
+    return dataclasses.replace(
+        output,
+        weights=f"{prefix}loss_weights" if where.weights else None,
+        labels=f"{prefix}labels" if where.label_columns else None,
     )
 
 

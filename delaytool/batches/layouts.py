@@ -28,17 +28,21 @@ LAYOUTS: dict[str, Layout] = {
 class Column:
     """A column of a source that holds tokens: which of the recipe's streams, and how.
 
-    first, count: the streams first ... first + count - 1 of the recipe
-    size:         how many codebooks the column holds; all but `count` of them, from `start` on, are
-                  none of the recipe's streams
+    numbers: which of the recipe's streams, in the column's order
+    size:    how many codebooks the column holds; all but as many as there are streams, from `start`
+             on, are none of them
     """
 
     name: str
-    first: int
-    count: int
+    numbers: tuple[int, ...]
     layout: Layout
     size: int
     start: int = 0
+
+    @property
+    def count(self) -> int:
+        """How many of the recipe's streams the column holds."""
+        return len(self.numbers)
 
     @property
     def is_whole(self) -> bool:
@@ -47,7 +51,7 @@ class Column:
 
     def streams(self, recipe: Recipe) -> tuple[Stream, ...]:
         """The streams this column holds."""
-        return recipe.streams[self.first : self.first + self.count]
+        return tuple(recipe.streams[number] for number in self.numbers)
 
     def to_dict(self) -> dict[str, Any]:
         """Every field, with JSON's types."""
@@ -56,18 +60,25 @@ class Column:
 
 @dataclass(frozen=True)
 class Output:
-    """A column of shifted tokens, and the names of those of their loss weights and labels."""
+    """A column of shifted tokens, and the names of those of their loss weights and labels.
+
+    numbers: which of the recipe's streams, in the column's order
+    """
 
     name: str
-    first: int
-    count: int
+    numbers: tuple[int, ...]
     layout: Layout
     weights: str | None = None
     labels: str | None = None
 
+    @property
+    def count(self) -> int:
+        """How many of the recipe's streams the column holds."""
+        return len(self.numbers)
+
     def streams(self, recipe: Recipe) -> tuple[Stream, ...]:
         """The streams this column holds."""
-        return recipe.streams[self.first : self.first + self.count]
+        return tuple(recipe.streams[number] for number in self.numbers)
 
     def to_dict(self) -> dict[str, Any]:
         """Every field, with JSON's types."""

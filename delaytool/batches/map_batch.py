@@ -60,7 +60,7 @@ def _shifted(parts: list[pa.RecordBatch], job: Job, schema: pa.Schema) -> list[p
 def map_batch(
     recipe: Recipe,
     *,
-    text_column: str = "text_tokens",
+    text_column: str | Sequence[str] = "text_tokens",
     audio_column: str | Sequence[str] = "audio_codes",
     grid_column: str | Sequence[str] = (),
     audio_layout: str = "auto",
@@ -90,7 +90,7 @@ def map_batch(
     columns that are missing, of an unfit type or in the way.
     """
     where = ColumnOptions(
-        text_column=text_column,
+        text_column=names_of(text_column),
         audio_column=names_of(audio_column),
         grid_column=names_of(grid_column),
         audio_layout=audio_layout,

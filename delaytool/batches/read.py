@@ -125,8 +125,9 @@ def read_tokens(batch: pa.RecordBatch, job: Job, *, any_token: bool = False) -> 
 
 
 def text_lengths(batch: pa.RecordBatch, job: Job) -> Index:
-    """Tokens of text in each row, before any alignment."""
-    return list_lengths(batch.column(job.columns[0].name))
+    """Tokens in each column of text alone and each row, before any alignment: [columns, rows]."""
+    lengths = [list_lengths(batch.column(column.name)) for column in job.text_columns]
+    return np.array(lengths, dtype=np.int64).reshape(len(lengths), batch.num_rows)
 
 
 def read_outputs(batch: pa.RecordBatch, job: Job) -> TokenBatch:

@@ -36,8 +36,8 @@ def output_type(kinds: Sequence[pa.DataType], output: Output, job: Job) -> pa.Da
     """
     leaves = [np.dtype(str(depth_of(kind)[1])) for kind in kinds]
     fills = possible_fills(job.recipe, output.streams(job.recipe))
-    if job.align == "pad" and output.first == 0:
-        fills.add(job.recipe.streams[0].padding)
+    if job.align == "pad":
+        fills |= {s.padding for s in output.streams(job.recipe) if s.kind == "text"}
     leaf = pa.from_numpy_dtype(widened(common_type(leaves), fills))
     twin = job.twin(output)
     if twin is None:
@@ -107,9 +107,10 @@ def _check_slices(job: Job) -> None:
 
 
 def _argument_of(column: Column, job: Job) -> str:
-    if column.first == 0 and job.recipe.has_text:
-        return "`text_column`" if column.count == 1 else "`grid_column`"
-    return "`audio_column`"
+    if column in job.text_columns:
+        return "`text_column`"
+    texts = set(job.recipe.text_numbers)
+    return "`audio_column`" if texts.isdisjoint(column.numbers) else "`grid_column`"
 
 
 def _check_factors(field: pa.Field) -> None:
@@ -232,7 +233,7 @@ def mended_entries(
 
 def overlap(column: Column, output: Output) -> bool:
     """Whether a column and an output have streams in common."""
-    return column.first < output.first + output.count and output.first < column.first + column.count
+    return not set(column.numbers).isdisjoint(output.numbers)
 
 
 def _plain_field(field: pa.Field) -> pa.Field:

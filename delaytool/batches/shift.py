@@ -6,18 +6,17 @@ Everything that shifts tokens goes through here: apply, verify and the library.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from delaytool.batches.codes import Codes, TokenBatch
+from delaytool.batches.codes import Codes, TokenBatch, lines_of
 from delaytool.batches.factors import read_factors, scan_factors
 from delaytool.batches.figures import Counts, Figures, count, figures_of
 from delaytool.batches.job import Job, segments_of_column
 from delaytool.batches.layouts import Output
 from delaytool.batches.problems import Problems, scan_again
-from delaytool.batches.read import read_rest, read_tokens, scan_once
+from delaytool.batches.read import read_rest, read_tokens, scan_once, text_lengths
 from delaytool.batches.schema import overlap, shifted_schema
 from delaytool.batches.shifted import ShiftedColumn
 from delaytool.batches.types import common_type, depth_of
@@ -29,7 +28,8 @@ from delaytool.pattern.segments import Array, Index
 class Shifted:
     """A shifted batch, and what happened to its rows.
 
-    padded:  for each row how many text tokens alignment has added
+    padded:  how many tokens alignment has added to each column of text and each row,
+             [columns, rows]
     figures: what the cells hold
     """
 
@@ -50,8 +50,7 @@ def shift(batch: pa.RecordBatch, job: Job) -> pa.RecordBatch:
 
 def shift_batch(batch: pa.RecordBatch, job: Job, schema: pa.Schema) -> Shifted:
     """`shift` to a known schema, with what happened to the rows."""
-    text = depth_of(schema.field(job.outputs[0].name).type)[1]
-    tokens, texts = read_aligned(batch, job, np.dtype(str(text)))
+    tokens, texts = read_aligned(batch, job, schema)
     arrays = {name: batch.column(name) for name in batch.schema.names if name in schema.names}
     for column in job.columns:
         if not column.is_whole:
@@ -92,32 +91,38 @@ def bad_rows(batch: pa.RecordBatch, job: Job) -> Problems:
         tokens, problems = scan_once(part, job)
         if problems or job.factors is None:
             return problems
-        return scan_factors(part, job, _aligned(tokens, job, np.dtype(np.int64)))[1]
+        return scan_factors(part, job, _aligned(tokens, job, None))[1]
 
     return scan_again(batch, find(batch), find)
 
 
 def read_aligned(
-    batch: pa.RecordBatch, job: Job, text_type: np.dtype[Any], *, any_token: bool = False
+    batch: pa.RecordBatch, job: Job, schema: pa.Schema | None = None, *, any_token: bool = False
 ) -> tuple[TokenBatch, Index]:
-    """The tokens of an original batch, text as long as the audio; and its lengths before that.
+    """The tokens of an original batch, text as long as the audio; and the lengths of each column of
+    text alone before that, [columns, rows].
 
-    text_type: that of text to which padding was added
+    schema:    of the outputs, whose types text has to which padding was added; else it is int64
     any_token: whether tokens may lie outside their vocabulary
 
     Raises DataError for the first bad row.
     """
     tokens = read_tokens(batch, job, any_token=any_token)
-    return _aligned(tokens, job, text_type), tokens.columns[0].lengths
+    return _aligned(tokens, job, schema), text_lengths(batch, job)
 
 
-def _aligned(tokens: TokenBatch, job: Job, text_type: np.dtype[Any]) -> TokenBatch:
+def _aligned(tokens: TokenBatch, job: Job, schema: pa.Schema | None) -> TokenBatch:
     """The tokens with text as long as the audio."""
-    text = tokens.columns[0]
-    if np.array_equal(text.lengths, tokens.lengths) and job.align != "pad":
-        return tokens
-    text = text.resized(tokens.lengths, job.recipe.streams[0].padding, text_type)
-    return TokenBatch((text, *tokens.columns[1:]))
+    columns = list(tokens.columns)
+    for place, (column, codes) in enumerate(zip(job.columns, tokens.columns, strict=True)):
+        is_fine = job.align == "trim" and np.array_equal(codes.lengths, tokens.lengths)
+        if job.aligns(column) and not is_fine:
+            (stream,) = column.streams(job.recipe)
+            output = next(output for output in job.outputs if overlap(column, output))
+            kind = "int64" if schema is None else depth_of(schema.field(output.name).type)[1]
+            dtype = np.dtype(str(kind))
+            columns[place] = codes.resized(tokens.lengths, stream.padding, dtype)
+    return TokenBatch(tuple(columns))
 
 
 def _for_outputs(tokens: TokenBatch, job: Job) -> list[Codes]:
@@ -130,10 +135,10 @@ def _for_outputs(tokens: TokenBatch, job: Job) -> list[Codes]:
         if twin is not None:
             outputs.append(by_column[twin])
             continue
-        grid = tokens.grid() if grid is None else grid
+        grid = tokens.grid(job.numbers) if grid is None else grid
         # The common type of the columns that this output is put together from.
         sources = [c.flat.dtype for column, c in by_column.items() if overlap(column, output)]
-        streams = grid[output.first : output.first + output.count]
+        streams = lines_of(grid, output.numbers)
         streams = streams.astype(common_type(sources), copy=False)
         outputs.append(Codes.of_grid(streams, tokens.lengths, output.layout.by_stream))
     return outputs

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 
-from delaytool.batches.codes import Codes
+from delaytool.batches.codes import Codes, lines_of
 from delaytool.batches.layouts import Output
 from delaytool.pattern.segments import Array, Segments
 from delaytool.pattern.weights import labels_flat, loss_weights_flat
@@ -27,11 +27,11 @@ class ShiftedColumn:
     @functools.cached_property
     def weights(self) -> Codes:
         """The loss weight of each cell."""
-        first, factors = self.output.first, self.factors
+        factors = self.factors
         if factors is not None:
-            streams = factors[first : first + self.output.count]
+            streams = lines_of(factors, self.output.numbers)
             factors = Codes.of_grid(streams, self.segments.lengths, self.segments.by_stream).flat
-        weights = loss_weights_flat(self.codes.flat, self.segments, first, factors)
+        weights = loss_weights_flat(self.codes.flat, self.segments, factors)
         return self.codes.with_flat(weights)
 
     def labels(self) -> Codes:

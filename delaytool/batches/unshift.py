@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from delaytool.batches.codes import Codes, TokenBatch
+from delaytool.batches.codes import Codes, TokenBatch, lines_of
 from delaytool.batches.job import Job, segments_of_column, segments_of_outputs
 from delaytool.batches.layouts import Column
 from delaytool.batches.read import read_outputs, read_rest, read_tokens
@@ -42,7 +42,8 @@ def unshift(
     """Shift every stream of a batch back.
 
     schema:  of the original batches
-    padded:  how many text tokens alignment has added to each row; none when not given
+    padded:  how many tokens alignment has added to each column of text and each row, [columns,
+             rows]; none when not given
     returns: a batch of that schema; a token that truncation cut off is null
 
     Raises DataError for a bad row, and for a token that the original type cannot hold.
@@ -75,18 +76,18 @@ def originals(
         for output, codes in zip(job.outputs, tokens.columns, strict=True)
         if (twin := job.twin(output))
     }
-    grid = None if len(by_twin) == len(job.columns) else tokens.grid()
+    grid = None if len(by_twin) == len(job.columns) else tokens.grid(job.numbers_of_outputs)
     arrays = {name: batch.column(name) for name in schema.names if name in batch.schema.names}
     for column in job.columns:
         if column in by_twin:
             codes = by_twin[column]
         else:
             assert grid is not None, "columns without a twin come from the grid"
-            streams = grid[column.first : column.first + column.count]
+            streams = lines_of(grid, column.numbers)
             codes = Codes.of_grid(streams, tokens.lengths, column.layout.by_stream)
         kept = None
         if padded is not None and job.aligns(column):
-            kept = _without(padded, tokens.lengths, column)
+            kept = _without(padded[job.text_columns.index(column)], tokens.lengths, column)
         rest = None if column.is_whole else read_rest(batch, column, tokens.lengths, shifted=True)
         kind = schema.field(column.name).type
         arrays[column.name] = _original(codes, column, job, kind, rest, kept)
@@ -111,7 +112,7 @@ def cut(batch: pa.RecordBatch, job: Job) -> pa.RecordBatch:
 
     Tokens that truncation cuts off are null, text that alignment cuts off is gone.
     """
-    if job.recipe.length == "extend" and job.align != "trim":
+    if not job.recipe.may_lose and job.align != "trim":
         return batch
     tokens = read_tokens(batch, job)
     arrays = {name: batch.column(name) for name in batch.schema.names}

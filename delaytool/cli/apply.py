@@ -14,7 +14,6 @@ from delaytool.cli.options import (
     column_options,
     debug_option,
     factor_option,
-    frame_rate_option,
     json_option,
     key_options,
     pattern_options,
@@ -76,7 +75,6 @@ if TYPE_CHECKING:
     heading=RUN,
     help="Put bad rows there, with a column reason, and go on.  [default: stop at the first]",
 )
-@frame_rate_option()
 @json_option
 @quiet_option
 @debug_option
@@ -93,7 +91,6 @@ def apply(
     label_columns: bool,
     overwrite: bool,
     quarantine: str | None,
-    frame_rate: float,
 ) -> None:
     """Shift every shard of INPUT, add loss weights, and write them to OUTPUT.
 
@@ -119,7 +116,7 @@ def apply(
             label_columns=label_columns,
             overwrite=overwrite,
             quarantine=quarantine,
-            frame_rate=frame_rate,
+            frame_rate=choice.frame_rate,
             **run.keywords(),
             progress=progress,
             on_note=note_teller(show.quiet, describe(recipe, origin)),

@@ -47,7 +47,7 @@ def gather(**kinds: type[Any]) -> Callable[[Callable[..., None]], Callable[..., 
 class ColumnKeywords(TypedDict):
     """The keywords that say where the tokens are."""
 
-    text_column: str
+    text_column: Names
     audio_column: Names
     grid_column: Names
     audio_layout: Layout
@@ -67,7 +67,7 @@ class RunKeywords(TypedDict):
 class ColumnChoice:
     """The options that say where the tokens are."""
 
-    text_column: str
+    text_column: tuple[str, ...]
     audio_column: tuple[str, ...]
     grid_column: tuple[str, ...]
     audio_layout: Layout
@@ -90,7 +90,7 @@ class ColumnChoice:
         """What all functions on columns take."""
         self.check()
         return {
-            "text_column": self.text_column,
+            "text_column": self.text_column or ("text_tokens",),
             "audio_column": self.audio_column or ("audio_codes",),
             "grid_column": self.grid_column,
             "audio_layout": self.audio_layout,
@@ -104,7 +104,7 @@ class ColumnChoice:
 
         self.check()
         return ColumnOptions(
-            text_column=self.text_column,
+            text_column=self.text_column or ("text_tokens",),
             audio_column=self.audio_column or ("audio_codes",),
             grid_column=self.grid_column,
             audio_layout=self.audio_layout,
@@ -164,6 +164,7 @@ class RecipeChoice:
     n_q: int | None
     delays: tuple[int, ...] | None
     acoustic_delay: int | None
+    offset: tuple[tuple[str, str], ...]
     length: str | None
     initial_step: bool | None
     final_step: bool | None
@@ -179,6 +180,7 @@ class RecipeChoice:
     acoustic_weight: float | None
     final_weight: float | None
     dep_q: int | None
+    frame_rate: float | None
 
     @property
     def base(self) -> str | None:
@@ -230,7 +232,8 @@ class RecipeChoice:
                 f"n_q is {n_q}: with more than 8 audio streams, say how many carry loss "
                 "with --dep-q; two speakers want --preset moshi"
             )
-        return plain_recipe(n_q, spread_delays(delays, n_q, text), text), "plain streams"
+        kinds = ["text"] * text + ["audio"] * n_q
+        return plain_recipe(n_q, spread_delays(delays, kinds), text), "plain streams"
 
     def _adapted(self, recipe: Recipe) -> Recipe:
         """The recipe with everything changed that the options name."""
@@ -264,9 +267,12 @@ class RecipeChoice:
             acoustic=self.acoustic_weight,
             final=self.final_weight,
         )
-        names = ("dep_q", "length", "initial_step", "final_step")
+        names = ("dep_q", "length", "initial_step", "final_step", "frame_rate")
         fields = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
-        return dataclasses.replace(recipe, **fields)
+        recipe = dataclasses.replace(recipe, **fields)
+        for stream, offset in self.offset:
+            recipe = adapt.with_offset(recipe, stream, offset)
+        return recipe
 
 
 def _read_json(path: str) -> Any:

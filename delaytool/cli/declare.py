@@ -127,6 +127,21 @@ class Delays(click.ParamType):  # type: ignore[type-arg]
             self.fail(f"{value!r} is not a list of integers like 0,0,1,1", param, ctx)
 
 
+class Offset(click.ParamType):  # type: ignore[type-arg]
+    """STREAM=N as a pair of the stream's name and a time; the recipe says what that is."""
+
+    name = "STREAM=N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The value; a usage error for what cannot be one."""
+        if isinstance(value, tuple):
+            return value
+        stream, _, time = value.rpartition("=")
+        if not stream or not time:
+            self.fail(f"{value!r} is no offset like audio=16 or text=0.48s", param, ctx)
+        return stream, time
+
+
 class Steps(click.ParamType):  # type: ignore[type-arg]
     """A:B as a pair of timesteps; either may be left out."""
 

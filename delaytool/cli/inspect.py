@@ -93,7 +93,9 @@ from delaytool.cli.session import session
     heading=OUT,
     help="Print text tokens as words, by this SentencePiece model.",
 )
-@frame_rate_option(OUT, "Frames a second, for the time below the timesteps.")
+@frame_rate_option(
+    OUT, "Frames a second, for the time below the timesteps.  [default: the recipe's]"
+)
 @option(
     "--image",
     shell_complete=complete_paths,

@@ -17,6 +17,7 @@ from delaytool.cli.declare import (
     Delays,
     F,
     FrameRate,
+    Offset,
     complete_columns,
     complete_paths,
     complete_presets,
@@ -32,15 +33,14 @@ json_option = option(
 
 
 def frame_rate_option(
-    heading: str = RUN, help: str = "Frames a second, for the hours of audio in the report."
+    heading: str = RUN,
+    help: str = "Frames a second, for the hours of audio in the report.  [default: the recipe's]",
 ) -> Callable[[F], F]:
     """The option --frame-rate, with its heading and help."""
     return option(
         "--frame-rate",
         type=FrameRate(),
         metavar="X",
-        default=12.5,
-        show_default=True,
         heading=heading,
         help=help,
     )
@@ -122,10 +122,9 @@ column_options = stacked(
         "--text-column",
         shell_complete=complete_columns,
         metavar="NAME",
-        default="text_tokens",
-        show_default=True,
+        multiple=True,
         heading=WHERE,
-        help="List of T text tokens.",
+        help="List of T text tokens; repeat it for several text streams.  [default: text_tokens]",
     ),
     option(
         "--audio-column",
@@ -212,10 +211,20 @@ pattern_options = stacked(
         type=Delays(),
         metavar="LIST",
         heading=WHAT,
-        help="Frames per stream, text first, as 0,0,1,1; one number: text 0, every audio stream "
-        "that.  [default: the recipe's]",
+        help="Frames per stream, in their order, as 0,0,1,1; one number: text 0, every audio "
+        "stream that.  [default: the recipe's]",
     ),
     _number("--acoustic-delay", "Delay of the acoustic streams only.  [default: the recipe's]", 0),
+    option(
+        "--offset",
+        type=Offset(),
+        metavar="STREAM=N",
+        multiple=True,
+        heading=WHAT,
+        help="Frames, or seconds as 1.28s, by which a stream's content comes later, or earlier "
+        "where below 0; STREAM is a name, else text or audio for all of the kind; repeat it.  "
+        "[default: the recipe's]",
+    ),
     option(
         "--length",
         type=click.Choice(["extend", "truncate"]),
@@ -274,6 +283,9 @@ pattern_options = stacked(
     ),
     _number("--dep-q", "Only the first N audio streams carry loss.  [default: the recipe's]", 0),
     option("--no-text", is_flag=True, heading=WHAT, help="There is no text stream."),
+    frame_rate_option(
+        WHAT, "Frames a second, for times and for the hours in the report.  [default: the recipe's]"
+    ),
 )
 padding_options = stacked(
     _number(

@@ -39,7 +39,7 @@ class View:
     weights: bool
     labels: bool
     tokenizer: str | None
-    frame_rate: float
+    frame_rate: float | None
     image: str | None
 
     def check(self, columns: ColumnChoice, as_json: bool) -> None:

@@ -54,7 +54,7 @@ def stats(
     text_end_padding: int | None,
     columns: ColumnChoice,
     run: RunChoice,
-    frame_rate: float,
+    frame_rate: float | None,
     show: Output,
 ) -> None:
     """Tell what is in the shards of INPUT: rows, hours, tokens, padding, weights.

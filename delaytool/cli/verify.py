@@ -68,7 +68,7 @@ def verify(
     demanded: RecipeDemanded,
     quarantine: str | None,
     run: RunChoice,
-    frame_rate: float,
+    frame_rate: float | None,
     show: Output,
 ) -> None:
     """Revert every shard of OUTPUT and compare.

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from delaytool.errors import DataError
+from delaytool.recipes.recipe import FRAME_RATE
 from delaytool.shards.record import Record
 
 
@@ -18,12 +19,14 @@ class Grid:
     about:   what the shard is, line by line
     title:   which side of the shift this is, where both are shown: "before" or "after"
     codes:   [K][S]; None where truncation cut a token off
-    filled:  [K][S] True where a cell holds no token of its stream
+    filled:  [K][S] True where a delay fills a cell, which holds no token of its stream
+    offset:  [K][S] the same of offsets
     weights: [K][S] as the shard has them; None where it has none
-    labels:  [K][S] kind and number of the frame from 1, "S" in filled cells
-    padding: names of text tokens that are padding, by their ids
+    labels:  [K][S] kind and number of the frame from 1, "S" in filled cells, "O" in an offset's
+    padding: for each stream names of text tokens that are padding, by their ids
     shifted: whether this is the row after the shift
     first:   number of the first timestep
+    frame_rate: frames a second, as the recipe says
     record:  what a shifted shard says of itself; None for an original one
     by_order: whether text and codes come from shards whose rows only their order pairs, unasked
     """
@@ -37,11 +40,13 @@ class Grid:
     delays: list[int]
     codes: list[list[int | None]]
     filled: list[list[bool]]
+    offset: list[list[bool]]
     weights: list[list[float]] | None
     labels: list[list[str]]
-    padding: dict[int, str]
+    padding: list[dict[int, str]]
     shifted: bool
     first: int = 0
+    frame_rate: float = FRAME_RATE
     record: Record | None = None
     by_order: bool = False
 
@@ -54,7 +59,7 @@ class Grid:
         """The timesteps start ... stop - 1 only."""
         parts: dict[str, Any] = {
             name: [line[start:stop] for line in getattr(self, name)]
-            for name in ("codes", "filled", "weights", "labels")
+            for name in ("codes", "filled", "offset", "weights", "labels")
             if getattr(self, name) is not None
         }
         return dataclasses.replace(self, first=self.first + start, **parts)
@@ -67,7 +72,7 @@ class Grid:
 
     def to_json(self) -> str:
         """The fields that the command line prints as JSON."""
-        names = ("row", "id", "streams", "delays", "codes", "filled", "weights")
+        names = ("row", "id", "streams", "delays", "codes", "filled", "offset", "weights")
         return json.dumps({name: getattr(self, name) for name in names}, default=str)
 
 

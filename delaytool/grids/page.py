@@ -11,10 +11,12 @@ MAX_STEPS = 200
 """Timesteps of a table; a notebook cannot show thousands of columns in good time."""
 _CELL = "padding:2px 6px;text-align:right;border:1px solid #ddd;color:#222"
 _FILLED = "background:#f2f2f2;color:#999"
+_OFFSET = "background:#e2dff0;color:#777"
 
 
 def table_of(grid: Grid) -> str:
-    """The grid as a table: a colour for each kind of stream, filled cells grey, weights as titles.
+    """The grid as a table: a colour for each kind of stream, grey and violet for cells that delays
+    and offsets fill, weights as titles.
 
     Names and keys come from a file, and are escaped.
     """
@@ -34,9 +36,11 @@ def table_of(grid: Grid) -> str:
 def _token(grid: Grid, number: int, step: int) -> str:
     """The cell of one stream at one timestep."""
     code = grid.codes[number][step]
-    filled = grid.filled[number][step]
-    style = _FILLED if filled else f"background:{COLOURS[grid.kinds[number]]}"
-    title = "filled" if filled else grid.labels[number][step]
+    style, title = f"background:{COLOURS[grid.kinds[number]]}", grid.labels[number][step]
+    if grid.filled[number][step]:
+        style, title = _FILLED, "filled"
+    elif grid.offset[number][step]:
+        style, title = _OFFSET, "filled by an offset"
     if grid.weights is not None:
         title += f", loss weight {grid.weights[number][step]:g}"
     return _cell("td", "" if code is None else str(code), f"{_CELL};{style}", title)

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from delaytool.errors import DataError, Place, RecipeError
 from delaytool.grids.grid import Grid
@@ -18,6 +20,8 @@ ENDINGS = ("png", "svg", "pdf")
 _COLOURS = {"text": "#a6cee3", "semantic": "#fdbf6f", "acoustic": "#b2df8a"}
 """Distinct for those who see red and green alike too, and dark ids stand out on them."""
 _PALE, _INK, _LINE = "#f2f2f2", "#222222", "#ffffff"
+_PALE_OFFSET = "#e2dff0"
+_HATCHED: dict[str, Any] = {"edgecolor": "#999999", "linewidth": 0}
 _ROW, _CELL, _MARGIN = 0.24, 0.44, 1.7
 _WIDEST = 22.0
 """Inches: of a row, of a cell with an id in it, of the names; and the most that a page is wide."""
@@ -25,11 +29,13 @@ _SMALLEST_CELL = 0.3
 """Inches below which a cell holds no id."""
 
 
-def save_picture(grid: Grid, path: str, *, labels: bool = False, frame_rate: float = 12.5) -> None:
+def save_picture(
+    grid: Grid, path: str, *, labels: bool = False, frame_rate: float | None = None
+) -> None:
     """Draw a grid to a file that ends in .png, .svg or .pdf.
 
     labels:     labels instead of token ids
-    frame_rate: frames a second
+    frame_rate: frames a second; None for what the grid's recipe says
     raises:     DataError for a row of no frames and when matplotlib is missing, RecipeError for
                 another ending
     """
@@ -69,7 +75,7 @@ def _import_matplotlib() -> Any:
     return matplotlib
 
 
-def draw(grid: Grid, *, labels: bool = False, frame_rate: float = 12.5) -> Any:
+def draw(grid: Grid, *, labels: bool = False, frame_rate: float | None = None) -> Any:
     """The figure: a panel of the tokens, and one of the weights where the grid has them."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -83,7 +89,7 @@ def draw(grid: Grid, *, labels: bool = False, frame_rate: float = 12.5) -> Any:
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(panels, 1, squeeze=False)[:, 0]
-    _draw_tokens(axes[0], grid, labels, cell, frame_rate)
+    _draw_tokens(axes[0], grid, labels, cell, frame_rate or grid.frame_rate)
     axes[0].set_title(grid.about[0], fontsize=9, loc="left", pad=30)
     if panels == 2:
         _draw_weights(figure, axes[1], grid, cell)
@@ -94,15 +100,14 @@ def _draw_tokens(axes: Any, grid: Grid, labels: bool, cell: float, frame_rate: f
     from matplotlib.colors import to_rgb
     from matplotlib.patches import Patch, Rectangle
 
-    filled = np.array(grid.filled)
     image = np.array([[to_rgb(_COLOURS[kind])] * grid.steps for kind in grid.kinds])
-    image[filled] = to_rgb(_PALE)
+    marks = _marks(grid)
+    for mark in marks:
+        image[mark.cells] = to_rgb(mark.colour)
+        for number, first, count in _runs(mark.cells):
+            place = (grid.first + first - 0.5, number - 0.5)
+            axes.add_patch(Rectangle(place, count, 1, fill=False, hatch=mark.hatch, **_HATCHED))
     axes.imshow(image, aspect="auto", interpolation="nearest", extent=_extent(grid))
-    for number, first, count in _runs(filled):
-        place = (grid.first + first - 0.5, number - 0.5)
-        axes.add_patch(
-            Rectangle(place, count, 1, fill=False, hatch="////", edgecolor="#999999", linewidth=0)
-        )
     if cell >= _SMALLEST_CELL:
         cells: Sequence[Sequence[object]] = grid.labels if labels else grid.codes
         size = 6.5 if cell >= _CELL else 5
@@ -112,16 +117,18 @@ def _draw_tokens(axes: Any, grid: Grid, labels: bool, cell: float, frame_rate: f
                 where = (grid.first + step, number)
                 text = axes.text(*where, shown, ha="center", va="center", fontsize=size)
                 text.set_color(_INK)
-                if filled[number, step]:
-                    # The hatching is not to run through the id.
-                    text.set_bbox({"facecolor": _PALE, "edgecolor": "none", "pad": 0.6})
+                for mark in marks:
+                    if mark.cells[number, step]:
+                        # The hatching is not to run through the id.
+                        text.set_bbox({"facecolor": mark.colour, "edgecolor": "none", "pad": 0.6})
     _frame(axes, grid, cell)
     _add_clock(axes, grid, cell, frame_rate)
     kinds = [kind for kind in _COLOURS if kind in grid.kinds]
     handles = [Patch(facecolor=_COLOURS[kind], label=kind) for kind in kinds]
-    if filled.any():
-        what = "filled by the pattern"
-        handles.append(Patch(facecolor=_PALE, edgecolor="#999999", hatch="////", label=what))
+    handles += [
+        Patch(facecolor=mark.colour, edgecolor="#999999", hatch=mark.hatch, label=mark.label)
+        for mark in marks
+    ]
     axes.figure.legend(
         handles=handles,
         loc="outside lower left",
@@ -129,6 +136,25 @@ def _draw_tokens(axes: Any, grid: Grid, labels: bool, cell: float, frame_rate: f
         fontsize=7,
         frameon=False,
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _Mark:
+    """Cells that are filled, [K][S], by what, and the hatching and colour that say so."""
+
+    cells: npt.NDArray[np.bool_]
+    label: str
+    hatch: str
+    colour: str
+
+
+def _marks(grid: Grid) -> list[_Mark]:
+    """The marks of a grid that has such cells."""
+    marks = [
+        _Mark(np.array(grid.filled), "filled by the pattern", "////", _PALE),
+        _Mark(np.array(grid.offset), "filled by an offset", "....", _PALE_OFFSET),
+    ]
+    return [mark for mark in marks if mark.cells.any()]
 
 
 def _draw_weights(figure: Any, axes: Any, grid: Grid, cell: float) -> None:

@@ -7,27 +7,22 @@ shows the row as it is in the shard, or as it was before the shift, or as it wou
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator
+from typing import TypeVar
 
-import numpy as np
 import pyarrow as pa
 
-from delaytool.batches.codes import TokenBatch
 from delaytool.batches.column_options import ColumnOptions
 from delaytool.batches.columns import describe_columns, job_of_original
-from delaytool.batches.job import Job, make_job, segments_of_column, segments_of_outputs
+from delaytool.batches.job import Job, make_job
 from delaytool.batches.problems import key_of
-from delaytool.batches.read import read_values
-from delaytool.batches.shift import read_aligned, shift
+from delaytool.batches.shift import shift
 from delaytool.batches.types import check_there
-from delaytool.batches.unshift import read_shifted, undelayed
 from delaytool.errors import DataError, Place
 from delaytool.grids.grid import Grid
-from delaytool.pattern.segments import Segments
+from delaytool.grids.sides import after, before, make, original
 from delaytool.recipes.presets import load_preset
-from delaytool.recipes.recipe import Recipe, Stream
+from delaytool.recipes.recipe import Recipe
 from delaytool.shards.failures import reading
 from delaytool.shards.find import Shard
 from delaytool.shards.pairs import Opened, is_by_order_alone, key_in, open_source
@@ -36,6 +31,8 @@ from delaytool.shards.record import Record
 from delaytool.shards.recorded_rows import Quarantined
 
 _COLUMNS = "`text_column`, `audio_column` or `grid_column`, or its codes' shard with `audio_input`"
+
+T = TypeVar("T")
 
 
 def read_grid(
@@ -85,15 +82,15 @@ def read_grid(
                 job = make_job(job.recipe, dataclasses.replace(where, key=job.key), job.columns)
                 batch = shift(batch, job)
             if shifted or (shifted is None and record is not None):
-                side = _after(batch, job)
+                side = after(batch, job)
             elif record is None:
-                side = _original(batch, job, any_token=recipe is None)
+                side = original(batch, job, any_token=recipe is None)
             else:
-                side = _before(batch, job)
+                side = before(batch, job)
         except DataError as error:
             raise error.at(row=row, key=key_of(batch, 0, job)) from None
         title = "" if shifted is None else "after" if shifted else "before"
-        grid = _make(about, title, row, ids, side, job)
+        grid = make(about, title, row, ids, side, job)
         by_order = is_by_order_alone(opened, where)
         return dataclasses.replace(grid, record=record, by_order=by_order)
 
@@ -149,41 +146,6 @@ def _counterpart_row(grid: Grid, other: Record | None) -> int:
             )
         return row
     return grid.row
-
-
-@dataclass(frozen=True)
-class _Side:
-    """The tokens of one row, before the shift or after it.
-
-    segments: of each column; weights: [K][S]
-    """
-
-    tokens: TokenBatch
-    segments: Sequence[Segments]
-    is_shifted: bool
-    has_lost: bool = False
-    weights: list[list[float]] | None = None
-
-
-def _original(batch: pa.RecordBatch, job: Job, any_token: bool) -> _Side:
-    """An original row as it is, its text aligned where the job says so."""
-    tokens, _ = read_aligned(batch, job, np.dtype(np.int64), any_token=any_token)
-    segments = [segments_of_column(column, tokens.lengths, job) for column in job.columns]
-    return _Side(tokens, segments, False)
-
-
-def _after(batch: pa.RecordBatch, job: Job) -> _Side:
-    """A shifted row as it is."""
-    weights = _stored_weights(batch, job)
-    codes, frames = read_shifted(batch, job)
-    return _Side(codes, segments_of_outputs(frames, job), True, weights=weights)
-
-
-def _before(batch: pa.RecordBatch, job: Job) -> _Side:
-    """A shifted row, shifted back."""
-    codes, frames = read_shifted(batch, job)
-    segments = segments_of_outputs(frames, job)
-    return _Side(undelayed(codes, segments), segments, False, has_lost=True)
 
 
 def _record_of(opened: Opened) -> Record | None:
@@ -297,83 +259,10 @@ def _about(
         )
         made += f", dep_q {recipe.dep_q} of {recipe.n_q}"
     columns = describe_columns(job.columns if record is None else job.outputs, opened.schema)
-    delays = f"delays (frames): {' '.join(str(delay) for delay in recipe.delays)}"
-    return [where, made, *columns, *([delays] if record else [])]
-
-
-def _stored_weights(batch: pa.RecordBatch, job: Job) -> list[list[float]] | None:
-    """The weights of a batch of one row, [K][S]; None when the shard has none."""
-    weights: list[list[float]] = []
-    for output in job.outputs:
-        if output.weights is None:
-            return None
-        weights += read_values(batch, output.weights, output, job).grid().tolist()
-    return weights
-
-
-def _lines(flat: Any, count: int) -> list[list[Any]]:
-    """A flat row as one list for each stream; of one row both orders are the same."""
-    lines: list[list[Any]] = flat.reshape(count, flat.size // count).tolist()
-    return lines
-
-
-def _make(about: list[str], title: str, row: int, key: Any, side: _Side, job: Job) -> Grid:
-    recipe = job.recipe
-    codes: list[list[int | None]] = []
-    filled: list[list[bool]] = []
-    labels: list[list[str]] = []
-    for column, segments in zip(side.tokens.columns, side.segments, strict=True):
-        lines = column.grid().tolist()
-        lost = segments.lost() if side.has_lost else None
-        if lost is not None:
-            cut = column.with_flat(lost).grid().tolist()
-            lines = [
-                [None if gone else code for code, gone in zip(*pair, strict=True)]
-                for pair in zip(lines, cut, strict=True)
-            ]
-        codes += lines
-        filled += _filled(segments, side)
-    for stream, line in zip(recipe.streams, filled, strict=True):
-        labels.append(_labels(stream, line, recipe if side.is_shifted else None))
-    return Grid(
-        about=about,
-        title=title,
-        row=row,
-        id=key,
-        streams=[stream.name for stream in recipe.streams],
-        kinds=[stream.kind for stream in recipe.streams],
-        delays=list(recipe.delays),
-        codes=codes,
-        filled=filled,
-        weights=side.weights,
-        labels=labels,
-        padding=_padding(recipe),
-        shifted=side.is_shifted,
-    )
-
-
-def _filled(segments: Segments, side: _Side) -> list[list[bool]]:
-    streams = len(segments.streams)
-    if side.is_shifted:
-        return _lines(segments.is_filled(), streams)
-    return [[False] * int(segments.lengths[0]) for _ in range(streams)]
-
-
-def _padding(recipe: Recipe) -> dict[int, str]:
-    """PAD for what the text is padded with, EPAD for what else counts as padding in the loss."""
-    if not recipe.has_text:
-        return {}
-    text = recipe.streams[0]
-    return {token: "PAD" if token == text.padding else "EPAD" for token in text.padding_ids}
-
-
-def _labels(stream: Stream, filled: list[bool], recipe: Recipe | None) -> list[str]:
-    """S for a filled cell, else the kind and the number of the frame from 1.
-
-    recipe: what the row was shifted with, if it was
-    """
-    before = 0 if recipe is None else recipe.initial_step + stream.delay
-    return [
-        "S" if is_filled else f"{stream.kind}_{step - before + 1}"
-        for step, is_filled in enumerate(filled)
-    ]
+    if record is None:
+        return [where, made, *columns]
+    moves = [f"delays (frames): {' '.join(str(delay) for delay in recipe.delays)}"]
+    if recipe.has_offsets:
+        offsets = " ".join(str(stream.offset) for stream in recipe.streams)
+        moves.append(f"offsets (frames): {offsets}; {recipe.content_length}")
+    return [where, made, *columns, *moves]

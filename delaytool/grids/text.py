@@ -11,6 +11,8 @@ from delaytool.grids.grid import Grid
 _COLOURS = {"text": "36", "semantic": "33", "acoustic": "32"}
 _DIM, _MARKED, _RESET = "2", "1;7;31", "\x1b[0m"
 _GAP = 2
+_BRACKETS = (("[", "]"), ("(", ")"), (">", "<"))
+"""Around what fills a cell, and around one that is to be seen at once."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,7 @@ class Style:
 
     labels:     labels instead of token ids; weights: the loss weights below
     words:      what to print for the ids of text tokens
-    frame_rate: frames a second
+    frame_rate: frames a second; None for what the grid's recipe says
     width:      columns to fit into; None for no limit
     wrap:       whether what does not fit follows below, block by block, or is left out
     colour:     ANSI colours, one for each kind of stream, filled cells dim
@@ -28,7 +30,7 @@ class Style:
     labels: bool = False
     weights: bool = False
     words: Callable[[int], str] | None = None
-    frame_rate: float = 12.5
+    frame_rate: float | None = None
     width: int | None = None
     wrap: bool = False
     colour: bool = False
@@ -43,8 +45,9 @@ def render(grids: Sequence[Grid], style: Style, marked: tuple[int, int] | None =
     first = grids[0].first
     steps = max(grid.steps for grid in grids)
     head = [str(first + step) for step in range(steps)]
-    decimals = 2 if style.frame_rate <= 50 else 3
-    clock = [f"{(first + step) / style.frame_rate:.{decimals}f}" for step in range(steps)]
+    rate = style.frame_rate or grids[0].frame_rate
+    decimals = 2 if rate <= 50 else 3
+    clock = [f"{(first + step) / rate:.{decimals}f}" for step in range(steps)]
     widths = [
         max(_width(line[step]) for line in (head, clock, *_lines_with(tables, step)))
         for step in range(steps)
@@ -80,8 +83,11 @@ class _Table:
 def _tables(grid: Grid, style: Style, marked: tuple[int, int] | None) -> Iterator[_Table]:
     kinds = [_COLOURS[kind] for kind in grid.kinds]
     paints = [
-        [_DIM if is_filled else kind for is_filled in line]
-        for kind, line in zip(kinds, grid.filled, strict=True)
+        [
+            _DIM if is_filled or is_moved else kind
+            for is_filled, is_moved in zip(*lines, strict=True)
+        ]
+        for kind, *lines in zip(kinds, grid.filled, grid.offset, strict=True)
     ]
     title = grid.title and f"{grid.title} the shift"
     if style.labels:
@@ -91,7 +97,7 @@ def _tables(grid: Grid, style: Style, marked: tuple[int, int] | None) -> Iterato
         if marked is not None:
             number, step = marked[0], marked[1] - grid.first
             if 0 <= step < grid.steps:
-                cells[number][step] = f">{cells[number][step].strip(' []')}<"
+                cells[number][step] = f">{cells[number][step].strip(' []()')}<"
                 paints[number][step] = _MARKED
         yield _Table(title, kinds, _bracketed(cells), paints)
     if style.weights and grid.weights is not None:
@@ -100,15 +106,19 @@ def _tables(grid: Grid, style: Style, marked: tuple[int, int] | None) -> Iterato
 
 
 def _ids(grid: Grid, number: int, style: Style) -> list[str]:
-    """The cells of a stream: ids, or words of text; [id] where filled, - where cut off."""
+    """The cells of a stream: ids, or words of text; [id] where a delay fills, (id) where an offset
+    does, - where cut off."""
     cells = []
-    for code, is_filled in zip(grid.codes[number], grid.filled[number], strict=True):
+    flags = grid.filled[number], grid.offset[number]
+    for code, is_filled, is_moved in zip(grid.codes[number], *flags, strict=True):
         if code is None:
             cells.append("-")
         elif is_filled:
             cells.append(f"[{code}]")
+        elif is_moved:
+            cells.append(f"({code})")
         elif style.words is not None and grid.kinds[number] == "text":
-            cells.append(grid.padding.get(code) or style.words(code))
+            cells.append(grid.padding[number].get(code) or style.words(code))
         else:
             cells.append(str(code))
     return cells
@@ -117,14 +127,11 @@ def _ids(grid: Grid, number: int, style: Style) -> list[str]:
 def _bracketed(cells: list[list[str]]) -> list[list[str]]:
     """Cells with room for a bracket at their end where another one below or above has one."""
     ends = {
-        step
-        for line in cells
-        for step, cell in enumerate(line)
-        if (cell[0], cell[-1]) in (("[", "]"), (">", "<"))
+        step for line in cells for step, cell in enumerate(line) if (cell[0], cell[-1]) in _BRACKETS
     }
     return [
         [
-            cell if step not in ends or cell[-1] in "]<" else f"{cell} "
+            cell if step not in ends or (cell[0], cell[-1]) in _BRACKETS else f"{cell} "
             for step, cell in enumerate(line)
         ]
         for line in cells
@@ -191,6 +198,8 @@ def _legend(grids: Sequence[Grid], style: Style) -> list[str]:
     lines = []
     if not style.labels and any(any(line) for grid in grids for line in grid.filled):
         lines.append("[id]: filled by the pattern")
+    if not style.labels and any(any(line) for grid in grids for line in grid.offset):
+        lines.append("(id): filled by an offset")
     if any(None in line for grid in grids for line in grid.codes):
         lines.append("-: cut off by truncation")
     return ["", "; ".join(lines)] if lines else []

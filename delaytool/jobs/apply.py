@@ -152,7 +152,7 @@ class _Work:
         self.digest = BatchDigest(source.schema.names)
         self.counts, self.figures = Counts(), figures_of_nothing(job)
         self.reasons: Counter[tuple[str, str | None]] = Counter()
-        self.padded: list[tuple[int, int]] = []
+        self.padded: list[list[tuple[int, int]]] = [[] for _ in job.text_columns]
         self.quarantined: list[tuple[int, int]] = []
         self.bad_digest: BatchDigest | None = None
 
@@ -173,10 +173,11 @@ class _Work:
                 self.digest.update(cut(good, self.job))
             except DataError as error:
                 raise placed(error, self.source.shard.name, rows, batch, self.job) from None
-            self.padded += [
-                (self.counts.rows_out + int(row), int(shifted.padded[row]))
-                for row in np.flatnonzero(shifted.padded)
-            ]
+            for pairs, padded in zip(self.padded, shifted.padded, strict=True):
+                pairs += [
+                    (self.counts.rows_out + int(row), int(padded[row]))
+                    for row in np.flatnonzero(padded)
+                ]
             self.counts += shifted.counts
             self.figures += shifted.figures
             yield shifted.batch, bad
@@ -221,7 +222,7 @@ class _Work:
                 digest_of_sources(sources),
                 {} if self.bad_digest is None else self.bad_digest.hexdigests(),
             ),
-            padded=tuple(self.padded),
+            padded=tuple(map(tuple, self.padded)),
             quarantined=tuple(self.quarantined),
             reasons=reasons_of(self.reasons),
         )

@@ -51,7 +51,7 @@ def compare_with_first(shards: Sequence[Shard], results: Sequence[Verified]) -> 
 def digest_of_way(job: Job) -> str:
     """A digest of all that a dataset's shards must have in common."""
     outputs = [output.to_dict() for output in job.outputs]
-    text = json.dumps([job.recipe.to_dict(), outputs], sort_keys=True)
+    text = json.dumps([_decisive(job.recipe), outputs], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
@@ -90,9 +90,16 @@ def _ways_differ(expected: Job, found: Job) -> Iterator[Difference]:
                 yield f"output, {name}", ours[name], theirs[name], Place(column=want.name)
 
 
+def _decisive(recipe: Recipe) -> dict[str, Any]:
+    """The fields of a recipe that decide its outputs: all but the frame rate."""
+    fields = recipe.to_dict()
+    del fields["frame_rate"]
+    return fields
+
+
 def differences(expected: Recipe, found: Recipe) -> Iterator[Difference]:
     """How two recipes differ."""
-    ours, theirs = expected.to_dict(), found.to_dict()
+    ours, theirs = _decisive(expected), _decisive(found)
     for name in ours:
         if name != "streams" and ours[name] != theirs[name]:
             yield f"recipe, {name}", ours[name], theirs[name], Place()

@@ -17,6 +17,7 @@ from delaytool.jobs.existing import check_source, existing_record
 from delaytool.jobs.misfits import check_most_fit
 from delaytool.jobs.paths import Item, pairs_of_data
 from delaytool.jobs.quarantine import is_left_out
+from delaytool.jobs.shifted_twice import check_not_shifted
 from delaytool.recipes.recipe import Recipe
 from delaytool.shards import stores
 from delaytool.shards.deadly import NOTES
@@ -78,6 +79,7 @@ def plan(items: list[Item], recipe: Recipe, where: ColumnOptions, overwrite: boo
             changed = [look.result() for look in looks]
         finally:
             pool.shutdown(cancel_futures=True)
+    check_not_shifted(good[:_LOOKED_AT], job)
     if first.quarantine is not None:
         check_most_fit(good[:_LOOKED_AT], job)
     return Plan(job, described, notes + _changed_types(changed), items)

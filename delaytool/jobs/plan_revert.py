@@ -33,7 +33,7 @@ def generated_job(shards: Sequence[Shard], recipe: Recipe, where: ColumnOptions)
     shard = first_of_data(shards) or shards[0]
     with open_shard(shard) as first, reading(shard.name):
         columns = find_columns(where, first.schema, recipe, first.small_batches())
-        outputs = tuple(Output(c.name, c.first, c.count, c.layout) for c in columns)
+        outputs = tuple(Output(c.name, c.numbers, c.layout) for c in columns)
         key = key_in(first, where)
         if key is not None:
             check_there(first.schema, key, "`key`")

@@ -14,13 +14,12 @@ from typing import Any
 
 from delaytool.batches.figures import Counts, Figures
 from delaytool.recipes.describe import name_of_run
-from delaytool.recipes.recipe import Recipe
+from delaytool.recipes.recipe import FRAME_RATE, Recipe
+from delaytool.recipes.times import exact_rate
 from delaytool.shards.record import Reason, Record
 
 _MAX_REASONS = 10
 """Lines of the table that say why rows are in quarantine."""
-FRAME_RATE = 12.5
-"""Frames a second of Mimi, the codec of Moshi and its like."""
 
 
 @dataclass(frozen=True)
@@ -41,15 +40,16 @@ class Summary:
 class Report:
     """Shards in numbers, all together.
 
-    frame_rate: frames a second
+    frame_rate: frames a second; None for what the recipe of each shard says
     """
 
-    def __init__(self, frame_rate: float = FRAME_RATE) -> None:
+    def __init__(self, frame_rate: float | None = None) -> None:
         self.shards, self.frame_rate = 0, frame_rate
+        self._frames: Counter[float] = Counter()
         self.counts = Counts()
         self.reasons: Counter[tuple[str, str | None]] = Counter()
         self.padding_ids: set[int] = set()
-        self.cells = self.filled = self.zero = self.text = self.padding = 0
+        self.cells = self.filled = self.offset = self.zero = self.text = self.padding = 0
         self._weights: dict[str, Fraction] = {}
         self._cells: Counter[str] = Counter()
         self._kinds: dict[str, str] = {}
@@ -60,12 +60,13 @@ class Report:
             return
         recipe, figures = summary.recipe, summary.figures
         self.shards, self.counts = self.shards + 1, self.counts + summary.counts
+        self._frames[self.frame_rate or recipe.frame_rate] += summary.counts.frames
         for reason in summary.reasons:
             self.reasons[reason.kind, reason.column] += reason.rows
-        if recipe.has_text:
-            self.padding_ids |= recipe.streams[0].padding_ids
+        for text in recipe.text:
+            self.padding_ids |= text.padding_ids
         self.cells, self.filled = self.cells + figures.cells, self.filled + figures.filled
-        self.zero += figures.zero
+        self.offset, self.zero = self.offset + figures.offset, self.zero + figures.zero
         self.text, self.padding = self.text + figures.text, self.padding + figures.padding
         for stream, weight in zip(recipe.streams, figures.weights, strict=False):
             self._weights[stream.name] = self._weights.get(stream.name, Fraction(0)) + weight
@@ -75,7 +76,8 @@ class Report:
     @property
     def hours(self) -> float:
         """Hours of audio."""
-        return self.counts.frames / self.frame_rate / 3600
+        seconds = (frames / exact_rate(rate) for rate, frames in self._frames.items())
+        return float(sum(seconds, Fraction(0)) / 3600)
 
     def mean_weight(self, name: str) -> float:
         """The mean loss weight of a stream's cells, filled ones among them."""
@@ -93,6 +95,8 @@ class Report:
             "cells": self.cells,
             "filled": self.filled,
             "filled_share": _share(self.filled, self.cells),
+            "offset": self.offset,
+            "offset_share": _share(self.offset, self.cells),
             "mean_weights": {name: self.mean_weight(name) for name in self._weights} or None,
             "reasons": [dataclasses.asdict(reason) for reason in self._ranked_reasons()],
         }
@@ -103,11 +107,12 @@ class Report:
         shards: what to say of the number of shards
         """
         counts = self.counts
-        rate = f"{counts.frames:,} frames at {self.frame_rate:g} a second"
+        rates = sorted(self._frames) or [self.frame_rate or FRAME_RATE]
+        at = " and ".join(f"{rate:.10g}" for rate in rates)
         lines = [
             ("shards", f"{self.shards:,}{shards}"),
             ("rows", f"{counts.rows_out:,}{_empty(counts)}"),
-            ("hours of audio", f"{self.hours:,.2f} ({rate})"),
+            ("hours of audio", f"{self.hours:,.2f} ({counts.frames:,} frames at {at} a second)"),
             ("tokens", f"{counts.tokens:,}"),
         ]
         if self.zero:
@@ -120,6 +125,8 @@ class Report:
             )
         if self.cells:
             lines.append(("filled cells", f"{_percent(self.filled, self.cells)} of all"))
+        if self.offset:
+            lines.append(("cells of offsets", f"{_percent(self.offset, self.cells)} of all"))
         lines += self._weight_lines()
         lines += self._reason_lines()
         width = max(len(name) for name, _ in lines)

@@ -226,14 +226,14 @@ def _counts_of(output: OpenShard, record: Record | None, job: Job | None) -> Cou
     for column in job.columns:
         check_there(output.schema, column.name, "`grid_column`")
         check_column_type(output.schema.field(column.name), column.layout)
-    if job.recipe.length == "extend" or not job.recipe.max_delay:
+    if not job.recipe.may_lose:
         return counts
     for batch in output.small_batches([column.name for column in job.outputs]):
         try:
             _, lengths = read_shifted(batch, job)
         except DataError as error:
             raise placed(error, output.shard.name, counts.rows_in, batch, job) from None
-        counts += count(lengths, lengths, job.recipe)
+        counts += count(lengths, lengths[None], job.recipe)
     return counts
 
 

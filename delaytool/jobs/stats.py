@@ -95,7 +95,8 @@ class Reading:
         elif "id" in schema.names and not where.by_order:
             where = dataclasses.replace(where, key="id")
         if where.text_column != ColumnOptions().text_column and not where.grid_column:
-            check_there(schema, where.text_column, "`text_column`")
+            for name in where.text_column:
+                check_there(schema, name, "`text_column`")
         job = job_of_original(where, schema, batches, self.recipe)
         return dataclasses.replace(job, recipe=self._padded(job.recipe))
 
@@ -104,7 +105,9 @@ class Reading:
         ids = [x for x in (self.text_padding, self.text_end_padding) if x is not None]
         if not ids or not recipe.has_text:
             return recipe
-        card = max(recipe.streams[0].cardinality, 1 + max(ids)) if self.recipe is None else None
+        card = None
+        if self.recipe is None:
+            card = max(1 + max(ids), *(text.cardinality for text in recipe.text))
         return with_text(
             recipe, card=card, padding=self.text_padding, end_padding=self.text_end_padding
         )
@@ -200,8 +203,10 @@ def _counts(tokens: TokenBatch) -> Counts:
 def _figures(tokens: TokenBatch, job: Job) -> Figures:
     """What can be said of cells that are not shifted: zero tokens, and padding in the text."""
     zero = sum(count_tokens(codes.flat, {ZERO_TOKEN}) for codes in tokens.columns)
-    if not job.recipe.has_text:
-        return Figures(zero=zero)
-    text = tokens.columns[0].part(0, 1).flat
-    padding = count_tokens(text, job.recipe.streams[0].padding_ids)
-    return Figures(zero=zero, text=text.size, padding=padding)
+    text = padding = 0
+    for column, codes in zip(job.columns, tokens.columns, strict=True):
+        for number, stream in enumerate(column.streams(job.recipe)):
+            if stream.kind == "text":
+                flat = codes.part(number, 1).flat
+                text, padding = text + flat.size, padding + count_tokens(flat, stream.padding_ids)
+    return Figures(zero=zero, text=text, padding=padding)

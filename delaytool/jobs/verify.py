@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections import Counter
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -248,14 +248,16 @@ class _Check:
                 self._check_column(output.labels, "label", column.labels(), at)
         self.figures += figures_of(columns, self.job)
         restored = originals(batch, tokens, self.job, self.schema, padded)
-        if padded.any():
-            self._check_padding(columns[0], padded, batch, rows)
+        at = CellPlaces(batch, rows, columns[0], self.job)
+        for text, added in zip(self.job.text_columns, padded, strict=True):
+            if added.any():
+                self._check_padding(text, columns, added, at)
         digest.update(restored)
         if self.original is not None:
             self._compare(restored, original, rows)
         if original is not None and self.job.align == "trim":
             texts = text_lengths(original, self.job)
-            self.trimmed += int(np.maximum(texts - frames[: len(texts)], 0).sum())
+            self.trimmed += int(np.maximum(texts - frames[: texts.shape[1]], 0).sum())
 
     def _check_cells(self, column: ShiftedColumn, kept: Codes, at: CellPlaces) -> None:
         """Every filled cell holds its fill token, every other one a token of the vocabulary.
@@ -295,22 +297,24 @@ class _Check:
             self.verified.add(what, *values, at.place(int(where)))
 
     def _check_padding(
-        self, text: ShiftedColumn, padded: Index, batch: pa.RecordBatch, rows: int
+        self, text: Column, columns: Sequence[ShiftedColumn], padded: Index, at: CellPlaces
     ) -> None:
-        """Text that alignment has made longer ends in as much padding."""
-        stream, lengths = self.job.recipe.streams[0], text.segments.lengths
-        flat = undelay_flat(text.codes.flat, text.segments, stream.padding)
-        codes = Codes(flat, lengths, text.codes.streams, text.codes.by_stream)
-        tokens = codes.part(0, 1).flat
-        ends = np.cumsum(lengths)
-        at = CellPlaces(batch, rows, text, self.job)
+        """Text that alignment has made longer ends in as much padding, where that is left."""
+        (number,) = text.numbers
+        stream = self.job.recipe.streams[number]
+        column = next(column for column in columns if number in column.output.numbers)
+        segments, codes = column.segments, column.codes
+        flat = undelay_flat(codes.flat, segments, stream.padding)
+        codes = Codes(flat, segments.lengths, codes.streams, codes.by_stream)
+        tokens = codes.part(column.output.numbers.index(number), 1).flat
+        ends = np.cumsum(segments.lengths)
         for row in np.flatnonzero(padded):
             tail = tokens[ends[row] - padded[row] : ends[row]]
             for i in np.flatnonzero(tail != stream.padding):
-                frame = int(lengths[row] - padded[row] + i)
-                timestep = frame + stream.delay + self.job.recipe.initial_step
+                frame = int(segments.lengths[row] - padded[row] + i)
+                timestep = frame + self.job.recipe.first_timestep(stream)
                 place = dataclasses.replace(
-                    at.of_row(int(row), text.output.name), stream=stream.name, timestep=timestep
+                    at.of_row(int(row), column.output.name), stream=stream.name, timestep=timestep
                 )
                 self.verified.add("text padding", stream.padding, tail[i], place)
 
@@ -361,7 +365,7 @@ class _Check:
                 return
             for frame, (token, other) in enumerate(zip(want, have, strict=True)):
                 if token != other:
-                    moved = stream.delay + recipe.initial_step if stream else 0
+                    moved = recipe.first_timestep(stream) if stream else 0
                     self.verified.add(
                         "token", token, other, dataclasses.replace(where, timestep=frame + moved)
                     )

@@ -5,45 +5,32 @@ There is no Python loop over rows or timesteps. `delay` and `undelay` are built 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from delaytool.pattern.segments import (
-    FILLED,
-    FINAL,
-    INITIAL,
-    KEPT,
-    PADDING,
-    Array,
-    Index,
-    Segments,
-)
+from delaytool.pattern.segments import Array, Index, Segments
 from delaytool.recipes.checks import ZERO_TOKEN
-from delaytool.recipes.recipe import Recipe, Stream
+from delaytool.recipes.recipe import Recipe
+from delaytool.recipes.stream import KEPT, Stream
 
 _WIDER = (np.dtype(np.int8), np.dtype(np.int16), np.dtype(np.int32), np.dtype(np.int64))
 _FEW_CELLS = 1 << 15
 """Up to so many cells numpy is as fast as Arrow, which then need not be imported."""
 
 
-def possible_fills(recipe: Recipe, streams: tuple[Stream, ...]) -> set[int]:
+def possible_fills(recipe: Recipe, streams: Sequence[Stream]) -> set[int]:
     """The fill tokens that can occur in these streams, whatever the rows' lengths.
 
     delays [0, 1], neither step: the first stream's final, the second's initial
     """
-    fills: set[int] = set()
-    for stream in streams:
-        initial, final, padding = stream.fills
-        extra = recipe.max_delay - stream.delay if recipe.length == "extend" else 0
-        trailing = extra + recipe.final_step
-        if stream.delay + recipe.initial_step:
-            fills.add(initial)
-        if trailing:
-            fills.add(final)
-        if trailing > 1:
-            fills.add(padding)
-    return fills
+    return {
+        stream.tokens_of_pieces[piece]
+        for stream in streams
+        for piece in recipe.pieces[stream.name]
+        if piece != KEPT
+    }
 
 
 def widened(dtype: np.dtype[Any], fills: set[int]) -> np.dtype[Any]:
@@ -83,7 +70,7 @@ def shift_flat(values: Array, segments: Segments, fills: Array, dtype: Any) -> A
     """Put the values of a flat batch where the shift moves them.
 
     values:  any type, flat, `segments.source_size` of them
-    fills:   what the filled cells hold, [streams, 3]
+    fills:   what the filled cells hold, [streams, filled pieces]
     returns: dtype, flat, `segments.shifted_size` of them
     """
     if values.size != segments.source_size:
@@ -97,8 +84,12 @@ def shift_flat(values: Array, segments: Segments, fills: Array, dtype: Any) -> A
 
 def are_filled_alike(segments: Segments) -> bool:
     """Whether all segments of a stream have the same fills: no row is cut within them."""
-    most = max((stream.delay for stream in segments.streams), default=0)
-    return segments.recipe.length == "extend" or not np.any(segments.lengths < most)
+    recipe = segments.recipe
+    if recipe.length == recipe.content_length == "extend":
+        return True
+    moves = (stream.delay + abs(stream.offset) for stream in segments.streams)
+    first, later = recipe.offset_bounds
+    return not np.any(segments.lengths < max(moves, default=0) + later - first)
 
 
 def shift_cells(kept: Array, segments: Segments, fills: Array, dtype: Any) -> Array:
@@ -118,15 +109,16 @@ def shift_runs(kept: Array, segments: Segments, fills: Array, dtype: Any) -> Arr
     streams, n = len(segments.streams), len(segments.numbers)
     first_row = segments.pieces[:: len(segments.lengths)] if segments.by_stream else segments.pieces
     leading, trailing = [], []
-    for fill, counts in zip(fills, first_row[:streams, FILLED], strict=True):
-        leading.append(np.repeat(fill[:1], counts[:1]))
-        trailing.append(np.repeat(fill[1:], counts[1:]))
+    before = segments.kept
+    for fill, counts in zip(fills, first_row[:streams, segments.filled_pieces], strict=True):
+        leading.append(np.repeat(fill[:before], counts[:before]))
+        trailing.append(np.repeat(fill[before:], counts[before:]))
     # Before the first segment; between two of the same stream; between two of different streams.
     strings = [leading[0]]
     strings += [np.concatenate([trailing[k], leading[k]]) for k in range(streams)]
     strings += [np.concatenate([trailing[k], leading[(k + 1) % streams]]) for k in range(streams)]
     values = np.concatenate([kept.astype(dtype, copy=False), np.concatenate(strings).astype(dtype)])
-    sizes = np.concatenate([segments.pieces[:, KEPT], [string.size for string in strings]])
+    sizes = np.concatenate([segments.pieces[:, segments.kept], [string.size for string in strings]])
     # The fills before the first segment, then each segment and what follows it. What follows the
     # last one includes the first fills once more, which are left out of the result.
     order = np.empty(2 * n + 1, dtype=np.int64)
@@ -165,7 +157,7 @@ def undelay_flat(codes: Array, segments: Segments, lost_token: int = 0) -> Array
     """
     if codes.size != segments.shifted_size:
         raise ValueError(f"{codes.size} cells, expected {segments.shifted_size}")
-    size = int(segments.pieces[:, KEPT].sum())
+    size = int(segments.pieces[:, segments.kept].sum())
     if size in (0, codes.size):
         kept = codes[:size]
     else:
@@ -189,9 +181,9 @@ def keep_runs(codes: Array, segments: Segments) -> Array:
     pieces = segments.pieces
     # The kept tokens of each segment, and in front of each and at the end what is filled.
     sizes = np.zeros(2 * len(pieces) + 1, dtype=np.int64)
-    sizes[1::2] = pieces[:, KEPT]
-    sizes[0:-1:2] = pieces[:, INITIAL]
-    sizes[2::2] += pieces[:, FINAL] + pieces[:, PADDING]
+    sizes[1::2] = pieces[:, segments.kept]
+    sizes[0:-1:2] = pieces[:, : segments.kept].sum(axis=1)
+    sizes[2::2] += pieces[:, segments.kept + 1 :].sum(axis=1)
     return _taken(np.ascontiguousarray(codes), sizes, np.arange(1, len(sizes), 2))
 
 

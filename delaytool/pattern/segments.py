@@ -1,20 +1,29 @@
 """Where the delay pattern moves tokens: the heart of delaytool, read it first.
 
-A stream of T tokens that is delayed by d frames, where D is the largest delay of all streams,
-becomes a row of cells in four *pieces*:
+A stream of T tokens becomes a row of cells in seven *pieces*, in this order; d is its delay and D
+the largest of all streams:
 
-    piece     cells                                with `length` truncate    each cell holds
-    INITIAL   d, 1 more with an initial step       min(d, T), 1 more ...     the initial token
-    KEPT      T                                    max(T - d, 0)             a token of the stream
-    FINAL     the first trailing cell, if any      the same                  the final token
-    PADDING   the other trailing cells             the same                  the padding token
-    trailing  D - d, 1 more with a final step      0, 1 more ...
+    piece    cells                                              each cell holds
+    INITIAL  d, and 1 more with an initial step                 the initial token
+    LEAD     those that an offset puts in front of the tokens   the lead token
+    KEPT     T, without what is cut off                         a token of the stream
+    TRAIL    those that an offset puts after the tokens         the trail token
+    FINAL    the first trailing cell, if there is any           the final token
+    PADDING  the other trailing cells                           the padding token
+    LAST     the last of two or more trailing cells             the last token
 
-Delays 0, 1, 3 and T = 3, with initial token I, final token F and padding token P:
+The *content* of a stream is what lies between INITIAL and FINAL: token t of the stream is at frame
+t + its offset of the content. With `offset_length` extend the content runs from the smallest offset
+or 0 to T + the largest offset or 0, with truncate from 0 to T. With `length` truncate a delay of d
+cuts the last d frames of the content off, or all of it where it has fewer; with extend D - d
+trailing cells follow it. A final step is one more trailing cell.
 
-    a b c F P P         3 kept, 1 final, 2 padding
-    I d e f F P         1 initial, 3 kept, 1 final, 1 padding
-    I I I g h i         3 initial, 3 kept
+Delays 0, 1, 3 and T = 3, with initial token I, final token F, padding and last token P; and offsets
+0, 2, -1 with lead token L and trail token R, no delays, `offset_length` extend and truncate:
+
+    a b c F P P         L a b c R R          a b c
+    I d e f F P         L L L d e f          L L d
+    I I I g h i         g h i R R R          h i R
 
 The cells that hold no token of the stream are called *filled*: all but those of KEPT.
 
@@ -24,26 +33,27 @@ or stream after stream, with one length for each row. A run of one stream in one
 The flat form has no Python loop over rows or timesteps, and the first form is built on it.
 
 Source of the pattern: MusicGen (Copet et al. 2023, section 2.2), Moshi (Defossez et al. 2024,
-section 3.4.4); the token ids are those of moshi/models/lm_utils.py and its like.
+section 3.4.4); the token ids are those of moshi/models/lm_utils.py and its like. Offsets: Kyutai's
+TTS and STT, whose text and audio are apart by 1.28 s, 0.5 s or 2.5 s.
 """
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from delaytool.recipes.recipe import Recipe, Stream
+from delaytool.recipes.recipe import Recipe
+from delaytool.recipes.stream import KEPT, LAST, LEAD, TRAIL, Stream
 
+OFFSET = (LEAD, TRAIL)
+"""The pieces that an offset fills; all other filled ones are a delay's."""
 Array = npt.NDArray[Any]
 Index = npt.NDArray[np.int64]
-INITIAL, KEPT, FINAL, PADDING = range(4)
-"""The pieces of a segment, in their order: the columns of `Segments.pieces`."""
-FILLED = [INITIAL, FINAL, PADDING]
-"""The filled pieces, in the order of `Stream.fills` and of the columns of a table of fills."""
 
 
 @dataclass(frozen=True)
@@ -99,26 +109,70 @@ class Segments:
         return self.of_streams(np.arange(len(self.streams), dtype=np.int64))
 
     @functools.cached_property
+    def there(self) -> tuple[int, ...]:
+        """The pieces that some segments may have: the columns of `pieces`, in their order.
+
+        Delays 0 and 1: INITIAL of the second stream, KEPT, and FINAL of the first
+        """
+        pieces = self.recipe.pieces
+        return tuple(sorted(frozenset().union(*(pieces[stream.name] for stream in self.streams))))
+
+    @functools.cached_property
+    def kept(self) -> int:
+        """The column of KEPT in `pieces`."""
+        return self.there.index(KEPT)
+
+    @functools.cached_property
+    def filled_pieces(self) -> list[int]:
+        """The columns of the filled pieces in `pieces`: those of a table of fills."""
+        return [column for column in range(len(self.there)) if column != self.kept]
+
+    @functools.cached_property
     def _delays(self) -> Index:
         """The delay of each segment, in frames."""
         return self.of_streams(np.array([s.delay for s in self.streams], dtype=np.int64))
 
     @functools.cached_property
-    def pieces(self) -> Index:
-        """Numbers of cells of each segment's pieces after the shift: int64 [segments, 4].
+    def _cut_before(self) -> Index:
+        """Tokens of each segment that an offset cuts off in front of the content."""
+        first, _ = self.recipe.offset_bounds
+        return np.clip(first - self._offsets, 0, self.of_rows(self.lengths))
 
-        Delays 0, 1, 3 and a row of 3 frames -> [[0, 3, 1, 2], [1, 3, 1, 1], [3, 3, 0, 0]]
+    @property
+    def _offsets(self) -> Index:
+        return self.of_streams(np.array([s.offset for s in self.streams], dtype=np.int64))
+
+    def _content(self) -> tuple[Index, Index, Index]:
+        """Cells of LEAD, KEPT and TRAIL of each segment, before its delay."""
+        recipe, frames = self.recipe, self.of_rows(self.lengths)
+        first, later = recipe.offset_bounds
+        size, start = frames + (later - first), self._offsets - first
+        before, after = np.clip(start, 0, size), np.clip(start + frames, 0, size)
+        return before, after - before, size - after
+
+    @functools.cached_property
+    def pieces(self) -> Index:
+        """Numbers of cells of each segment's pieces after the shift: int64 [segments, pieces].
+
+        Delays 0, 1, 3 and a row of 3 frames, pieces INITIAL, KEPT, FINAL, PADDING
+        -> [[0, 3, 1, 2], [1, 3, 1, 1], [3, 3, 0, 0]]
         """
-        recipe, delays = self.recipe, self._delays
-        frames, steps = self.of_rows(self.lengths), self.of_rows(self.steps)
-        if recipe.length == "extend":
-            initial, kept = recipe.initial_step + delays, frames
-        else:
-            initial = recipe.initial_step + np.minimum(delays, frames)
-            kept = np.maximum(frames - delays, 0)
-        trailing = steps - initial - kept
+        recipe, delays, frames = self.recipe, self._delays, self.of_rows(self.lengths)
+        lead, kept, trail = self._content() if recipe.has_offsets else (0, frames, 0)
+        initial = delays
+        if recipe.length == "truncate":
+            content = lead + kept + trail
+            initial = np.minimum(delays, content)
+            room = content - initial
+            lead = np.minimum(lead, room)
+            kept = np.minimum(kept, room - lead)
+            trail = room - lead - kept
+        initial = initial + recipe.initial_step
+        trailing = self.of_rows(self.steps) - initial - kept - (lead + trail)
         final = np.minimum(trailing, 1)
-        return np.stack([initial, kept, final, trailing - final], axis=1)
+        last = trailing > 1 if LAST in self.there else 0
+        every = (initial, lead, kept, trail, final, trailing - final - last, last)
+        return np.stack([every[piece] for piece in self.there], axis=1)
 
     @functools.cached_property
     def filled(self) -> Index:
@@ -126,12 +180,15 @@ class Segments:
 
         a b F, I c d -> [2, 3]
         """
-        kept = self.pieces[:, KEPT]
+        kept = self.pieces[:, self.kept]
         ends = np.cumsum(kept)
         # Before a filled cell come all filled cells before it, and all tokens before it.
-        tokens_before = np.stack([ends - kept, ends, ends], axis=1)
-        counts = self.pieces[:, FILLED].ravel()
-        filled: Index = np.arange(int(counts.sum())) + np.repeat(tokens_before.ravel(), counts)
+        before = [ends - kept if piece < KEPT else ends for piece in self.there if piece != KEPT]
+        if not before:
+            return np.zeros(0, dtype=np.int64)
+        counts = self.pieces[:, self.filled_pieces].ravel()
+        tokens_before = np.stack(before, axis=1).ravel()
+        filled: Index = np.arange(int(counts.sum())) + np.repeat(tokens_before, counts)
         return filled
 
     def cells_of(self, number: int) -> slice | Index:
@@ -148,11 +205,11 @@ class Segments:
         return cells
 
     def of_filled(self, table: Array) -> Array:
-        """The entry of a table [streams, 3], in the order of FILLED, for each filled cell."""
-        return np.repeat(self._of_segments(table), self.pieces[:, FILLED].ravel())
+        """The entry of a table [streams, filled pieces] for each filled cell."""
+        return np.repeat(self._of_segments(table), self.pieces[:, self.filled_pieces].ravel())
 
     def of_cells(self, table: Array) -> Array:
-        """The entry of a table [streams, 4], in the order of the pieces, for each cell."""
+        """The entry of a table [streams, pieces] for each cell."""
         return np.repeat(self._of_segments(table), self.pieces.ravel())
 
     def _of_segments(self, table: Array) -> Array:
@@ -161,35 +218,44 @@ class Segments:
         lines = np.repeat(table, rows, axis=0) if self.by_stream else np.tile(table, (rows, 1))
         return lines.ravel()
 
-    def is_filled(self) -> npt.NDArray[np.bool_]:
-        """True where the flat shifted array is filled."""
-        is_filled = np.array([piece in FILLED for piece in range(4)])
-        return self.of_cells(np.tile(is_filled, (len(self.streams), 1)))
+    def is_filled(self, pieces: Sequence[int] | None = None) -> npt.NDArray[np.bool_]:
+        """True where the flat shifted array is filled, or of these pieces only."""
+        wanted = [piece != KEPT if pieces is None else piece in pieces for piece in self.there]
+        return self.of_cells(np.tile(np.array(wanted), (len(self.streams), 1)))
 
     def lost(self) -> npt.NDArray[np.bool_] | None:
         """True where the pattern cuts a token of the source off; None where it cuts nothing.
 
         Truncate, delays 0, 1 and 2 frames: a b, c d -> a b, I c: [False, False, False, True]
         """
-        if self.recipe.length == "extend" or not any(stream.delay for stream in self.streams):
+        if not any(self.recipe.loses(stream) for stream in self.streams):
             return None
-        lengths = self.of_rows(self.lengths)
-        lost = np.minimum(self._delays, lengths)
+        lengths, before = self.of_rows(self.lengths), self._cut_before
+        after = lengths - before - self.pieces[:, self.kept]
         mask = np.zeros(self.source_size, dtype=bool)
         ends = np.cumsum(lengths)
-        # A row's end minus 1 ... lost: as many positions as are lost, counted within each segment.
-        within = np.arange(int(lost.sum())) - np.repeat(np.cumsum(lost) - lost, lost)
-        mask[np.repeat(ends, lost) - 1 - within] = True
+        mask[_runs(ends - lengths, before)] = True
+        mask[_runs(ends - after, after)] = True
         return mask
 
     @functools.cached_property
     def totals(self) -> Index:
-        """The `pieces` of all rows, [streams, 4]."""
-        rows, k = len(self.lengths), len(self.streams)
-        shape = (k, rows, 4) if self.by_stream else (rows, k, 4)
+        """The `pieces` of all rows, [streams, pieces]."""
+        rows, k, pieces = len(self.lengths), len(self.streams), len(self.there)
+        shape = (k, rows, pieces) if self.by_stream else (rows, k, pieces)
         totals: Index = self.pieces.reshape(shape).sum(axis=1 if self.by_stream else 0)
         return totals
 
     def token_table(self) -> npt.NDArray[np.int64]:
-        """The fill tokens of each stream, [streams, 3], in the order of FILLED."""
-        return np.array([stream.fills for stream in self.streams], dtype=np.int64).reshape(-1, 3)
+        """The fill tokens of each stream, [streams, filled pieces]."""
+        tokens = [stream.tokens_of_pieces for stream in self.streams]
+        table = np.array(tokens, dtype=np.int64).reshape(len(tokens), -1)
+        return table[:, [piece for piece in self.there if piece != KEPT]]
+
+
+def _runs(starts: Index, counts: Index) -> Index:
+    """Positions in runs: starts [5, 0], counts [2, 1] -> [5, 6, 0]"""
+    positions: Index = np.arange(int(counts.sum())) + np.repeat(
+        starts - (np.cumsum(counts) - counts), counts
+    )
+    return positions

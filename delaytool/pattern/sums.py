@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from delaytool.pattern.segments import KEPT, Segments
+from delaytool.pattern.segments import Segments
 from delaytool.pattern.weights import Weights, weight_table, weights_of_tokens
 
 _SUMMED = 1 << 14
@@ -17,24 +17,24 @@ _SUMMED = 1 << 14
 
 
 def weight_sums(
-    weights: Weights, segments: Segments, first: int, *, factors: bool, zeros: bool
+    weights: Weights, segments: Segments, *, factors: bool, zeros: bool
 ) -> list[Fraction]:
     """The sum of each stream's weights, exact, so that it does not depend on any order.
 
-    weights, segments, first: those of `loss_weights_flat`
+    weights, segments: those of `loss_weights_flat`
     factors: whether it was given factors
     zeros:   whether any of its codes may be a zero token
 
     Where nothing varies from token to token, lengths say what the sum is; where few weights can
     occur, they are counted; others are added.
     """
-    table, totals = weight_table(segments, first), segments.totals
+    table, totals = weight_table(segments), segments.totals
     rounded = table.astype(np.float32)
     sums = []
     for number, stream in enumerate(segments.streams):
         if factors:
             sums.append(exact_sum(weights[segments.cells_of(number)]))
-        elif zeros or (stream.token_weights and table[number, KEPT]):
+        elif zeros or (stream.token_weights and table[number, segments.kept]):
             cells = weights[segments.cells_of(number)]
             of_tokens = weights_of_tokens(stream).astype(np.float32)
             known = {*rounded[number].tolist(), *of_tokens.tolist()}

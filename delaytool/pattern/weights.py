@@ -5,8 +5,11 @@ factor of that token if the stream has one, and 0
 
 - for zero tokens (-1),
 - in audio streams after the first dep_q, which the model does not predict,
-- for filled cells, unless the stream trains its first trailing cell (`final_weight`: an end
-  token) or the others (`padding_weight`).
+- for cells that the delay filled, unless the stream trains them: those before it
+  (`initial_weight`), its first trailing cell (`final_weight`: an end token), the others
+  (`padding_weight`) or the very last (`last_weight`),
+- for cells that an offset filled with what is no token of the vocabulary; with one that is, they
+  weigh what such a token weighs.
 
 Products, with a user's factors too, are those of float64 numbers, and only they are rounded to
 float32: 1e-46 x 1e10 is 1e-36, though 1e-46 alone would be 0.
@@ -24,11 +27,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from delaytool.errors import RecipeError
 from delaytool.pattern.delay import checked_grid, segments_of
 from delaytool.pattern.flat import shift_flat, widened
-from delaytool.pattern.segments import FILLED, KEPT, Array, Segments
+from delaytool.pattern.segments import Array, Segments
 from delaytool.recipes.checks import ZERO_TOKEN
-from delaytool.recipes.recipe import Recipe, Stream
+from delaytool.recipes.recipe import Recipe
+from delaytool.recipes.stream import KEPT, PIECES, Stream
 
 Weights = npt.NDArray[np.float32]
 NO_LABEL = -100
@@ -38,27 +43,24 @@ _LIFT = 2.0**300
 digits for 1e-320, but all of them for 1e-320 x 1e300."""
 
 
-def loss_weights_flat(
-    codes: Array, segments: Segments, first: int = 0, factors: Array | None = None
-) -> Weights:
+def loss_weights_flat(codes: Array, segments: Segments, factors: Array | None = None) -> Weights:
     """The loss weights of a flat batch of shifted codes.
 
     codes:    integers, flat, `segments.shifted_size` of them, as `delay_flat` returns them
     segments: rows, and which of the recipe's streams the batch holds
-    first:    number of the first of these streams in the recipe
     factors:  float32 or float64, flat, `segments.source_size` of them: a factor on the weight of
               each token, shifted along with it
     returns:  float32, flat, `segments.shifted_size` of them
     """
     if codes.size != segments.shifted_size:
         raise ValueError(f"{codes.size} cells, expected {segments.shifted_size}")
-    table = weight_table(segments, first)
+    table = weight_table(segments)
     narrow = factors is None or _are_float32(factors, segments, table)
     lift, dtype = (1.0, np.dtype(np.float32)) if narrow else (_LIFT, np.dtype(np.float64))
     weights = segments.of_cells((table * lift).astype(dtype))
-    varied = _apply_token_weights(weights, codes, segments, table[:, KEPT], lift)
+    varied = _apply_token_weights(weights, codes, segments, table[:, segments.kept], lift)
     if factors is not None:
-        none = np.zeros((len(table), 3))
+        none = np.zeros((len(table), len(segments.filled_pieces)))
         weights = _product(weights, shift_flat(factors, segments, none, factors.dtype))
         varied = True
     if codes.size and codes.min() < 0:
@@ -66,26 +68,45 @@ def loss_weights_flat(
         varied = True
     if varied:
         # What was said of tokens does not hold for fills that happen to be the same.
-        weights[segments.filled] = segments.of_filled(table[:, FILLED].astype(np.float32))
+        fills = table[:, segments.filled_pieces].astype(np.float32)
+        weights[segments.filled] = segments.of_filled(fills)
     return weights
 
 
-def weight_table(segments: Segments, first: int) -> npt.NDArray[np.float64]:
-    """The weights of each stream's pieces, [streams, 4].
+def check_trained_fills(recipe: Recipe) -> None:
+    """Raise RecipeError for cells that weigh something and hold what no output can predict."""
+    for number, stream in enumerate(recipe.streams):
+        if not recipe.carries_loss(number):
+            continue
+        for piece in sorted(recipe.pieces[stream.name]):
+            token, weight = stream.tokens_of_pieces[piece], stream.weights_of_pieces[piece]
+            if piece != KEPT and weight and not 0 <= token < stream.cardinality:
+                name = PIECES[piece]
+                raise RecipeError(
+                    f"stream {stream.name}: {name} is {token} and would be trained, which its "
+                    f"output cannot predict, expected 0 to {stream.cardinality - 1}, or a "
+                    f"{name}_weight of 0"
+                )
 
-    Moshi's text and its semantic stream: [[0, 1, 0, 0], [0, 100, 0, 0]]
+
+def weight_table(segments: Segments) -> npt.NDArray[np.float64]:
+    """The weights of each stream's pieces, [streams, pieces].
+
+    Moshi's text and its semantic stream, pieces KEPT and FINAL: [[1, 0], [100, 0]]
     """
-    weights = segments.recipe.weights_of_pieces[first : first + len(segments.streams)]
-    return np.array(weights, dtype=np.float64).reshape(-1, 4)
+    weights = [segments.recipe.weights_of_pieces[stream.name] for stream in segments.streams]
+    table = np.array(weights, dtype=np.float64).reshape(len(weights), -1)
+    return table[:, list(segments.there)]
 
 
 def _are_float32(factors: Array, segments: Segments, table: npt.NDArray[np.float64]) -> bool:
     """Whether factors and weights are float32 numbers, whose product float32 rounds once."""
     if factors.dtype != np.float32:
         return False
-    pairs = zip(segments.streams, table[:, KEPT], strict=True)
-    tables = [table[:, KEPT], *(weights_of_tokens(stream) for stream, weight in pairs if weight)]
-    return all(np.array_equal(weights.astype(np.float32), weights) for weights in tables)
+    weights = table[:, segments.kept]
+    pairs = zip(segments.streams, weights, strict=True)
+    tables = [weights, *(weights_of_tokens(stream) for stream, weight in pairs if weight)]
+    return all(np.array_equal(each.astype(np.float32), each) for each in tables)
 
 
 def _product(weights: Array, factors: Array) -> Weights:
@@ -170,11 +191,13 @@ def loss_weights(codes: Any, recipe: Recipe) -> Weights:
     Text padding 3 at half weight, delays 0, 1: [[7, 3, 3], [2048, 11, 12]]
     -> [[1, 0.5, 0], [0, 100, 100]]
 
-    Raises ValueError for another number of streams or fewer timesteps than the pattern adds,
-    TypeError for anything but integers.
+    Raises ValueError for another number of streams or fewer timesteps than the pattern adds, and
+    for a recipe that trains a fill token which the stream's output cannot predict; TypeError for
+    anything but integers.
 
     Source: module docstring.
     """
+    check_trained_fills(recipe)
     grid = checked_grid(codes, recipe, "codes")
     segments = segments_of(grid.shape, recipe)
     return loss_weights_flat(grid.ravel(), segments).reshape(grid.shape)

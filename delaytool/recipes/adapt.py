@@ -7,12 +7,14 @@ Fields of the recipe itself (`dep_q`, `length` and the steps) want no function:
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from delaytool.errors import RecipeError
-from delaytool.recipes.checks import check_integer
-from delaytool.recipes.recipe import Recipe, Stream
+from delaytool.recipes.checks import check_integer, shown
+from delaytool.recipes.recipe import Recipe
+from delaytool.recipes.stream import Stream
+from delaytool.recipes.times import frames_of
 
 T = TypeVar("T")
 
@@ -33,32 +35,61 @@ def first_streams(recipe: Recipe, n_q: int) -> Recipe:
     """
     check_integer("n_q", n_q, 1, recipe.n_q)
     assert recipe.dep_q is not None
-    streams = recipe.streams[: n_q + recipe.has_text]
+    left_out = set(recipe.audio_numbers[n_q:])
+    streams = tuple(s for number, s in enumerate(recipe.streams) if number not in left_out)
     return dataclasses.replace(recipe, streams=streams, dep_q=min(recipe.dep_q, n_q))
 
 
-def spread_delays(delays: tuple[int, ...], n_q: int, has_text: bool) -> tuple[int, ...]:
-    """One delay as that of every audio stream, with 0 for the text; several as they are.
+def spread_delays(delays: tuple[int, ...], kinds: Sequence[str]) -> tuple[int, ...]:
+    """One delay as that of every audio stream, with 0 for text; several as they are.
 
-    (3,), n_q=2, has_text=True -> (0, 3, 3)
+    (3,), kinds text, semantic, acoustic -> (0, 3, 3)
     """
-    return (*[0] * has_text, *delays * n_q) if len(delays) == 1 else delays
+    if len(delays) != 1:
+        return delays
+    return tuple(0 if kind == "text" else delays[0] for kind in kinds)
 
 
 def with_delays(recipe: Recipe, delays: tuple[int, ...]) -> Recipe:
-    """Other delays: one of each stream, text first, or one number for all audio streams.
+    """Other delays: one of each stream, in their order, or one number for all audio streams.
 
     delays: frames; raises RecipeError for any other number of them
     """
-    spread = spread_delays(delays, recipe.n_q, recipe.has_text)
+    spread = spread_delays(delays, [stream.kind for stream in recipe.streams])
     if len(spread) != len(recipe.streams):
+        texts = {0: "", 1: "text and "}.get(len(recipe.text), f"{len(recipe.text)} text and ")
         raise RecipeError(
-            f"{len(delays)} delays for {len(recipe.streams)} streams "
-            f"({'text and ' if recipe.has_text else ''}{recipe.n_q} audio), "
+            f"{len(delays)} delays for {len(recipe.streams)} streams ({texts}{recipe.n_q} audio), "
             "expected one for each, or one number for all audio streams"
         )
     streams = (_replaced(s, delay=delay) for s, delay in zip(recipe.streams, spread, strict=True))
     return dataclasses.replace(recipe, streams=tuple(streams))
+
+
+def with_offset(recipe: Recipe, name: str, offset: int | str) -> Recipe:
+    """Another offset of one stream, or of all of a kind.
+
+    name:   of a stream; else "text" or "audio" for all of the kind
+    offset: frames, or seconds such as "1.28s", which the recipe's frame rate makes frames
+
+    Kyutai TTS, "audio", "1.28s" -> offset 16 of every audio stream
+
+    Raises RecipeError where there is no such stream, and for a time that is no whole number of
+    frames.
+    """
+    named = [stream.name for stream in recipe.streams if stream.name == name]
+    if not named and name in ("text", "audio"):
+        named = [stream.name for stream in (recipe.text if name == "text" else recipe.audio)]
+    if not named:
+        names = ", ".join(stream.name for stream in recipe.streams[:20])
+        raise RecipeError(
+            f"no stream is called {shown(name)}, expected text, audio or one of {names}"
+        )
+    frames = offset
+    if isinstance(frames, str):
+        is_text = all(stream.kind == "text" for stream in recipe.streams if stream.name in named)
+        frames = frames_of(frames, recipe.frame_rate, is_text=is_text)
+    return _of_each(recipe, lambda stream: {"offset": frames} if stream.name in named else {})
 
 
 def with_acoustic_delay(recipe: Recipe, delay: int) -> Recipe:
@@ -80,11 +111,12 @@ def with_text(
     end_padding: int | None = None,
     padding_weight: float | None = None,
 ) -> Recipe:
-    """Another vocabulary, other fills, other padding of the text in the loss.
+    """Another vocabulary, other fills, other padding of every text stream in the loss.
 
-    card:           vocabulary size; an initial token that equalled it moves along
+    card:           vocabulary size; fill tokens that equalled it move along
     padding:        fills the trailing cells and counts as padding in the loss; without an
-                    end padding only it does. Below 0 it only fills
+                    end padding only it does. Below 0 it only fills. Tokens `final`, `last` and
+                    `trail` that equalled the old one move along
     end_padding:    counts as padding in the loss too
     padding_weight: factor on the loss of both
 
@@ -105,16 +137,32 @@ def with_text(
         return recipe
     if not recipe.has_text:
         raise RecipeError(f"{names[0]} is given, but there is no text stream")
-    text = recipe.streams[0]
-    changed = _replaced(
-        text,
-        cardinality=_given(card, text.cardinality),
-        initial=_given(initial, _moved(text.initial, text.cardinality, card)),
-        padding=_given(padding, text.padding),
-        final=_moved(text.final, text.padding, padding),
-        token_weights=_padding_factors(text, padding, end_padding, padding_weight),
-    )
-    return dataclasses.replace(recipe, streams=(changed, *recipe.audio))
+
+    def changes(stream: Stream) -> dict[str, Any]:
+        if stream.kind != "text":
+            return {}
+        factors = _padding_factors(stream, padding, end_padding, padding_weight)
+        return {**_fills(stream, card, initial, padding), "token_weights": factors}
+
+    return _of_each(recipe, changes)
+
+
+def _fills(
+    stream: Stream, card: int | None, initial: int | None, padding: int | None
+) -> dict[str, int]:
+    """The vocabulary and the fills of a stream, once those that are given are in.
+
+    Tokens that equalled the old cardinality move along with it, and what equalled the old padding
+    with that.
+    """
+    fields = {name: getattr(stream, name) for name in ("initial", "padding")}
+    fields |= {name: getattr(stream, name) for name in ("final", "last", "trail")}
+    moved = {name: _moved(token, stream.cardinality, card) for name, token in fields.items()}
+    moved["initial"] = _given(initial, moved["initial"])
+    if padding is not None:
+        like = [name for name in fields if name != "initial" and fields[name] == stream.padding]
+        moved |= dict.fromkeys(like, padding)
+    return {"cardinality": _given(card, stream.cardinality), **moved}
 
 
 def _padding_factors(
@@ -161,23 +209,14 @@ def with_audio(
     """Another vocabulary and other fills of every audio stream.
 
     card:    vocabulary size of each codebook; fill tokens that equalled it move along
-    padding: fills the trailing cells; a final token that equalled the old one moves along
+    padding: fills the trailing cells; `final`, `last` and `trail` that equalled the old one move
+             along
 
     Moshi, card=1024 -> fills 1024, 1024, 1024;  card=1024, padding=-1 -> 1024, -1, -1
     """
 
     def changes(stream: Stream) -> dict[str, Any]:
-        if stream.kind == "text":
-            return {}
-        final = _moved(stream.final, stream.cardinality, card)
-        if padding is not None and stream.final == stream.padding:
-            final = padding
-        return {
-            "cardinality": _given(card, stream.cardinality),
-            "initial": _given(initial, _moved(stream.initial, stream.cardinality, card)),
-            "padding": _given(padding, _moved(stream.padding, stream.cardinality, card)),
-            "final": final,
-        }
+        return {} if stream.kind == "text" else _fills(stream, card, initial, padding)
 
     return _of_each(recipe, changes)
 

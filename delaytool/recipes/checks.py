@@ -10,9 +10,11 @@ from delaytool.errors import RecipeError
 ZERO_TOKEN = -1
 """No input and no loss in this cell (Moshi's `zero_token_id`); valid in every stream."""
 MAX_DELAY = 2**20
+"""Frames; an offset may be as many, and as many below 0."""
 MAX_STREAMS = 4096
 MIN_FILL, MAX_FILL = -2, 2**31
 MAX_CARDINALITY = 2**31
+MIN_RATE, MAX_RATE = 0.001, 1_000_000
 MAX_WEIGHT = (2 - 2**-23) * 2.0**127
 """The largest float32, which weights are."""
 
@@ -30,6 +32,17 @@ def check_weight(field: str, value: object, most: float = MAX_WEIGHT) -> float:
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not is_number or not 0 <= value <= most:  # type: ignore[operator]
         raise RecipeError(f"{field} is {shown(value)}, expected a finite number from 0 up")
+    return float(value)  # type: ignore[arg-type]
+
+
+def check_frame_rate(field: str, value: object) -> float:
+    """The value as a float, if it is a rate that hours can be divided by; else RecipeError."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not is_number or not MIN_RATE <= value <= MAX_RATE:  # type: ignore[operator]
+        raise RecipeError(
+            f"{field} is {shown(value)}, expected a number of frames a second "
+            f"from {MIN_RATE:g} to {MAX_RATE}"
+        )
     return float(value)  # type: ignore[arg-type]
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from delaytool.recipes.recipe import Recipe, Stream
+from delaytool.recipes.recipe import FRAME_RATE, Recipe
+from delaytool.recipes.stream import Stream
+
+_STEPS = "initial_step", "final_step"
 
 
 def runs_of_like_streams(recipe: Recipe) -> list[tuple[str, Stream, bool]]:
@@ -40,27 +43,51 @@ def describe(recipe: Recipe, origin: str) -> str:
       codebook_1      8     1026   1024     1025  1025  1
       ...
     """
-    steps = [
-        name for name in ("initial step", "final step") if getattr(recipe, name.replace(" ", "_"))
-    ]
-    text = "text and " if recipe.has_text else ""
-    head = f"recipe ({origin}): {text}{recipe.n_q} audio streams, dep_q {recipe.dep_q}, "
-    lines = [head + ", ".join([recipe.length, *steps])]
-    table: list[tuple[str, ...]] = [
-        ("stream", "delay", "initial", "final", "padding", "card", "loss weight")
-    ]
+    words = [f"{recipe.n_q} audio streams", f"dep_q {recipe.dep_q}", recipe.length]
+    if recipe.has_text:
+        texts = len(recipe.text_numbers)
+        words[0] = f"{'' if texts == 1 else f'{texts} '}text and {words[0]}"
+    if recipe.content_length != recipe.length:
+        words.append(f"offsets {recipe.content_length}")
+    words += [name.replace("_", " ") for name in _STEPS if getattr(recipe, name)]
+    if recipe.frame_rate != FRAME_RATE:
+        words.append(f"{recipe.frame_rate:.10g} frames a second")
+    columns = _columns(recipe)
+    table = [["stream", *columns.values(), "loss weight"]]
     for names, stream, trained in runs_of_like_streams(recipe):
-        weight = f"{stream.weight:g}" if trained else "0 (beyond dep_q)"
-        if trained and stream.token_weights:
-            factors = ", ".join(f"{t}: x{x:g}" for t, x in stream.token_weights.items())
-            weight += f" ({factors})"
-        if trained and (stream.final_weight or stream.padding_weight):
-            weight += f", trailing cells {stream.final_weight:g} then {stream.padding_weight:g}"
-        cells = (stream.delay, *stream.fills, stream.cardinality)
-        table.append((names, *(str(cell) for cell in cells), weight))
+        cells = [str(getattr(stream, field)) for field in columns]
+        table.append([names, *cells, _weight(stream, trained)])
+    lines = [f"recipe ({origin}): {', '.join(words)}"]
     widths = [max(len(line[i]) for line in table) for i in range(len(table[0]))]
     for line in table:
         first = line[0].ljust(widths[0])
         rest = [cell.rjust(w) for cell, w in zip(line[1:-1], widths[1:-1], strict=True)]
         lines.append("  ".join(["", first, *rest, line[-1]]).rstrip())
     return "\n".join(lines)
+
+
+def _columns(recipe: Recipe) -> dict[str, str]:
+    """The fields that are shown, with their headings: those of offsets only where there are any."""
+    streams = recipe.streams
+    moved = ["offset", "lead", "trail"] if recipe.has_offsets else []
+    last = ["last"] if any(stream.last != stream.padding for stream in streams) else []
+    names = ["delay", *moved, "initial", "final", "padding", *last]
+    return {**{name: name for name in names}, "cardinality": "card"}
+
+
+def _weight(stream: Stream, trained: bool) -> str:
+    """What the tokens of a stream weigh, and what other cells do: 1, trailing cells 1 then 0"""
+    if not trained:
+        return "0 (beyond dep_q)"
+    weight = f"{stream.weight:g}"
+    if stream.token_weights:
+        factors = ", ".join(f"{t}: x{x:g}" for t, x in stream.token_weights.items())
+        weight += f" ({factors})"
+    if stream.initial_weight:
+        weight += f", initial cells {stream.initial_weight:g}"
+    trailing = [stream.final_weight, stream.padding_weight]
+    if stream.last_weight != stream.padding_weight:
+        trailing.append(stream.last_weight or 0.0)
+    if any(trailing):
+        weight += f", trailing cells {' then '.join(f'{x:g}' for x in trailing)}"
+    return weight

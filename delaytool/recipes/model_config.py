@@ -17,7 +17,8 @@ from delaytool.recipes.checks import (
     shown,
 )
 from delaytool.recipes.presets import load_preset
-from delaytool.recipes.recipe import Recipe, Stream
+from delaytool.recipes.recipe import Recipe
+from delaytool.recipes.stream import Stream
 
 
 def from_model_config(config: object) -> Recipe:

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from delaytool.errors import RecipeError
-from delaytool.recipes.recipe import Kind, Recipe
+from delaytool.recipes.recipe import Recipe
+from delaytool.recipes.stream import Kind
 
 _FOLDER = Path(__file__).parent / "models"
 DEFAULT = "moshi"
@@ -50,23 +51,23 @@ def load_preset(name: str = DEFAULT) -> Recipe:
     return read_preset(name).recipe
 
 
-def plain_recipe(n_q: int, delays: tuple[int, ...], text: bool = True) -> Recipe:
+def plain_recipe(n_q: int, delays: tuple[int, ...], text: int = 1) -> Recipe:
     """One speaker's streams with Moshi's tokens and weights, every audio stream trained.
+
+    text: how many text streams there are, before the others
 
     n_q=2, delays=(0, 1, 1) -> text, semantic, acoustic
     n_q=3, delays=(0, 0, 2, 2) -> text, semantic, acoustic_1, acoustic_2
     """
     moshi = load_preset()
     acoustic = ["acoustic"] if n_q == 2 else [f"acoustic_{i}" for i in range(1, n_q)]
-    names = [*(["text"] if text else []), "semantic", *acoustic]
+    texts = ["text"] if text == 1 else [f"text_{i}" for i in range(1, text + 1)]
+    names = [*texts, *["semantic"] * (n_q > 0), *acoustic]
     if len(delays) != len(names):
         raise RecipeError(f"{len(delays)} delays for {len(names)} streams, expected one for each")
     models = {stream.kind: stream for stream in reversed(moshi.streams)}
-    kinds: list[Kind] = [
-        *(["text"] if text else []),  # type: ignore[list-item]
-        "semantic",
-        *["acoustic"] * (n_q - 1),  # type: ignore[list-item]
-    ]
+    kinds: list[Kind] = ["text"] * text
+    kinds += ["semantic", *["acoustic"] * (n_q - 1)] if n_q else []  # type: ignore[list-item]
     streams = [
         replace(models[kind], name=name, delay=delay)
         for name, kind, delay in zip(names, kinds, delays, strict=True)

@@ -24,8 +24,9 @@ from delaytool.errors import KINDS, DataError
 from delaytool.recipes.recipe import Recipe
 
 T = TypeVar("T")
-FORMAT = 3
-"""Of the record. 2 has figures and reasons, 3 tells reasons by kind; none of them was released."""
+FORMAT = 4
+"""Of the record. 2 has figures and reasons, 3 tells reasons by kind, 4 has offsets and text at any
+place; none of them was released."""
 MAX_ENTRY = 32 << 20
 """Bytes of an entry that are still written and parsed: enough for 4096 columns, whose schema takes
 about one, and for 2 million rows that were padded."""
@@ -102,7 +103,7 @@ class Record:
     """What a finished shard says of itself.
 
     sources:     the shard it was made from; two where text and codes came in shards of their own
-    padded:      (row, tokens) for each row whose text alignment has made longer
+    padded:      (row, tokens) for each row that alignment has made longer, of each column of text
     quarantined: (row of the source, how many from there on) that were put into quarantine
     reasons:     what is wrong with the rows that were put into quarantine
     """
@@ -113,7 +114,7 @@ class Record:
     counts: Counts
     figures: Figures
     digests: Digests
-    padded: tuple[tuple[int, int], ...] = ()
+    padded: tuple[tuple[tuple[int, int], ...], ...] = ()
     quarantined: tuple[tuple[int, int], ...] = ()
     reasons: tuple[Reason, ...] = ()
 
@@ -189,7 +190,7 @@ class Record:
                 _texts(digests["quarantined"]),
             ),
             figures=figures,
-            padded=_pairs(fields["padded"]),
+            padded=tuple(map(_pairs, _list(fields["padded"]))),
             quarantined=_pairs(fields["quarantined"]),
             reasons=_reasons(fields["reasons"]),
         )
@@ -304,6 +305,10 @@ def _pairs(value: object) -> tuple[tuple[int, int], ...]:
     return tuple((_count(first), _count(second)) for first, second in map(_list, _list(value)))
 
 
+def _numbers(value: object) -> tuple[int, ...]:
+    return tuple(map(_count, _list(value)))
+
+
 def _one_of(value: object, valid: tuple[str, ...]) -> str:
     if not isinstance(value, str) or value not in valid:
         raise TypeError(f"{_shown(value)} is none of {', '.join(valid)}")
@@ -315,6 +320,7 @@ _PARSERS: dict[str, Callable[[object], Any]] = {
     "str | None": _name,
     "int": _count,
     "Layout": lambda value: LAYOUTS[_one_of(value, tuple(LAYOUTS))],
+    "tuple[int, ...]": _numbers,
     "tuple[Fraction, ...]": _sums,
     "Mapping[str, str | None]": _entries,
 }

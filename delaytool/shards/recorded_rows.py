@@ -13,19 +13,28 @@ class Padded:
     """How many text tokens alignment has added to each row of a shard, as its record says."""
 
     def __init__(self, record: Record) -> None:
-        pairs = np.array(record.padded, dtype=np.int64).reshape(-1, 2)
-        self._rows, self._tokens = pairs[:, 0], pairs[:, 1]
-        if np.any(np.diff(self._rows) <= 0) or np.any(self._tokens < 1):
-            raise DataError("record", "the rows that its record calls padded are not in order")
+        self._columns = [
+            np.array(pairs, dtype=np.int64).reshape(-1, 2).transpose() for pairs in record.padded
+        ]
+        texts = len(record.job.text_columns)
+        if len(self._columns) != texts:
+            raise DataError("record", f"its record pads {len(self._columns)} texts of {texts}")
         rows_out = record.counts.rows_out
-        if len(pairs) and self._rows[-1] >= rows_out:
-            raise DataError("record", f"its record calls row {self._rows[-1]} of {rows_out} padded")
+        for rows, tokens in self._columns:
+            if np.any(np.diff(rows) <= 0) or np.any(tokens < 1):
+                raise DataError("record", "the rows that its record calls padded are not in order")
+            if len(rows) and rows[-1] >= rows_out:
+                raise DataError("record", f"its record calls row {rows[-1]} of {rows_out} padded")
 
     def of_rows(self, first: int, count: int) -> Index:
-        """The tokens added to each of the rows first ... first + count - 1."""
-        padded = np.zeros(count, dtype=np.int64)
-        start, stop = np.searchsorted(self._rows, [first, first + count])
-        padded[self._rows[start:stop] - first] = self._tokens[start:stop]
+        """The tokens added to each column of text and each of the rows first ... first + count - 1.
+
+        returns: [columns, count]
+        """
+        padded = np.zeros((len(self._columns), count), dtype=np.int64)
+        for column, (rows, tokens) in zip(padded, self._columns, strict=True):
+            start, stop = np.searchsorted(rows, [first, first + count])
+            column[rows[start:stop] - first] = tokens[start:stop]
         return padded
 
 

@@ -20,7 +20,7 @@ from delaytool.pattern.sums import exact_sum
 
 def slow_figures(rows, recipe, factors):
     """The same with a loop over every cell; factors [K][T] for each row, or None."""
-    cells = filled = zero = text = padding = 0
+    cells = filled = offset = zero = text = padding = 0
     sums = [Fraction(0)] * len(recipe.streams)
     for number, row in enumerate(rows):
         weights = reference.loss_weights(row, recipe)
@@ -28,7 +28,8 @@ def slow_figures(rows, recipe, factors):
             pairs = zip(reference.cells_of(tokens, stream, recipe), weights[k], strict=True)
             for (what, token, timestep), exact in pairs:
                 cells += 1
-                filled += what != "token"
+                offset += what in ("lead", "trail")
+                filled += what not in ("lead", "token", "trail")
                 zero += what == "token" and token == -1
                 if stream.kind == "text" and what == "token":
                     text += 1
@@ -38,16 +39,16 @@ def slow_figures(rows, recipe, factors):
                 if factors is not None and what == "token":
                     factor = float(factors[number][k][timestep])
                 sums[k] += Fraction(float(np.float32(exact * factor)))
-    return Figures(cells, filled, zero, text, padding, tuple(sums))
+    return Figures(cells, filled, zero, text, padding, tuple(sums), offset)
 
 
 def batch_of(rows, recipe, factors):
     columns = {}
-    if recipe.has_text:
-        text = [row[0].tolist() for row in rows]
-        columns["text_tokens"] = pa.array(text, pa.list_(pa.int64()))
+    for column in plain_job(recipe).text_columns:
+        text = [row[column.numbers[0]].tolist() for row in rows]
+        columns[column.name] = pa.array(text, pa.list_(pa.int64()))
     if recipe.n_q:
-        codes = [row[recipe.has_text :].tolist() for row in rows]
+        codes = [row[list(recipe.audio_numbers)].tolist() for row in rows]
         columns["audio_codes"] = pa.array(codes, pa.list_(pa.list_(pa.int64())))
     if factors is not None:
         kind = pa.from_numpy_dtype(factors[0].dtype)

@@ -236,7 +236,7 @@ def test_slices_read_as_what_they_show(recipe, lengths, data, seed):
     rows = [random_row(random, recipe, frames).tolist() for frames in lengths]
     columns = {}
     for column in job.columns:
-        own = [row[column.first : column.first + column.count] for row in rows]
+        own = [[row[number] for number in column.numbers] for row in rows]
         if column.layout == LIST:
             columns[column.name] = pa.array([row[0] for row in own], TEXT)
         else:
@@ -248,10 +248,7 @@ def test_slices_read_as_what_they_show(recipe, lengths, data, seed):
     assert tokens.lengths.tolist() == lengths[start:stop]
     for column, codes in zip(job.columns, tokens.columns, strict=True):
         assert codes.flat.tolist() == [
-            token
-            for row in rows[start:stop]
-            for line in row[column.first : column.first + column.count]
-            for token in line
+            token for row in rows[start:stop] for number in column.numbers for token in row[number]
         ]
 
 
@@ -365,11 +362,11 @@ def test_weights_are_read_like_tokens():
 def test_a_column_may_hold_some_of_the_streams():
     recipe = plain_recipe(4, (0, 0, 1, 1, 1))
     columns = (
-        Column("text", 0, 1, LIST, 1),
-        Column("low", 1, 2, CODEBOOK, 2),
-        Column("high", 3, 2, CODEBOOK, 2),
+        Column("text", (0,), LIST, 1),
+        Column("low", (1, 2), CODEBOOK, 2),
+        Column("high", (3, 4), CODEBOOK, 2),
     )
-    outputs = tuple(Output(c.name, c.first, c.count, c.layout) for c in columns)
+    outputs = tuple(Output(c.name, c.numbers, c.layout) for c in columns)
     job = Job(recipe, columns, outputs)
     batch = pa.record_batch(
         {
@@ -399,7 +396,7 @@ def test_every_layout_is_read_as_the_same_streams(layout):
         part = rows[start:stop]
         assert tokens.lengths.tolist() == [len(row[0]) for row in part]
         for column, codes in zip(job.columns, tokens.columns, strict=True):
-            own = [row[column.first : column.first + column.count] for row in part]
+            own = [[row[number] for number in column.numbers] for row in part]
             by_stream = column.layout in (FRAME, FLAT_FRAME)
             in_turn = (
                 flat(row[q] for q in range(column.count) for row in own)
@@ -431,7 +428,7 @@ def test_a_wrong_token_is_found_in_every_layout(layout, place, value):
     error = problems[row]
     assert error.place.timestep == frame
     # Codebooks of a column of which a slice is used have no names; neither has a single one.
-    whole = next(c for c in job.columns if c.first <= stream < c.first + c.count).is_whole
+    whole = next(c for c in job.columns if stream in c.numbers).is_whole
     if value is not None:
         assert error.found == f"token {value}"
     else:

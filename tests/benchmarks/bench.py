@@ -82,8 +82,8 @@ QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "env": COMP
 TOOL = str(Path(sys.executable).with_name("delaytool"))
 RECIPE = load_preset("moshi")
 COLUMNS = (
-    Column("text_tokens", 0, 1, LIST, 1),
-    Column("audio_codes", 1, RECIPE.n_q, CODEBOOK, RECIPE.n_q),
+    Column("text_tokens", (0,), LIST, 1),
+    Column("audio_codes", tuple(range(1, 1 + RECIPE.n_q)), CODEBOOK, RECIPE.n_q),
 )
 JOB = make_job(RECIPE, ColumnOptions(), COLUMNS)
 

@@ -122,7 +122,7 @@ def test_everything_that_a_recipe_says_can_be_an_option(data, tmp_path):
     done = delaytool(
         "apply", data, out, *PLAIN, "--length", "truncate", "--initial-step", "--final-step",
         "--text-card", 50, "--card", 2048, "--text-padding", 4, "--text-end-padding", 5,
-        "--audio-initial", 3000, "--audio-padding", -1, "--text-padding-weight", 0.25,
+        "--audio-initial", 3000, "--audio-padding", 7, "--text-padding-weight", 0.25,
         "--semantic-weight", 10, "--acoustic-weight", 2, "--final-weight", 0.5, "--dep-q", 2,
     )  # fmt: skip
     assert "truncation cut off" in done.stdout
@@ -131,7 +131,7 @@ def test_everything_that_a_recipe_says_can_be_an_option(data, tmp_path):
     text, semantic, _, acoustic = entry["recipe"]["streams"]
     assert (text["initial"], text["padding"], text["cardinality"]) == (50, 4, 50)
     assert text["token_weights"] == {"4": 0.25, "5": 0.25}
-    assert (semantic["weight"], semantic["initial"], semantic["padding"]) == (10, 3000, -1)
+    assert (semantic["weight"], semantic["initial"], semantic["padding"]) == (10, 3000, 7)
     assert (acoustic["weight"], acoustic["delay"], acoustic["final_weight"]) == (2, 2, 0.5)
     assert entry["recipe"]["dep_q"] == 2
     recipe.write_text(json.dumps(entry["recipe"]))

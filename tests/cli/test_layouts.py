@@ -124,7 +124,8 @@ def test_grids(tmp_path):
 def test_labels_and_factors(data, tmp_path):
     out = tmp_path / "out"
     done = delaytool("apply", data, out, *PLAIN, "--label-columns", "--final-weight", 1, status=2)
-    assert "the final token 2048 would be a label, expected one from 0 to 2047" in done.stderr
+    assert "final is 2048 and would be trained" in done.stderr
+    assert "expected 0 to 2047" in done.stderr
     delaytool("apply", data, out, *PLAIN, "--label-columns", "--no-weights")
     assert pq.read_schema(out / "a.parquet").names[-2:] == ["text_labels", "audio_labels"]
     delaytool("verify", out, "--source", data)

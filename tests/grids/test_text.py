@@ -21,9 +21,10 @@ def grid_of(codes, filled=None, kinds=("text", "semantic", "acoustic"), **change
         "delays": [0] * streams,
         "codes": codes,
         "filled": filled or empty,
+        "offset": empty,
         "weights": None,
         "labels": [[f"{kind}_{step + 1}" for step in range(steps)] for kind in kinds],
-        "padding": {3: "PAD", 0: "EPAD"},
+        "padding": [{3: "PAD", 0: "EPAD"}] * streams,
         "shifted": filled is not None,
     }
     return Grid(**{**fields, **changes})

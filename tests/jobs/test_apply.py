@@ -135,9 +135,8 @@ def test_figures_do_not_depend_on_where_batches_end(tmp_path, factors):
     )
     source, output = tmp_path / "a.parquet", tmp_path / "out.parquet"
     pq.write_table(table, source)
-    job = job_on(
-        table, with_weights(plain_recipe(3, (0, 0, 1, 2)), final=0.1), weight_column=factors
-    )
+    recipe = with_audio(plain_recipe(3, (0, 0, 1, 2)), padding=7)
+    job = job_on(table, with_weights(recipe, final=0.1), weight_column=factors)
     apply(source, output, job)
     assert pq.read_metadata(output).num_row_groups > 1, "there was more than one batch"
     found = Record.from_json(entry_of(output)).figures
@@ -327,12 +326,16 @@ def test_labels_are_tokens_where_weight_is_and_else_100_below(tmp_path, final_we
     assert str(out.schema.field("audio_labels").type) == "list<element: list<element: int16>>"
 
 
-def test_a_label_beyond_the_vocabulary_is_refused():
+@pytest.mark.parametrize("more", [{}, {"label_columns": True}])
+def test_a_trained_fill_beyond_the_vocabulary_is_refused(more):
     table = tokens_table(n_q=3)
     recipe = with_weights(plain_recipe(3, (0, 0, 1, 2)), final=1.0)
-    with pytest.raises(RecipeError, match="semantic: the final token 2048 would be a label"):
-        job_on(table, recipe, label_columns=True)
-    assert job_on(table, recipe).recipe == recipe, "as a weight it may be"
+    with pytest.raises(RecipeError, match="semantic: final is 2048 and would be trained"):
+        job_on(table, recipe, **more)
+    nothing = job_on(table, recipe, weights=False)
+    assert nothing.recipe == recipe, "where nothing weighs anything it may be"
+    assert job_on(table, replace(recipe, length="truncate")), "no such cell is there"
+    assert job_on(table, replace(recipe, dep_q=0), **more), "they are not trained"
 
 
 @pytest.mark.parametrize("shape", ["[T]", "[K][T]"])

@@ -30,11 +30,11 @@ from delaytool.pattern.segments import Segments
 from delaytool.pattern.weights import loss_weights
 from delaytool.recipes.adapt import with_delays
 from delaytool.recipes.presets import load_preset, plain_recipe
-from delaytool.recipes.recipe import Recipe, Stream
+from delaytool.recipes.recipe import Recipe
+from delaytool.recipes.stream import PIECES, Stream
 
 GOLDEN = json.loads((Path(__file__).parent.parent / "golden" / "golden.json").read_text())["delay"]
 EXTENDED = [case for case in GOLDEN if case["recipe"]["length"] == "extend"]
-PARTS = {"initial": 0, "final": 1, "padding": 2}
 
 
 def golden_recipe(case):
@@ -106,7 +106,10 @@ def test_cells_and_totals_of_a_stream(recipe, lengths, by_stream):
         cells = np.arange(owners.size)[segments.cells_of(k)]
         assert cells.tolist() == np.flatnonzero(owners == k).tolist()
         kinds = [kind for grid in grids for kind in grid[k]]
-        expected = [kinds.count(kind) for kind in ("initial", None, "final", "padding")]
+        names = [None if PIECES[piece] == "token" else PIECES[piece] for piece in segments.there]
+        if "last" not in names:
+            kinds = ["padding" if kind == "last" else kind for kind in kinds]
+        expected = [kinds.count(name) for name in names]
         assert segments.totals[k].tolist() == expected
 
 
@@ -127,7 +130,7 @@ def test_undelay_undoes_delay(recipe, frames, dtype, seed):
     codes = random_row(np.random.default_rng(seed), recipe, frames, dtype)
     back = undelay(delay(codes, recipe), recipe, lost_token=0)
     assert back.tolist() == reference.cut(codes.tolist(), recipe, lost_token=0)
-    if recipe.length == "extend":
+    if recipe.length == recipe.content_length == "extend":
         assert undelay(delay(codes, recipe), recipe).tolist() == codes.tolist()
 
 
@@ -198,7 +201,7 @@ def test_stream_after_stream_is_the_same_in_another_order(batch):
 @settings(max_examples=200, deadline=None)
 def test_runs_move_as_cells_do(batch, dtype):
     segments = batch[4]
-    size = int(segments.pieces[:, 1].sum())
+    size = int(segments.pieces[:, segments.kept].sum())
     kept, fills = np.arange(size, dtype=dtype), segments.token_table()
     shifted = shift_cells(kept, segments, fills, np.dtype(np.int64))
     if segments.shifted_size and are_filled_alike(segments):
@@ -221,8 +224,15 @@ def test_filled_names_every_filled_cell_once_with_its_part(batch):
         first,
         last,
     )
-    expected = {place: 3 * whose[place] + PARTS[part] for place, part in enumerate(parts) if part}
-    table = np.arange(3 * (last - first)).reshape(-1, 3)
+    columns = [PIECES[piece] for piece in segments.there if PIECES[piece] != "token"]
+    if "last" not in columns:
+        parts = ["padding" if part == "last" else part for part in parts]
+    expected = {
+        place: len(columns) * whose[place] + columns.index(part)
+        for place, part in enumerate(parts)
+        if part
+    }
+    table = np.arange(len(columns) * (last - first)).reshape(last - first, len(columns))
     assert segments.filled.tolist() == list(expected)
     assert segments.of_filled(table).tolist() == list(expected.values())
     assert segments.is_filled().tolist() == [part is not None for part in parts]

@@ -15,7 +15,8 @@ from make import delaytool
 from delaytool.errors import RecipeError
 from delaytool.recipes.model_config import from_model_config, notes_on_model_config
 from delaytool.recipes.presets import load_preset, plain_recipe, preset_names, read_preset
-from delaytool.recipes.recipe import Recipe, Stream
+from delaytool.recipes.recipe import Recipe
+from delaytool.recipes.stream import Stream
 
 GOLDEN = json.loads((Path(__file__).parent.parent / "golden" / "golden.json").read_text())
 
@@ -87,7 +88,7 @@ def test_moshi_finetune_pads_with_zero_tokens_after_an_initial_step():
     assert recipe.streams[0].fills == (32000, -1, -1)
     assert {stream.fills for stream in recipe.audio} == {(2048, -1, -1)}
     for ours, theirs in zip(recipe.streams, moshi.streams, strict=True):
-        trailing = {"padding": 0, "final": 0}
+        trailing = {"padding": 0, "final": 0, "last": 0}
         assert ours.to_dict() | trailing == theirs.to_dict() | trailing
 
 

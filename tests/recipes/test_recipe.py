@@ -19,7 +19,8 @@ from delaytool.recipes.adapt import (
 )
 from delaytool.recipes.describe import runs_of_like_streams
 from delaytool.recipes.presets import load_preset, plain_recipe, preset_names
-from delaytool.recipes.recipe import Recipe, Stream
+from delaytool.recipes.recipe import Recipe
+from delaytool.recipes.stream import Stream
 
 AUDIO = {
     "name": "semantic",
@@ -209,8 +210,7 @@ def test_4096_streams_are_valid_and_one_more_is_not():
         ({"streams": [TEXT, 5]}, r"streams\[1\]"),
         ({"streams": [[]]}, r"streams\[0\]"),
         ({"streams": [{}]}, r"streams\[0\].*lacks.*'name'"),
-        ({"streams": [AUDIO, TEXT]}, "text stream after the first"),
-        ({"streams": [TEXT, {**TEXT, "name": "text_2"}]}, "text stream after the first"),
+        ({"streams": [TEXT, TEXT]}, "two streams named"),
         ({"streams": [TEXT, AUDIO, AUDIO]}, 'two streams named "semantic"'),
         ({"streams": [AUDIO], "dep_q": 2}, "dep_q"),
         ({"streams": [TEXT, AUDIO], "dep_q": 2}, "dep_q"),

@@ -16,7 +16,7 @@ from delaytool.batches.figures import Counts, Figures
 from delaytool.batches.job import Job
 from delaytool.batches.layouts import CODEBOOK, LIST, Column, Output
 from delaytool.errors import DataError, RecipeError
-from delaytool.recipes.adapt import with_text, with_weights
+from delaytool.recipes.adapt import with_audio, with_text, with_weights
 from delaytool.recipes.presets import load_preset, plain_recipe
 from delaytool.shards.record import (
     MAX_ENTRY,
@@ -29,9 +29,9 @@ from delaytool.shards.record import (
 )
 
 RECIPE = plain_recipe(2, (0, 0, 1))
-TEXT = Column("text", 0, 1, LIST, 1)
-CODES = Column("codes", 1, 2, CODEBOOK, 2)
-OUT = (Output("text", 0, 1, LIST, "text_weights"), Output("codes", 1, 2, CODEBOOK))
+TEXT = Column("text", (0,), LIST, 1)
+CODES = Column("codes", (1, 2), CODEBOOK, 2)
+OUT = (Output("text", (0,), LIST, "text_weights"), Output("codes", (1, 2), CODEBOOK))
 
 
 def record_of(recipe=RECIPE, key="id"):
@@ -42,9 +42,9 @@ def record_of(recipe=RECIPE, key="id"):
         job=plain_job(recipe, key=key),
         sources=(Source(1234, "f" * 64, "c2NoZW1h", {"bWFkZQ==": None, "bmV3": ""}),),
         counts=Counts(10, 9, 100, 300, 7, 2, 0, 1),
-        figures=Figures(330, 30, 5, 99, 40, sums),
+        figures=Figures(330, 30, 5, 99, 40, sums, 11),
         digests=Digests({"id": "a" * 64, "text_tokens": "b" * 64, "ünicode": "c"}, "d" * 64),
-        padded=((3, 2), (7, 1)),
+        padded=(((3, 2), (7, 1)),),
         quarantined=((4, 1),),
         reasons=(Reason("null", "text", 1),),
     )
@@ -57,7 +57,11 @@ RECORDS = [
     record_of(load_preset("moshi-finetune")),
     record_of(plain_recipe(3, (0, 1, 2), text=False)),
     record_of(
-        dataclasses.replace(with_weights(RECIPE, final=0.1), length="truncate", final_step=True)
+        dataclasses.replace(
+            with_weights(with_audio(RECIPE, padding=7), final=0.1),
+            length="truncate",
+            final_step=True,
+        )
     ),
 ]
 
@@ -122,12 +126,12 @@ def test_every_cut_is_noticed():
         b"[" * 100_000,
         b'{"format":' + b"[" * 100_000,
         b'{"format":' + b"9" * 10_000 + b"}",
-        b'{"format": 3}',
-        b'{"format": 4, "checksum": ""}',
+        b'{"format": 4}',
+        b'{"format": 5, "checksum": ""}',
         b'{"format": [], "checksum": ""}',
         b'{"format": null}',
-        b'{"format": 3, "checksum": ["deep"]}',
-        b'{"format": 3, "checksum": null}',
+        b'{"format": 4, "checksum": ["deep"]}',
+        b'{"format": 4, "checksum": null}',
     ],
     ids=lambda entry: repr(entry[:40]),
 )
@@ -239,7 +243,7 @@ def test_a_wrong_value_anywhere_gives_a_record_or_a_data_error(path):
     ("path", "value"),
     [
         (("format",), 1),
-        (("format",), "3"),
+        (("format",), "4"),
         (("version",), None),
         (("version",), 1),
         (("version",), MISSING),
@@ -354,7 +358,7 @@ def test_a_huge_count_costs_no_memory(count):
 def test_a_field_that_is_there_twice_is_a_data_error():
     text = record_of().to_json()
     with pytest.raises(DataError, match="is not JSON"):
-        Record.from_json(text.replace('{"format":3,', '{"format":3,"format":3,').encode())
+        Record.from_json(text.replace('{"format":4,', '{"format":4,"format":4,').encode())
 
 
 def test_a_record_of_another_format_is_told_as_such():
@@ -363,7 +367,7 @@ def test_a_record_of_another_format_is_told_as_such():
         Record.from_json(entry)
     error = caught.value
     assert error.kind == "record-format"
-    assert "has the format 2, of delaytool '0.1.0', expected the format 3" in str(error)
+    assert "has the format 2, of delaytool '0.1.0', expected the format 4" in str(error)
     assert "make the shard anew" in error.advice
 
 
@@ -376,22 +380,22 @@ def test_a_nan_does_not_get_past_the_checksum():
 def test_outputs_are_named_after_their_columns():
     job = plain_job(load_preset("moshi"), label_columns=True)
     assert job.outputs == (
-        Output("text_tokens", 0, 1, LIST, "text_loss_weights", "text_labels"),
-        Output("audio_codes", 1, 16, CODEBOOK, "audio_loss_weights", "audio_labels"),
+        Output("text_tokens", (0,), LIST, "text_loss_weights", "text_labels"),
+        Output("audio_codes", tuple(range(1, 17)), CODEBOOK, "audio_loss_weights", "audio_labels"),
     )
     assert [s.name for s in job.outputs[0].streams(job.recipe)] == ["text"]
     assert job.outputs[1].streams(job.recipe) == job.recipe.audio
     assert [job.twin(output) for output in job.outputs] == list(job.columns)
     grid = plain_job(load_preset("moshi"), output_layout="grid")
-    assert grid.outputs == (Output("codes", 0, 17, CODEBOOK, "loss_weights"),)
+    assert grid.outputs == (Output("codes", tuple(range(0, 17)), CODEBOOK, "loss_weights"),)
     assert grid.twin(grid.outputs[0]) is None
 
 
 def test_a_recipe_without_text_has_no_text_column():
     job = plain_job(plain_recipe(2, (0, 1), text=False), audio="codes", weights=False)
-    assert job.outputs == (Output("codes", 0, 2, CODEBOOK),)
+    assert job.outputs == (Output("codes", (0, 1), CODEBOOK),)
     text_only = dataclasses.replace(RECIPE, streams=RECIPE.streams[:1], dep_q=0)
-    assert plain_job(text_only).outputs == (Output("text_tokens", 0, 1, LIST, "text_loss_weights"),)
+    assert plain_job(text_only).outputs == (Output("text_tokens", (0,), LIST, "text_loss_weights"),)
 
 
 def test_the_most_frequent_reasons_are_kept():
@@ -413,7 +417,7 @@ def test_jobs_that_differ_in_the_key_alone_are_equal():
     assert plain_job(RECIPE) != plain_job(RECIPE, label_columns=True)
     assert plain_job(RECIPE) != plain_job(RECIPE, align="trim")
     assert plain_job(RECIPE) != plain_job(RECIPE, weight_column="mask")
-    assert plain_job(RECIPE) != plain_job(with_weights(RECIPE, final=1.0))
+    assert plain_job(RECIPE) != plain_job(with_weights(RECIPE, acoustic=2.0))
 
 
 @pytest.mark.parametrize(
@@ -421,9 +425,9 @@ def test_jobs_that_differ_in_the_key_alone_are_equal():
     [
         ((), "each of the recipe's streams"),
         ((TEXT,), "each of the recipe's streams"),
-        ((CODES, TEXT), "each of the recipe's streams"),
-        ((TEXT, dataclasses.replace(CODES, first=0, count=3)), "each of the recipe's streams"),
-        ((TEXT, dataclasses.replace(CODES, count=3)), "each of the recipe's streams"),
+        ((TEXT, dataclasses.replace(CODES, numbers=(0, 1, 2))), "each of the recipe's streams"),
+        ((TEXT, dataclasses.replace(CODES, numbers=(1, 2, 3))), "each of the recipe's streams"),
+        ((TEXT, dataclasses.replace(CODES, numbers=())), "each of the recipe's streams"),
         ((TEXT, dataclasses.replace(CODES, name="text")), "'text' is named twice"),
         ((TEXT, dataclasses.replace(CODES, layout=LIST)), "layout list"),
         ((TEXT, dataclasses.replace(CODES, size=1)), "has not the codebooks"),
@@ -439,7 +443,7 @@ def test_columns_that_do_not_fit_the_recipe_are_refused(columns, message):
     ("outputs", "message"),
     [
         ((), "each of the recipe's streams"),
-        (OUT[::-1], "each of the recipe's streams"),
+        (OUT[:1], "each of the recipe's streams"),
         ((OUT[0], dataclasses.replace(OUT[1], name="text")), "'text' is named twice"),
         ((OUT[0], dataclasses.replace(OUT[1], weights="text")), "'text' is named twice"),
         ((OUT[0], dataclasses.replace(OUT[1], labels="text_weights")), "named twice"),
@@ -460,12 +464,12 @@ def test_alignment_needs_text_and_audio_and_a_token_to_pad_with(align):
     assert plain_job(RECIPE, align=align).align == align
     with pytest.raises(RecipeError, match="no text and audio streams to align"):
         plain_job(plain_recipe(2, (0, 1), text=False), align=align)
-    whole = (Column("grid", 0, 3, CODEBOOK, 3),)
+    whole = (Column("grid", (0, 1, 2), CODEBOOK, 3),)
     with pytest.raises(RecipeError, match="aligned already"):
         Job(RECIPE, whole, OUT, align)
     odd = with_text(RECIPE, padding=-2)
     if align == "pad":
-        with pytest.raises(RecipeError, match="text cannot be padded with -2"):
+        with pytest.raises(RecipeError, match="stream text cannot be padded with its padding -2"):
             plain_job(odd, align=align)
 
 
