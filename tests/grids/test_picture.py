@@ -114,3 +114,26 @@ def test_a_row_of_no_frames(tmp_path):
     asked = ("--audio-layout", "codebook", "--image", tmp_path / "a.png")
     done = delaytool("inspect", tmp_path / "a.parquet", *asked, status=1)
     assert "row 0: there are no timesteps to draw" in done.stderr
+
+
+def test_cells_of_an_offset_look_other_than_those_of_a_delay(out, tmp_path):
+    moved = tmp_path / "moved.parquet"
+    options = ("--offset", "semantic=2", "--offset", "acoustic_1=-1")
+    delaytool("apply", tmp_path / "data.parquet", moved, *WITH_INITIAL_STEP, *options)
+    grid = grid_of(moved)
+    figure = draw(grid)
+    hatched = {"////": set(), "....": set()}
+    for patch in figure.axes[0].patches:
+        if isinstance(patch, Rectangle) and patch.get_hatch():
+            first, count = round(patch.get_x() + 0.5), round(patch.get_width())
+            number = round(patch.get_y() + 0.5)
+            hatched[patch.get_hatch()] |= {(number, step) for step in range(first, first + count)}
+    for flags, hatch in ((grid.filled, "////"), (grid.offset, "....")):
+        expected = {(k, s) for k, line in enumerate(flags) for s, flag in enumerate(line) if flag}
+        assert hatched[hatch] == expected
+        assert expected
+    (legend,) = figure.legends
+    names = [text.get_text() for text in legend.get_texts()]
+    assert names[-2:] == ["filled by the pattern", "filled by an offset"]
+    table = grid._repr_html_()
+    assert table.count('title="filled by an offset') == sum(map(sum, grid.offset))

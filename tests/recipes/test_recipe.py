@@ -13,6 +13,7 @@ from delaytool.recipes.adapt import (
     with_acoustic_delay,
     with_audio,
     with_delays,
+    with_offset,
     with_text,
     with_weights,
     without_text,
@@ -21,6 +22,7 @@ from delaytool.recipes.describe import runs_of_like_streams
 from delaytool.recipes.presets import load_preset, plain_recipe, preset_names
 from delaytool.recipes.recipe import Recipe
 from delaytool.recipes.stream import Stream
+from delaytool.recipes.times import frames_of
 
 AUDIO = {
     "name": "semantic",
@@ -67,10 +69,58 @@ def test_defaults():
     recipe = Recipe.from_dict({"streams": [TEXT, {**AUDIO, "padding": 7}]})
     assert (recipe.dep_q, recipe.length) == (1, "extend")
     assert (recipe.initial_step, recipe.final_step) == (False, False)
+    assert (recipe.content_length, recipe.frame_rate) == ("extend", 12.5)
     stream = recipe.streams[1]
-    assert (stream.final, stream.weight, stream.token_weights) == (7, 1.0, {})
-    assert (stream.final_weight, stream.padding_weight) == (0.0, 0.0)
+    assert (stream.final, stream.last, stream.weight, stream.token_weights) == (7, 7, 1.0, {})
+    assert (stream.offset, stream.lead, stream.trail) == (0, -1, -1)
+    assert (stream.initial_weight, stream.final_weight, stream.padding_weight) == (0.0, 0.0, 0.0)
     assert stream.fills == (2048, 7, 7)
+    weighing = Stream.from_dict({**AUDIO, "padding_weight": 0.5})
+    assert (weighing.padding_weight, weighing.last_weight) == (0.5, 0.5)
+
+
+def test_json_leaves_out_what_is_as_by_default():
+    lines = load_preset("moshi").to_json().splitlines()
+    assert lines[2] == (
+        '  {"name": "moshi_semantic", "kind": "semantic", "delay": 0, "initial": 2048, '
+        '"padding": 2048, "cardinality": 2048, "weight": 100.0},'
+    )
+    assert lines[-1] == ' "dep_q": 8}'
+    edited = json.loads(load_preset("moshi").to_json())
+    edited["streams"][1]["padding"] = 7
+    stream = Recipe.from_dict(edited).streams[1]
+    assert (stream.final, stream.last) == (7, 7), "they go along"
+    ended = dataclasses.replace(stream, final=8, last=9, padding_weight=1, last_weight=2)
+    back = Recipe.from_json(Recipe((ended,), length="truncate", offset_length="extend").to_json())
+    assert back.streams == (ended,)
+    assert (back.length, back.offset_length) == ("truncate", "extend")
+
+
+def test_a_recipe_says_everything_in_its_record():
+    fields = load_preset("moshi").to_dict()
+    assert fields["offset_length"] == "extend"
+    assert fields["frame_rate"] == 12.5
+    stream = fields["streams"][1]
+    assert {stream[name] for name in ("padding", "final", "last")} == {2048}
+    assert (stream["offset"], stream["lead"], stream["trail"]) == (0, -1, -1)
+    weights = [stream[f"{name}_weight"] for name in ("initial", "final", "padding", "last")]
+    assert weights == [0, 0, 0, 0]
+
+
+def test_offsets_are_as_long_as_delays_unless_they_say_so():
+    recipe = with_offset(plain_recipe(1, (0, 1)), "audio", 2)
+    assert (recipe.content_length, recipe.steps(10)) == ("extend", 13)
+    truncated = dataclasses.replace(recipe, length="truncate")
+    assert (truncated.content_length, truncated.steps(10)) == ("truncate", 10)
+    kyutai = dataclasses.replace(recipe, length="truncate", offset_length="extend")
+    assert (kyutai.content_length, kyutai.steps(10)) == ("extend", 12)
+    assert dataclasses.replace(recipe, offset_length="extend") == recipe
+
+
+def test_the_frame_rate_decides_no_token():
+    recipe = dataclasses.replace(plain_recipe(1, (0, 1)), frame_rate=50)
+    assert recipe == plain_recipe(1, (0, 1))
+    assert Recipe.from_json(recipe.to_json()).frame_rate == 50.0
 
 
 def test_what_a_recipe_says_of_itself():
@@ -135,11 +185,25 @@ ABSURD_FIELDS = [
     ("final", 2**31 + 1),
     ("final", True),
     ("final", {}),
+    ("offset", 2**20 + 1),
+    ("offset", -(2**20) - 1),
+    ("offset", 1.5),
+    ("offset", "1.28s"),
+    ("offset", None),
+    ("offset", True),
     *[
         (field, value)
-        for field in ("weight", "final_weight", "padding_weight")
+        for field in ("last", "lead", "trail")
+        for value in (-3, 2**31 + 1, 0.5, "3", True, [])
+    ],
+    ("lead", None),
+    ("trail", None),
+    *[
+        (field, value)
+        for field in ("weight", "initial_weight", "final_weight", "padding_weight")
         for value in (-0.5, INFINITY, -INFINITY, NAN, 1e39, True, "1", None, [1], 10**400)
     ],
+    *[("last_weight", value) for value in (-0.5, INFINITY, NAN, 1e39, True, "1", [1], 10**400)],
     ("token_weights", None),
     ("token_weights", [3]),
     ("token_weights", "3"),
@@ -180,6 +244,14 @@ def test_an_absurd_field_of_a_stream_is_named(field, value):
         ("initial", 2**31),
         ("padding", -1),
         ("final", 5),
+        ("last", -2),
+        ("last", 2**31),
+        ("lead", -2),
+        ("trail", 2**31),
+        ("offset", 2**20),
+        ("offset", -(2**20)),
+        ("last_weight", 0),
+        ("initial_weight", 1),
         ("weight", 0),
         ("weight", (2 - 2**-23) * 2.0**127),
         ("final_weight", 5e-324),
@@ -219,6 +291,12 @@ def test_4096_streams_are_valid_and_one_more_is_not():
         ({"streams": [AUDIO], "dep_q": "1"}, "dep_q"),
         ({"streams": [AUDIO], "length": "long"}, "length"),
         ({"streams": [AUDIO], "length": None}, "length"),
+        ({"streams": [AUDIO], "offset_length": "long"}, "offset_length"),
+        ({"streams": [AUDIO], "offset_length": True}, "offset_length"),
+        *[
+            ({"streams": [AUDIO], "frame_rate": rate}, "frame_rate")
+            for rate in (0, -12.5, NAN, INFINITY, None, True, "12.5", 10**400, 1e-9)
+        ],
         ({"streams": [AUDIO], "initial_step": 1}, "initial_step"),
         ({"streams": [AUDIO], "initial_step": None}, "initial_step"),
         ({"streams": [AUDIO], "final_step": "false"}, "final_step"),
@@ -326,6 +404,95 @@ def test_delays_one_for_each_stream_or_one_for_all_audio():
             with_delays(MOSHI, delays)
     with pytest.raises(RecipeError, match="stream user_acoustic_7: delay is -1"):
         with_delays(MOSHI, (*[0] * 16, -1))
+
+
+def test_offsets_by_the_name_of_a_stream_or_by_kind():
+    assert [s.offset for s in with_offset(MOSHI, "audio", 16).streams] == [0, *[16] * 16]
+    assert [s.offset for s in with_offset(MOSHI, "text", -6).streams] == [-6, *[0] * 16]
+    one = with_offset(MOSHI, "user_semantic", "1.28s")
+    assert {s.name: s.offset for s in one.streams if s.offset} == {"user_semantic": 16}
+    last = with_offset(with_offset(MOSHI, "audio", 16), "moshi_semantic", "3")
+    assert {s.offset for s in last.audio} == {16, 3}
+    texts = dataclasses.replace(MOSHI.streams[0], name="audio")
+    named = Recipe((texts, *MOSHI.audio))
+    assert [s.offset for s in with_offset(named, "audio", 2).streams] == [2, *[0] * 16]
+    for name in ("semantic", "Text", "", "user"):
+        with pytest.raises(RecipeError, match="no stream is called .*, expected text, audio or"):
+            with_offset(MOSHI, name, 1)
+    with pytest.raises(RecipeError, match="no stream is called"):
+        with_offset(without_text(MOSHI), "text", 1)
+    with pytest.raises(RecipeError, match="stream text: offset is 1048577"):
+        with_offset(MOSHI, "text", 2**20 + 1)
+
+
+@pytest.mark.parametrize(
+    ("time", "rate", "frames"),
+    [
+        ("16", 12.5, 16),
+        ("-6", 12.5, -6),
+        ("+6", 12.5, 6),
+        ("1.28s", 12.5, 16),
+        ("0.56s", 12.5, 7),
+        ("-2.0s", 12.5, -25),
+        (".08s", 12.5, 1),
+        ("0s", 12.5, 0),
+        ("10s", 33.3, 333),
+        ("0.1s", 1_000_000, 100_000),
+        ("512s", 86.1328125, 44100),
+    ],
+)
+def test_times_are_exact_decimals(time, rate, frames):
+    assert frames_of(time, rate) == frames
+
+
+@pytest.mark.parametrize(
+    ("time", "is_text", "message"),
+    [
+        ("0.5s", False, "0.5s is 6.25 frames at 12.5 a second, expected a whole number of frames"),
+        ("2.5s", True, "31.25 frames .*; words are moved by any time before they become frames"),
+        ("1.5", False, "is no time, expected frames such as 16, or seconds such as 1.28s"),
+        ("1e3s", False, "is no time"),
+        ("s", False, "is no time"),
+        ("1.28 s", False, "is no time"),
+        ("", False, "is no time"),
+        ("nan", False, "is no time"),
+        ("1" * 30, False, "is no time"),
+        ("³s", False, "is no time"),
+    ],
+)
+def test_a_time_that_is_no_number_of_frames(time, is_text, message):
+    with pytest.raises(RecipeError, match=message):
+        frames_of(time, 12.5, is_text=is_text)
+
+
+def test_text_at_any_place_and_several_of_it():
+    audio = [Stream(**AUDIO), Stream(**AUDIO | {"name": "acoustic", "kind": "acoustic"})]
+    texts = [Stream(**TEXT | {"name": name, "padding": 3}) for name in ("text_1", "text_2")]
+    recipe = Recipe((audio[0], texts[0], audio[1], texts[1]), dep_q=1)
+    assert (recipe.text_numbers, recipe.audio_numbers, recipe.n_q) == ((1, 3), (0, 2), 2)
+    assert [recipe.carries_loss(k) for k in range(4)] == [True, True, False, True]
+    assert without_text(recipe).streams == tuple(audio)
+    assert first_streams(recipe, 1).streams == (audio[0], *texts)
+    assert with_delays(recipe, (2,)).delays == (2, 0, 2, 0)
+    assert [s.offset for s in with_offset(recipe, "text", 3).streams] == [0, 3, 0, 3]
+    both = with_text(recipe, card=100, padding=5)
+    assert {(s.cardinality, s.padding, s.final) for s in both.text} == {(100, 5, 5)}
+    assert both.audio == recipe.audio
+    with pytest.raises(RecipeError, match=r"2 delays for 4 streams \(2 text and 2 audio"):
+        with_delays(recipe, (1, 2))
+
+
+def test_what_equalled_the_old_padding_moves_along():
+    text = dataclasses.replace(MOSHI.streams[0], trail=3, last=3, final=7)
+    moved = with_text(Recipe((text, *MOSHI.audio)), padding=5).streams[0]
+    assert (moved.padding, moved.final, moved.last, moved.trail) == (5, 7, 5, 5)
+    audio = dataclasses.replace(MOSHI.streams[1], trail=2048, lead=2048, last=1)
+    moved = with_audio(Recipe((audio,)), card=1024).streams[0]
+    assert (moved.fills, moved.last, moved.trail) == ((1024, 1024, 1024), 1, 1024)
+    assert moved.lead == 2048, "nothing says what it follows"
+    rstnet = dataclasses.replace(MOSHI.streams[0], padding=32000, final=32000, last=32000)
+    moved = with_text(Recipe((rstnet,)), card=48000).streams[0]
+    assert (moved.fills, moved.last) == ((48000,) * 3, 48000)
 
 
 def test_the_acoustic_delay_is_of_acoustic_streams_only():
