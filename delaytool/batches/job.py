@@ -90,7 +90,7 @@ class Job:
         """Whether every output has a column of loss weights."""
         return all(output.weights for output in self.outputs)
 
-    @property
+    @functools.cached_property
     def text_columns(self) -> tuple[Column, ...]:
         """The columns of text alone, each of one stream."""
         texts = set(self.recipe.text_numbers)

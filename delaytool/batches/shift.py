@@ -16,7 +16,7 @@ from delaytool.batches.figures import Counts, Figures, count, figures_of
 from delaytool.batches.job import Job, segments_of_column
 from delaytool.batches.layouts import Output
 from delaytool.batches.problems import Problems, scan_again
-from delaytool.batches.read import read_rest, read_tokens, scan_once, text_lengths
+from delaytool.batches.read import read_rest, read_tokens, scan_once
 from delaytool.batches.schema import overlap, shifted_schema
 from delaytool.batches.shifted import ShiftedColumn
 from delaytool.batches.types import common_type, depth_of
@@ -108,7 +108,13 @@ def read_aligned(
     Raises DataError for the first bad row.
     """
     tokens = read_tokens(batch, job, any_token=any_token)
-    return _aligned(tokens, job, schema), text_lengths(batch, job)
+    texts = [
+        codes.lengths
+        for column, codes in zip(job.columns, tokens.columns, strict=True)
+        if column in job.text_columns
+    ]
+    lengths = np.array(texts, dtype=np.int64).reshape(len(texts), batch.num_rows)
+    return _aligned(tokens, job, schema), lengths
 
 
 def _aligned(tokens: TokenBatch, job: Job, schema: pa.Schema | None) -> TokenBatch:

@@ -13,6 +13,7 @@ from fractions import Fraction
 from typing import Any
 
 from delaytool.batches.figures import Counts, Figures
+from delaytool.recipes.checks import check_frame_rate
 from delaytool.recipes.describe import name_of_run
 from delaytool.recipes.recipe import FRAME_RATE, Recipe
 from delaytool.recipes.times import exact_rate
@@ -44,6 +45,8 @@ class Report:
     """
 
     def __init__(self, frame_rate: float | None = None) -> None:
+        if frame_rate is not None:
+            check_frame_rate("frame_rate", frame_rate)
         self.shards, self.frame_rate = 0, frame_rate
         self._frames: Counter[float] = Counter()
         self.counts = Counts()

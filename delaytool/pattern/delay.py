@@ -87,7 +87,7 @@ def _place(position: int, shape: tuple[int, ...], recipe: Recipe) -> str:
 
 
 def delay(codes: Any, recipe: Recipe) -> Array:
-    """Shift each stream by its delay and fill the cells that this empties.
+    """Shift each stream by its offset and its delay, and fill the cells that this empties.
 
     codes:   integers [..., K, T], T in frames, valid tokens or -1: an array, lists of integers, or
              what numpy makes an array of, such as a tensor; a masked array if it masks nothing
@@ -128,7 +128,7 @@ def undelay(
     """Shift each stream back: undelay(delay(x, recipe), recipe) equals x when nothing was cut.
 
     codes:      integers [..., K, S] as `delay` returns them, in whatever it takes
-    lost_token: with `length` truncate, what to put where a token was cut off: an integer that the
+    lost_token: with a length truncate, what to put where a token was cut off: an integer that the
                 codes' type holds
     check:      whether every filled cell must hold the recipe's fill token; a grid that a model
                 generated may hold anything there
@@ -148,7 +148,7 @@ def undelay(
     lost = segments.lost()
     if lost is not None and lost_token is None and lost.any():
         raise ValueError(
-            f"the pattern cut off {int(lost.sum())} tokens, expected length extend, "
+            f"the pattern cut off {int(lost.sum())} tokens, expected a recipe that extends, "
             "or a lost_token to put in their place"
         )
     if check:

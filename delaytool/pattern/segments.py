@@ -114,8 +114,10 @@ class Segments:
 
         Delays 0 and 1: INITIAL of the second stream, KEPT, and FINAL of the first
         """
-        pieces = self.recipe.pieces
-        return tuple(sorted(frozenset().union(*(pieces[stream.name] for stream in self.streams))))
+        pieces, found = self.recipe.pieces, set[int]()
+        for stream in self.streams:
+            found |= pieces[stream.name]
+        return tuple(sorted(found))
 
     @functools.cached_property
     def kept(self) -> int:
@@ -186,10 +188,16 @@ class Segments:
         before = [ends - kept if piece < KEPT else ends for piece in self.there if piece != KEPT]
         if not before:
             return np.zeros(0, dtype=np.int64)
-        counts = self.pieces[:, self.filled_pieces].ravel()
+        counts = self._filled_counts
         tokens_before = np.stack(before, axis=1).ravel()
         filled: Index = np.arange(int(counts.sum())) + np.repeat(tokens_before, counts)
         return filled
+
+    @functools.cached_property
+    def _filled_counts(self) -> Index:
+        """The `pieces` that are filled, segment after segment."""
+        counts: Index = self.pieces[:, self.filled_pieces].ravel()
+        return counts
 
     def cells_of(self, number: int) -> slice | Index:
         """Where the cells of one of the streams are in the flat shifted array."""
@@ -206,7 +214,7 @@ class Segments:
 
     def of_filled(self, table: Array) -> Array:
         """The entry of a table [streams, filled pieces] for each filled cell."""
-        return np.repeat(self._of_segments(table), self.pieces[:, self.filled_pieces].ravel())
+        return np.repeat(self._of_segments(table), self._filled_counts)
 
     def of_cells(self, table: Array) -> Array:
         """The entry of a table [streams, pieces] for each cell."""
@@ -248,9 +256,12 @@ class Segments:
 
     def token_table(self) -> npt.NDArray[np.int64]:
         """The fill tokens of each stream, [streams, filled pieces]."""
-        tokens = [stream.tokens_of_pieces for stream in self.streams]
-        table = np.array(tokens, dtype=np.int64).reshape(len(tokens), -1)
-        return table[:, [piece for piece in self.there if piece != KEPT]]
+        filled = [piece for piece in self.there if piece != KEPT]
+        tokens = [
+            [of_pieces[piece] for piece in filled]
+            for of_pieces in (stream.tokens_of_pieces for stream in self.streams)
+        ]
+        return np.array(tokens, dtype=np.int64).reshape(len(tokens), len(filled))
 
 
 def _runs(starts: Index, counts: Index) -> Index:

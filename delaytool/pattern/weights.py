@@ -94,9 +94,12 @@ def weight_table(segments: Segments) -> npt.NDArray[np.float64]:
 
     Moshi's text and its semantic stream, pieces KEPT and FINAL: [[1, 0], [100, 0]]
     """
-    weights = [segments.recipe.weights_of_pieces[stream.name] for stream in segments.streams]
-    table = np.array(weights, dtype=np.float64).reshape(len(weights), -1)
-    return table[:, list(segments.there)]
+    of_streams, there = segments.recipe.weights_of_pieces, segments.there
+    weights = [
+        [of_pieces[piece] for piece in there]
+        for of_pieces in (of_streams[stream.name] for stream in segments.streams)
+    ]
+    return np.array(weights, dtype=np.float64).reshape(len(weights), len(there))
 
 
 def _are_float32(factors: Array, segments: Segments, table: npt.NDArray[np.float64]) -> bool:

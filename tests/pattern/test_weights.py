@@ -12,10 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import INTEGERS, random_row, recipes, seeds
 
+from delaytool.errors import RecipeError
 from delaytool.pattern.delay import delay
 from delaytool.pattern.flat import delay_flat
 from delaytool.pattern.segments import Segments
-from delaytool.pattern.weights import loss_weights, loss_weights_flat
+from delaytool.pattern.weights import (
+    check_trained_fills,
+    labels_flat,
+    loss_weights,
+    loss_weights_flat,
+)
 from delaytool.recipes.adapt import with_delays
 from delaytool.recipes.presets import load_preset, plain_recipe
 from delaytool.recipes.recipe import Recipe
@@ -84,6 +90,20 @@ def test_weights_equal_the_reference(recipe, frames, dtype, seed):
     assert weights.tolist() == expected.tolist()
 
 
+@given(recipes(), st.integers(0, 12), seeds)
+@settings(max_examples=150, deadline=None)
+def test_labels_are_tokens_that_the_output_can_predict(recipe, frames, seed):
+    row = random_row(np.random.default_rng(seed), recipe, frames)
+    shifted, expected = delay(row, recipe), reference.loss_weights(row.tolist(), recipe)
+    labels = labels_flat(shifted.ravel(), loss_weights(shifted, recipe).ravel())
+    for stream, line, weights, cells in zip(
+        recipe.streams, labels.reshape(shifted.shape), expected, shifted.tolist(), strict=True
+    ):
+        above = np.array(weights, dtype=np.float32) > 0
+        assert line.tolist() == [x if w else -100 for x, w in zip(cells, above, strict=True)]
+        assert all(0 <= label < stream.cardinality for label in line[above])
+
+
 @given(recipes(), st.lists(st.integers(0, 8), max_size=6), st.data(), seeds)
 @settings(max_examples=150, deadline=None)
 def test_the_flat_form_equals_the_reference_row_by_row(recipe, lengths, data, seed):
@@ -140,6 +160,55 @@ def test_a_stream_after_dep_q_weighs_nothing_at_all():
     assert weights.tolist() == [[1, 1, 2, 0.25, 0.25], [0, 0, 0, 0, 0]]
     none = replace(recipe, dep_q=0)
     assert not loss_weights(delay(np.array([[1, 2], [3, 4]]), none), none).any()
+
+
+@pytest.mark.parametrize("piece", ["initial", "final", "padding", "last"])
+@pytest.mark.parametrize("token", [-2, -1, 25, 1000])
+def test_a_fill_that_is_trained_has_to_be_predictable(piece, token):
+    fields = {"delay": 1, "initial": 3, "padding": 3, "final": 3, "last": 3, "cardinality": 25}
+    streams = [
+        Stream("a", "acoustic", **fields | {piece: token, f"{piece}_weight": 0.5}),
+        Stream("b", "acoustic", **fields | {"delay": 4}),
+    ]
+    recipe = Recipe(tuple(streams))
+    message = f"stream a: {piece} is {token} and would be trained.*or a {piece}_weight of 0"
+    with pytest.raises(RecipeError, match=message):
+        check_trained_fills(recipe)
+    with pytest.raises(RecipeError, match=message):
+        loss_weights(np.zeros((2, 9), dtype=int), recipe)
+    check_trained_fills(replace(recipe, dep_q=0))
+    if piece != "initial":
+        check_trained_fills(replace(recipe, length="truncate"))
+    check_trained_fills(Recipe((replace(streams[0], **{f"{piece}_weight": 0.0}), streams[1])))
+
+
+def test_each_kind_of_fill_cell_has_its_weight():
+    weights = {"initial_weight": 2, "final_weight": 3, "padding_weight": 4, "last_weight": 5}
+    first = Stream("a", "acoustic", 1, 7, 7, 9, weight=10, token_weights={7: 0.5}, **weights)
+    recipe = Recipe((first, replace(first, name="b", delay=5, weight=1)), initial_step=True)
+    codes = np.array([[7, 8], [1, 7]])
+    assert loss_weights(delay(codes, recipe), recipe).tolist() == [
+        [2, 2, 5, 10, 3, 4, 4, 5],
+        [2, 2, 2, 2, 2, 2, 1, 0.5],
+    ]
+
+
+def test_cells_of_an_offset_weigh_what_such_a_token_weighs():
+    text = Stream("t", "text", 0, 9, 3, 9, token_weights={3: 0.5}, lead=3, trail=8, weight=2)
+    audio = Stream("a", "acoustic", 0, 9, 9, 9, offset=2, lead=-1, trail=9, weight=4)
+    early = replace(text, name="e", offset=-1, lead=9)
+    recipe = Recipe((text, audio, early), dep_q=1)
+    shifted = delay(np.array([[1, 3], [5, 6], [7, -1]]), recipe)
+    assert shifted.tolist() == [[3, 1, 3, 8, 8], [-1, -1, -1, 5, 6], [7, -1, 8, 8, 8]]
+    assert loss_weights(shifted, recipe).tolist() == [
+        [1, 2, 1, 2, 2],
+        [0, 0, 0, 4, 4],
+        [2, 0, 2, 2, 2],
+    ]
+    segments = Segments(recipe, np.array([2]), recipe.streams)
+    factors = np.full(6, 10, dtype=np.float32)
+    with_factors = loss_weights_flat(shifted.ravel(), segments, factors).reshape(3, 5)
+    assert with_factors.tolist() == [[1, 20, 10, 2, 2], [0, 0, 0, 40, 40], [20, 0, 2, 2, 2]]
 
 
 def test_dep_q_counts_audio_streams_only():
