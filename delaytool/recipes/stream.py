@@ -142,7 +142,7 @@ class Stream:
 
     def to_dict(self) -> dict[str, Any]:
         """Every field, with JSON's types."""
-        fields = dataclasses.asdict(self)
+        fields = {name: getattr(self, name) for name in _names()}
         fields["token_weights"] = {str(token): x for token, x in self.token_weights.items()}
         return fields
 
@@ -156,9 +156,8 @@ class Stream:
     @classmethod
     def from_dict(cls, given: object, where: str = "stream") -> Stream:
         """A stream from a JSON object; raises RecipeError, naming the field."""
-        names = tuple(field.name for field in dataclasses.fields(cls))
         check_fields(
-            where, given, names, ("name", "kind", "delay", "initial", "padding", "cardinality")
+            where, given, _names(), ("name", "kind", "delay", "initial", "padding", "cardinality")
         )
         assert isinstance(given, Mapping)
         values = dict(given)
@@ -168,3 +167,8 @@ class Stream:
             return cls(**values)
         except RecipeError as error:
             raise RecipeError(f"{where}: {error}") from None
+
+
+@functools.cache
+def _names() -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(Stream))

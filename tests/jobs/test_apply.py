@@ -528,7 +528,7 @@ def test_a_factor_of_one_stream_is_told_with_its_name(bad):
     (row, error), *rest = problems.items()
     assert not rest
     assert (row, error.place.stream, error.place.timestep) == (7, "acoustic_1", 0)
-    assert error.found == f"the factor {bad}"
+    assert error.found == f"the factor {bad:.7g}"
 
 
 def test_heavy_rows_are_found_whatever_else_is_wrong_around_them(tmp_path):
