@@ -281,6 +281,8 @@ def _read_json(path: str) -> Any:
     try:
         with open(path, encoding="utf-8") as file:
             return json.load(file)
+    except json.JSONDecodeError as error:
+        raise RecipeError(f"{path}, line {error.lineno}: not JSON: {error.msg}") from None
     except (ValueError, RecursionError) as error:
         raise RecipeError(f"{path} is not JSON: {error}") from None
 

@@ -1,6 +1,7 @@
 """Recipes by name: presets, one JSON file per model family, each with its source.
 
-A preset file is a recipe as `Recipe.to_json` writes it, with `description` and `source` besides.
+A preset file is a recipe as `Recipe.to_json` writes it, with `summary`, `description` and `source`
+besides: what model it is for, what its trainer does, and where its numbers come from.
 A preset decides streams, never columns.
 """
 
@@ -23,6 +24,7 @@ class Preset:
     """A recipe with its name, what it is for, and where its numbers come from."""
 
     name: str
+    summary: str
     description: str
     source: str
     recipe: Recipe
@@ -39,8 +41,9 @@ def read_preset(name: str) -> Preset:
     if name not in preset_names():
         raise RecipeError(f"no preset is called {name!r}, expected {', '.join(preset_names())}")
     fields = json.loads((_FOLDER / f"{name}.json").read_text(encoding="utf-8"))
-    description, source = fields.pop("description"), fields.pop("source")
-    return Preset(name, description, source, Recipe.from_dict(fields))
+    summary, description = fields.pop("summary"), fields.pop("description")
+    source = fields.pop("source")
+    return Preset(name, summary, description, source, Recipe.from_dict(fields))
 
 
 def load_preset(name: str = DEFAULT) -> Recipe:

@@ -134,16 +134,16 @@ def test_no_command_stands_where_no_test_looks(page):
 def test_the_table_of_presets_is_whole():
     """Each with its delays, as far as a table can show them."""
     text = (README.parent / "delaytool" / "recipes" / "README.md").read_text()
-    assert set(re.findall(r"^\| `([\w-]+)`", text, re.MULTILINE)) >= set(preset_names())
+    assert set(re.findall(r"^\| `([\w.-]+)`", text, re.MULTILINE)) >= set(preset_names())
     for name in preset_names():
-        (row,) = re.findall(rf"^\| `{name}`.*$", text, re.MULTILINE)
+        (row,) = re.findall(rf"^\| `{re.escape(name)}`.*$", text, re.MULTILINE)
         for delay in {min(load_preset(name).delays), max(load_preset(name).delays)}:
             assert re.search(rf"\b{delay}\b", row), row
 
 
 def test_the_readme_names_presets_that_there_are():
     rows = re.findall(r"^\|.*$", README.read_text(), re.MULTILINE)
-    named = {name for row in rows for name in re.findall(r"`--preset ([\w-]+)`", row)}
+    named = {name for row in rows for name in re.findall(r"`--preset ([\w.-]+)`", row)}
     assert named
     assert named <= set(preset_names())
 

@@ -12,7 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 from make import delaytool
 
+from delaytool import delay, loss_weights
 from delaytool.errors import RecipeError
+from delaytool.recipes import adapt
 from delaytool.recipes.model_config import from_model_config, notes_on_model_config
 from delaytool.recipes.presets import load_preset, plain_recipe, preset_names, read_preset
 from delaytool.recipes.recipe import Recipe
@@ -35,6 +37,7 @@ CONFIG = {
 def test_a_preset_loads_and_says_what_it_is_and_where_it_is_from(name):
     preset = read_preset(name)
     assert preset.name == name
+    assert 3 < len(preset.summary) <= 45
     assert len(preset.description) > 20
     assert len(preset.source) > 20
     assert preset.recipe == load_preset(name)
@@ -49,7 +52,7 @@ def test_the_default_is_moshi_and_first():
 
 @pytest.mark.parametrize("name", ["", "Moshi", "../presets/moshi", "moshi.json", "nothing"])
 def test_an_unknown_preset_is_named_with_those_there_are(name):
-    with pytest.raises(RecipeError, match="expected moshi, dia, "):
+    with pytest.raises(RecipeError, match="expected moshi, audiogen, "):
         load_preset(name)
 
 
@@ -81,15 +84,36 @@ def test_moshi_pretrain_is_moshi_with_acoustic_delay_2():
         assert ours.to_dict() | {"delay": 0} == theirs.to_dict() | {"delay": 0}
 
 
-def test_moshi_finetune_pads_with_zero_tokens_after_an_initial_step():
+def test_moshi_finetune_is_moshi_as_its_model_delays_it():
     recipe, moshi = load_preset("moshi-finetune"), load_preset("moshi")
-    assert (recipe.length, recipe.initial_step, recipe.final_step) == ("extend", True, False)
-    assert recipe.delays == moshi.delays
-    assert recipe.streams[0].fills == (32000, -1, -1)
-    assert {stream.fills for stream in recipe.audio} == {(2048, -1, -1)}
-    for ours, theirs in zip(recipe.streams, moshi.streams, strict=True):
-        trailing = {"padding": 0, "final": 0, "last": 0}
-        assert ours.to_dict() | trailing == theirs.to_dict() | trailing
+    assert (recipe.length, recipe.initial_step, recipe.final_step) == ("truncate", True, False)
+    assert recipe.streams == moshi.streams
+    assert {stream.trail for stream in recipe.streams} == {-1}, "how windows are padded"
+
+
+def test_the_speakers_of_personaplex_and_hibiki():
+    personaplex, hibiki = load_preset("personaplex"), load_preset("hibiki-1b")
+    assert personaplex.streams == load_preset("moshi").streams
+    assert (personaplex.n_q, personaplex.dep_q) == (16, 16)
+    assert (hibiki.n_q, hibiki.dep_q, hibiki.text[0].cardinality) == (16, 8, 48000)
+    assert hibiki.delays == (0, 0, *[2] * 7, 0, *[2] * 7)
+    for recipe in (personaplex, hibiki):
+        assert (recipe.length, recipe.initial_step) == ("truncate", True)
+
+
+@pytest.mark.parametrize(
+    ("name", "offset", "card"), [("kyutai-stt-1b", 6, 8000), ("kyutai-stt-2.6b", 31, 4000)]
+)
+def test_the_text_of_kyutai_stt_comes_later(name, offset, card):
+    recipe = load_preset(name)
+    assert (recipe.n_q, recipe.dep_q, recipe.max_delay) == (32, 0, 0)
+    assert [stream.offset for stream in recipe.streams] == [offset] + [0] * 32
+    assert (recipe.text[0].lead, recipe.text[0].cardinality) == (-1, card)
+    assert (recipe.length, recipe.content_length, recipe.initial_step) == (
+        "truncate",
+        "truncate",
+        True,
+    )
 
 
 @pytest.mark.parametrize(
@@ -154,9 +178,7 @@ def test_dep_q_and_the_end_padding_of_a_config_may_be_missing():
     assert from_model_config(other).streams[0].token_weights == {5: 0.5, 7: 0.5}
 
 
-@pytest.mark.parametrize(
-    "field", ["n_q", "card", "text_card", "delays", "existing_text_padding_id"]
-)
+@pytest.mark.parametrize("field", ["card", "text_card", "delays", "existing_text_padding_id"])
 def test_a_missing_field_of_a_config_is_named(field):
     config = {name: value for name, value in CONFIG.items() if name != field}
     with pytest.raises(RecipeError, match=f"lacks the field '{field}'"):
@@ -171,9 +193,7 @@ def test_a_missing_field_of_a_config_is_named(field):
         ("n_q", 10**9),
         ("n_q", "16"),
         ("n_q", True),
-        ("n_q", None),
         ("delays", []),
-        ("delays", [0] * 16),
         ("delays", [0] * 18),
         ("delays", None),
         ("delays", "0,0,1"),
@@ -205,6 +225,13 @@ def test_a_field_of_a_config_that_cannot_be_is_a_recipe_error(field, value):
         from_model_config(CONFIG | {field: value})
 
 
+def test_a_short_list_of_delays_goes_on_with_its_last_value():
+    recipe = from_model_config(CONFIG | {"delays": [0, 0, 2]})
+    assert recipe.delays == (0, 0, *[2] * 15)
+    few = from_model_config(CONFIG | {"delays": [0, 0, 2], "n_q": None, "dep_q": None})
+    assert (few.n_q, few.dep_q) == (2, 2)
+
+
 def test_a_config_whose_dep_q_is_null_is_as_if_it_had_none():
     config = {name: value for name, value in CONFIG.items() if name != "dep_q"}
     assert from_model_config(CONFIG | {"dep_q": None}) == from_model_config(config)
@@ -221,7 +248,10 @@ def test_a_config_that_is_no_object_is_a_recipe_error(config):
 OTHERS = {
     "musicgen": (4, range(4), (2048, 2048, 2048), 2048, (True, False), 0),
     "parler-tts": (9, range(9), (1025, 1024, 1024), 1025, (False, True), 1),
-    "dia": (9, [0, *range(8, 16)], (1026, 1024, 1025), 1025, (False, False), 0),
+    "dia": (9, [0, *range(8, 16)], (1026, 1024, 1025), 1025, (True, True), 1),
+    "musicgen-stereo": (8, [0, 0, 1, 1, 2, 2, 3, 3], (2048,) * 3, 2048, (True, False), 0),
+    "audiogen": (4, range(4), (2048, 2048, 2048), 2048, (True, False), 0),
+    "higgs-audio-v3": (8, range(8), (1024, 1025, 1025), 1026, (False, False), 0),
     "higgs-audio": (8, range(8), (1024, 1025, 1025), 1026, (True, True), 1),
     "zonos": (9, range(1, 10), (1025, 1024, 1025), 1025, (False, False), 0),
 }
@@ -266,6 +296,78 @@ def test_moss_ttsd():
     assert recipe.has_text
     assert (recipe.streams[0].fills, recipe.streams[0].cardinality) == ((151643,) * 3, 152689)
     assert {(s.fills, s.cardinality) for s in recipe.audio} == {((1024,) * 3, 1025)}
+    assert [stream.weight for stream in recipe.streams] == [8, 2, 1, 1, 1, 1, 1, 1]
+
+
+RATES = {
+    12.5: (
+        "moshi",
+        "moshi-pretrain",
+        "moshi-finetune",
+        "j-moshi",
+        "personaplex",
+        "hibiki-1b",
+        "hibiki-2b",
+        "kyutai-tts",
+        "kyutai-stt-1b",
+        "kyutai-stt-2.6b",
+        "voxtream",
+        "moss-tts",
+        "moss-ttsd",
+        "moss-ttsd-v1",
+    ),
+    25: ("higgs-audio", "higgs-audio-v3"),
+    50: ("musicgen", "musicgen-stereo", "audiogen"),
+    86.1328125: ("dia", "parler-tts", "zonos"),
+}
+
+
+def test_every_preset_has_the_frame_rate_of_its_codec():
+    rates = {name: rate for rate, names in RATES.items() for name in names}
+    assert {name: load_preset(name).frame_rate for name in preset_names()} == rates
+
+
+# Peers whose grids are made by a preset, and whose marks say what they train
+
+PEERS = {
+    "models": {
+        0: "dia",
+        5: "musicgen",
+        6: "musicgen-stereo",
+        9: "moss-tts",
+        10: "moss-tts",
+        12: "higgs-audio-v3",
+        15: "voxtream",
+        21: "parler-tts",
+        22: "higgs-audio",
+    },
+    "offsets": {9: "kyutai-tts"},
+}
+
+
+@pytest.mark.parametrize(
+    ("file", "number", "name"),
+    [(file, number, name) for file, cases in PEERS.items() for number, name in cases.items()],
+)
+def test_a_preset_makes_and_trains_what_its_peer_does(file, number, name):
+    path = Path(__file__).parent.parent / "golden" / f"{file}.json"
+    case = json.loads(path.read_text())["cases"][number]
+    recipe = load_preset(name)
+    recipe = adapt.first_streams(recipe, len(case["codes"]) - len(recipe.text))
+    shifted = delay(np.array(case["codes"]), recipe)
+    assert shifted.tolist() == case["expected"]
+    if case.get("trained"):
+        weights = loss_weights(shifted, recipe)
+        assert (weights[:, 1:] > 0).tolist() == (np.array(case["trained"])[:, 1:] > 0).tolist()
+
+
+def test_transformers_higgs_trains_no_end():
+    path = Path(__file__).parent.parent / "golden" / "models.json"
+    case = json.loads(path.read_text())["cases"][7]
+    recipe = adapt.with_weights(load_preset("higgs-audio"), final=0)
+    shifted = delay(np.array(case["codes"]), recipe)
+    assert shifted.tolist() == case["expected"]
+    assert (loss_weights(shifted, recipe) > 0).tolist() == np.array(case["trained"]).tolist()
 
 
 # Configs as the hub has them, cut to a few fields
@@ -348,27 +450,117 @@ def changed(config, path, value):
     return copy
 
 
-NOT_READ = {
-    "model_type",
-    "decoder.audio_channels",
-    "decoder_config.num_channels",
-    "decoder_config.vocab_size",
-}
+NOT_READ = {("parler-tts", "decoder.vocab_size"), ("dia", "decoder_config.vocab_size")}
 READ = [
     (name, path)
     for name, config in HUB.items()
     for path in paths_in(config)
-    if path not in NOT_READ and (name, path) != ("parler-tts", "decoder.vocab_size")
+    if path != "model_type" and (name, path) not in NOT_READ
 ]
 
 
 @pytest.mark.parametrize(("name", "path"), READ)
-def test_a_missing_or_absurd_field_is_named(name, path):
-    with pytest.raises(RecipeError, match=f"lacks the field '{path}'"):
-        from_model_config(changed(HUB[name], path, None))
+def test_an_absurd_field_is_named(name, path):
     for value in (True, 1.5, -3, 2**40, 10**30, "9", {}, [[]] * 5000, [True], [-1], [2**21]):
         with pytest.raises(RecipeError, match=f"^{path} "):
             from_model_config(changed(HUB[name], path, value))
+
+
+@pytest.mark.parametrize("path", [path for name, path in READ if name == "parler-tts"])
+def test_a_missing_field_without_a_default_is_named(path):
+    with pytest.raises(RecipeError, match=f"lacks the field '{path}'"):
+        from_model_config(changed(HUB["parler-tts"], path, None))
+
+
+@pytest.mark.parametrize(
+    ("kind", "preset"),
+    [
+        ("moshi", "moshi"),
+        ("dia", "dia"),
+        ("musicgen", "musicgen"),
+        ("musicgen_melody", "musicgen"),
+        ("higgs_audio", "higgs-audio"),
+        ("higgs_audio_v2", "higgs-audio"),
+        ("higgs_multimodal_qwen3", "higgs-audio-v3"),
+        ("moss_tts_delay", "moss-tts"),
+    ],
+)
+def test_what_a_config_leaves_out_is_as_in_transformers(kind, preset):
+    assert from_model_config({"model_type": kind}) == load_preset(preset)
+
+
+def test_the_tokens_of_dia_in_transformers_5():
+    tokens = {"bos_token_id": 1026, "eos_token_id": 1024, "pad_token_id": 1025}
+    config = HUB["dia"] | dict.fromkeys(tokens) | {"decoder_config": {**tokens, "num_channels": 9}}
+    assert from_model_config(config) == load_preset("dia")
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "preset"),
+    [
+        ("higgs_audio", "use_delay_pattern", "higgs-audio"),
+        ("higgs_multimodal_qwen3", "audio_encoder_config", "higgs-audio-v3"),
+    ],
+)
+def test_a_higgs_that_does_not_delay(kind, path, preset):
+    switch = False if path == "use_delay_pattern" else {"use_delay_pattern": False}
+    recipe = from_model_config({"model_type": kind, path: switch})
+    assert recipe.delays == (0,) * 8
+    assert adapt.with_delays(recipe, tuple(range(8))) == load_preset(preset)
+
+
+def test_fewer_codebooks_of_moss():
+    recipe = from_model_config({"model_type": "moss_tts_delay", "n_vq": 16})
+    assert recipe == load_preset("moss-ttsd-v1")
+    assert (
+        from_model_config(
+            {"model_type": "moss_tts_delay", "n_vq": 8, "language_config": {"vocab_size": 155648}}
+        )
+        .text[0]
+        .cardinality
+        == 155648
+    )
+
+
+STT = {
+    "model_type": "stt",
+    "card": 2048,
+    "text_card": 4000,
+    "dep_q": 0,
+    "delays": [0] * 33,
+    "existing_text_padding_id": 3,
+    "stt_config": {"audio_delay_seconds": 2.5, "audio_silence_prefix_seconds": 1.0},
+}
+TTS = {
+    "model_type": "tts",
+    "n_q": 32,
+    "dep_q": 32,
+    "card": 2048,
+    "text_card": 8000,
+    "delays": [0, 0, *[2] * 31],
+    "existing_text_padding_id": 3,
+    "tts_config": {"audio_delay": 1.28, "second_stream_ahead": 2},
+}
+
+
+def test_the_configs_of_kyutais_stt_and_tts_are_the_presets():
+    assert from_model_config(STT) == load_preset("kyutai-stt-2.6b")
+    half = STT | {"text_card": 8000, "stt_config": {"audio_delay_seconds": 0.5}}
+    assert from_model_config(half) == load_preset("kyutai-stt-1b")
+    assert from_model_config(TTS) == load_preset("kyutai-tts")
+    short = TTS | {"delays": [0, 0, 2]}
+    assert from_model_config(short) == load_preset("kyutai-tts")
+
+
+def test_their_notes_say_how_many_frames():
+    (note,) = notes_on_model_config(TTS)
+    assert note == "tts_config.audio_delay: the audio comes 1.28 s later, 16 frames"
+    (note,) = notes_on_model_config(STT)
+    assert "the text comes 2.5 s later, 31.25 frames, rounded down to 31." in note
+    assert "move the words before they become frames" in note
+    for bad in (True, "2.5", -1, float("nan"), float("inf")):
+        with pytest.raises(RecipeError, match=r"^stt_config\.audio_delay_seconds"):
+            from_model_config(STT | {"stt_config": {"audio_delay_seconds": bad}})
 
 
 @pytest.mark.parametrize(
@@ -379,21 +571,25 @@ def test_what_is_no_known_config(config):
         from_model_config(config)
 
 
-def test_tts_and_stt_configs_get_a_note():
-    assert notes_on_model_config(CONFIG) == []
-    for name in ("tts_config", "stt_config"):
-        (note,) = notes_on_model_config({**CONFIG, name: {"audio_delay": 1.28}})
-        assert note.startswith(name)
-        assert "alignment" in note
+def test_a_model_without_delays_says_so():
+    for kind in ("llama", "csm"):
+        with pytest.raises(RecipeError, match=f'{kind}", of which no delays are known'):
+            from_model_config({"model_type": kind, "num_codebooks": 32})
 
 
 def test_the_note_is_printed(tmp_path):
-    config = {**CONFIG, "n_q": 2, "dep_q": 2, "delays": [0, 0, 2], "tts_config": {"x": 1}}
+    config = {**CONFIG, "n_q": 2, "dep_q": 2, "delays": [0], "tts_config": {"audio_delay": 0.16}}
     (tmp_path / "config.json").write_text(json.dumps(config))
     table = pa.table({"text_tokens": [[1, 2, 3]], "audio_codes": [[[1, 2, 3], [4, 5, 6]]]})
     pq.write_table(table, tmp_path / "a.parquet")
     done = delaytool("apply", "a.parquet", "o", "--model-config", "config.json", cwd=tmp_path)
-    assert "Note: tts_config in the model config" in done.stderr
+    assert "Note: tts_config.audio_delay: the audio comes 0.16 s later, 2 frames" in done.stderr
+
+
+def test_a_config_that_is_no_json_is_named_with_its_line(tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "dia",\n "delay_pattern": [0,],\n}\n')
+    done = delaytool("apply", "a", "o", "--model-config", "config.json", cwd=tmp_path, status=2)
+    assert "config.json, line 2: not JSON: " in done.stderr
 
 
 # The golden cases, through the command line

@@ -517,7 +517,8 @@ def test_the_card_moves_every_fill_that_equalled_it():
     assert audios(recipe, "fills") == {(1024, 1024, 1024)}
     assert audios(recipe, "cardinality") == {1024}
     assert recipe.streams[0] == MOSHI.streams[0]
-    finetune = with_audio(load_preset("moshi-finetune"), card=1024)
+    zero = dataclasses.replace(MOSHI.streams[1], padding=-1, final=-1, last=-1)
+    finetune = with_audio(Recipe((MOSHI.streams[0], zero)), card=1024)
     assert audios(finetune, "fills") == {(1024, -1, -1)}
     given = with_audio(MOSHI, card=1024, initial=1026, padding=1025)
     assert audios(given, "fills") == {(1026, 1025, 1025)}
