@@ -17,7 +17,7 @@ TORCH ?= torch==2.13.0
 .PHONY: demo test test-deep test-torch test-oldest lint bench readme sample_data help clean
 
 help:
-	@sed -n 's/^# //p' Makefile
+	@sed -n -e '/^#/!q' -e 's/^# //p' Makefile
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -20,7 +20,7 @@ from delaytool.batches.column_options import ColumnOptions, names_of
 from delaytool.batches.job import Align
 from delaytool.errors import RecipeError
 from delaytool.grids.grid import Grid
-from delaytool.grids.read import read_grid as _read_grid
+from delaytool.grids.read import read_cells
 from delaytool.jobs.apply import ApplyShard
 from delaytool.jobs.mixed import compare_with_first
 from delaytool.jobs.notes import Note, Notes
@@ -53,6 +53,7 @@ from delaytool.recipes.recipe import Recipe
 from delaytool.run.engine import OnProgress, run_tasks
 from delaytool.run.tasks import RunOptions
 from delaytool.shards import stores, tables
+from delaytool.shards.commit import no_empty_folders
 from delaytool.shards.find import Shard
 
 Path = str | os.PathLike[str]
@@ -115,7 +116,8 @@ def apply(
     notes.add(*(Note(line, "column") for line in planned.columns), *map(Note, planned.notes))
     began = time.monotonic()
     tasks = [ApplyShard(item, planned.job, overwrite) for item in planned.items]
-    results = run_tasks(tasks, "shifting", run, progress, counting(report))
+    with no_empty_folders(path for task in tasks for path in task.writes):
+        results = run_tasks(tasks, "shifting", run, progress, counting(report))
     results = without_left_out(results, notes, found.left_out)
     return ApplyResult.of(results, report, began, notes.texts)
 
@@ -200,8 +202,9 @@ def revert(
         tables.check_output(codes)
     tasks = revert_tasks(found.items, target, codes, job, allow_lossy, overwrite)
     began = time.monotonic()
-    results = without_left_out(run_tasks(tasks, "reverting", run, progress), notes)
-    return RevertResult.of(results, began, notes.texts)
+    with no_empty_folders(path for task in tasks for path in task.writes):
+        everything = run_tasks(tasks, "reverting", run, progress)
+    return RevertResult.of(without_left_out(everything, notes), began, notes.texts)
 
 
 def stats(
@@ -295,7 +298,7 @@ def read_grid(
     where = _columns(text_column, audio_column, grid_column, audio_layout, key, no_key)
     _check_audio_input(where, audio_input)
     codes = None if audio_input is None else _one_shard(audio_input)
-    return _read_grid(
+    cells = read_cells(
         _one_shard(shard),
         dataclasses.replace(where, align=align, weight_column=weight_column),
         codes=codes,
@@ -304,6 +307,7 @@ def read_grid(
         recipe=recipe,
         shifted=after if before or after else None,
     )
+    return cells.grid()
 
 
 def _columns(

@@ -10,6 +10,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from delaytool.texts import printable
+
 KINDS = {
     "batch-size": "too many cells in one batch",
     "changed": "a file that changed while it was read",
@@ -86,7 +88,7 @@ class Place:
     timestep: int | None = None
 
     def __str__(self) -> str:
-        """Shard, row, key, column, stream, timestep, as far as they are known.
+        """Shard, row, key, column, stream, timestep, as far as they are known, on one line.
 
         Place("a.parquet", 3, "utt-7", None, "text", 12) ->
         'a.parquet, row 3 (utt-7), stream text, timestep 12'
@@ -101,7 +103,7 @@ class Place:
             None if self.stream is None else f"stream {self.stream}",
             None if self.timestep is None else f"timestep {self.timestep}",
         ]
-        return ", ".join(part for part in parts if part is not None)
+        return printable(", ".join(part for part in parts if part is not None))
 
 
 class DataError(Exception):
@@ -141,7 +143,7 @@ class DataError(Exception):
 
     def __str__(self) -> str:
         place = str(self.place)
-        return f"{place}: {self.reason}" if place else self.reason
+        return printable(f"{place}: {self.reason}" if place else self.reason)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Exceptions pickle by their positional arguments only; workers send these home.

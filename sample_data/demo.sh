@@ -18,7 +18,7 @@ run inspect "$DATA/issue-123.parquet" --labels
 
 say "apply moves both codebooks one frame later, so that a model predicts the text of a frame
 before its audio. Nothing is cut off: 4 frames become 5 timesteps."
-run apply "$DATA/issue-123.parquet" "$OUT/issue-123.parquet" --n-q 2 --delays 1 --quiet
+run apply "$DATA/issue-123.parquet" "$OUT/issue-123.parquet" --n-q 2 --delays 1
 say "After: S marks the cells that the shift has emptied."
 run inspect "$OUT/issue-123.parquet" --labels
 say "What is in them: 2048 before the audio begins (no codebook has that id), 3 after the text
@@ -27,11 +27,11 @@ acoustic one. Text padding inside the stream (3 and 0) would weigh half."
 run inspect "$OUT/issue-123.parquet" --weights
 
 say "2. THE MAIN JOB, on two shards with Moshi's 17 streams (synthetic tokens, no real speech)."
-run apply "$DATA/moshi" "$OUT/moshi" --quiet
+run apply "$DATA/moshi" "$OUT/moshi"
 say "verify reverts every shard and compares it with the original one, value by value ..."
-run verify "$OUT/moshi" --source "$DATA/moshi" --quiet
+run verify "$OUT/moshi" --source "$DATA/moshi"
 say "... or, when the originals are gone, with the digests in each shard's footer."
-run verify "$OUT/moshi" --quiet
+run verify "$OUT/moshi"
 say "One row of the result, where a word begins: PAD (3), EPAD (0), then the word's tokens."
 run inspect "$OUT/moshi/train-00000-of-00002.parquet" --id synthetic-0-003 --steps 0:12 --weights
 

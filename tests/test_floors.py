@@ -10,6 +10,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent / "delaytool"
 LEVELS = {
+    "texts": -1,
     "errors": 0,
     "recipes": 1,
     "pattern": 2,

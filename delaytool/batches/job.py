@@ -154,6 +154,11 @@ def make_job(recipe: Recipe, where: ColumnOptions, columns: tuple[Column, ...]) 
     else:
         outputs = [Output(column.name, column.numbers, column.layout) for column in columns]
         outputs = _with_prefixes(outputs, recipe, where)
+    if where.weight_column in {column.name for column in columns}:
+        raise RecipeError(
+            f"`weight_column` is {where.weight_column}, which holds tokens; name a column of "
+            "factors on the loss weights"
+        )
     keys = where.key, where.by_order
     return Job(recipe, columns, tuple(outputs), where.align, where.weight_column, *keys)
 

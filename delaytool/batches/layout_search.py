@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from delaytool.batches.layout_errors import ambiguous_error, misfit_error
-from delaytool.batches.layouts import LIST
+from delaytool.batches.layouts import CODEBOOK, FRAME, LIST
 from delaytool.batches.nesting import Layout
 from delaytool.batches.readings import Named, Reading, Search
 from delaytool.batches.types import depth_of, stored
@@ -46,7 +46,8 @@ def sizes_from_rows(search: Search, batches: Iterable[pa.RecordBatch]) -> list[t
     ambiguous: list[tuple[Reading, ...]] = []
     misfit: tuple[list[tuple[Reading, ...]], int | None] | None = None
     common: set[tuple[tuple[Layout, int], ...]] | None = None
-    for frames, of_columns in _rows(search, batches):
+    empty: list[set[int]] = [set() for _ in named]
+    for frames, of_columns in _rows(search, batches, empty):
         readings = list(itertools.product(*of_columns))
         fitting = [reading for reading in readings if search.fits(reading, frames)]
         if needed is None:
@@ -65,7 +66,7 @@ def sizes_from_rows(search: Search, batches: Iterable[pa.RecordBatch]) -> list[t
         raise ambiguous_error(named, ambiguous)
     if misfit is not None:
         raise misfit_error(search, *misfit)
-    return _sizes_of_nothing(named, needed)
+    return _sizes_of_nothing(search, empty)
 
 
 def _sizes(readings: Sequence[Reading]) -> tuple[tuple[Layout, int], ...]:
@@ -73,9 +74,12 @@ def _sizes(readings: Sequence[Reading]) -> tuple[tuple[Layout, int], ...]:
 
 
 def _rows(
-    search: Search, batches: Iterable[pa.RecordBatch]
+    search: Search, batches: Iterable[pa.RecordBatch], empty: list[set[int]]
 ) -> Iterator[tuple[int | None, list[list[Reading]]]]:
-    """For each row that can tell: its frames, if text says, and the readings of each column."""
+    """For each row that can tell: its frames, if text says, and the readings of each column.
+
+    empty: for each column how many lists without anything in them the other rows have
+    """
     share = search.needed if len(search.named) == 1 else None
     for batch in batches:
         texts = None
@@ -90,6 +94,8 @@ def _rows(
             frames = tokens if search.is_aligned else None
             # Rows without frames are of any layout.
             if frames == 0 or (frames is None and any(0 in shape for shape in of_row if shape)):
+                for lists, shape in zip(empty, of_row, strict=True):
+                    lists.update(shape[:1] if shape and 0 in shape else ())
                 continue
             yield (
                 frames,
@@ -136,20 +142,31 @@ def _readings(
     return [Reading(layout, *shape) for layout, shape in shapes if shape is not None]
 
 
-def _sizes_of_nothing(named: Sequence[Named], needed: int | None) -> list[tuple[Layout, int]]:
-    """Without any frames nothing can be wrong: the columns share the streams evenly."""
-    share = (needed or len(named)) // len(named)
+def _sizes_of_nothing(search: Search, empty: Sequence[set[int]]) -> list[tuple[Layout, int]]:
+    """Without any frames nothing can be wrong: the columns share the streams evenly.
+
+    empty: for each column how many lists without anything in them its rows have: [[], [], []] can
+           only be three codebooks, [] no frame
+    """
+    named, needed = search.named, search.needed
+    books = [min(lists) if len(lists) == 1 else 0 for lists in empty]
+    used = [len(part.used(size)) for part, size in zip(named, books, strict=True)]
+    if all(used) and needed in (None, sum(used)) and all(CODEBOOK in p.layouts for p in named):
+        return [(CODEBOOK, size) for size in books]
+    share = (needed or len(named) + search.in_grids) // len(named)
     sizes = []
-    for part in named:
+    for part, lists in zip(named, empty, strict=True):
         size = (part.start or 0) + share
-        layout = next((each for each in part.layouts if each != LIST or size == 1), None)
-        fits = len(part.used(size)) == share and share * len(named) == (needed or len(named))
-        if layout is None or not fits:
+        fitting = [each for each in part.layouts if each != LIST or size == 1]
+        if lists == {0} and FRAME in fitting:
+            fitting = [FRAME]
+        whole = len(part.used(size)) == share and (needed is None or share * len(named) == needed)
+        if not fitting or not whole:
             raise DataError(
                 "no-rows",
                 "there are no rows",
                 expected="one that tells how many codebooks the column holds",
                 place=Place(column=part.name),
             )
-        sizes.append((layout, size))
+        sizes.append((fitting[0], size))
     return sizes

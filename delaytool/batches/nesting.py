@@ -111,7 +111,8 @@ class Layout(ABC):
             errors += self._null_tokens(values, lengths, names)
         if errors:
             return None, errors
-        flat = values.to_numpy(zero_copy_only=True)
+        # Of booleans, which a mask of weights may be, Arrow has eight in a byte.
+        flat = values.to_numpy(zero_copy_only=not pa.types.is_boolean(values.type))
         if self.by_stream:
             # All frames below one another, transposed: each codebook's frames of all rows in turn.
             flat = np.ascontiguousarray(flat.reshape(-1, len(names)).T).reshape(-1)

@@ -116,11 +116,11 @@ def _argument_of(column: Column, job: Job) -> str:
 def _check_factors(field: pa.Field) -> None:
     depth, leaf = depth_of(field.type)
     number = pa.types.is_floating(leaf) or pa.types.is_integer(leaf) or pa.types.is_boolean(leaf)
-    if depth not in (1, 2) or not number or pa.types.is_boolean(leaf):
+    if depth not in (1, 2) or not number:
         raise DataError(
             "column-type",
             f"has the type {field.type}",
-            expected="list<number> [T], or list<list<number>> [K][T]",
+            expected="list<number> [T], or list<list<number>> [K][T]; true is 1, false 0",
             advice="name another `weight_column`",
             place=Place(column=field.name),
         )

@@ -127,7 +127,9 @@ def _aligned(tokens: TokenBatch, job: Job, schema: pa.Schema | None) -> TokenBat
             output = next(output for output in job.outputs if overlap(column, output))
             kind = "int64" if schema is None else depth_of(schema.field(output.name).type)[1]
             dtype = np.dtype(str(kind))
-            columns[place] = codes.resized(tokens.lengths, stream.padding, dtype)
+            # What is only cut needs no padding, which may lie outside its type.
+            padding = stream.padding if job.align == "pad" else 0
+            columns[place] = codes.resized(tokens.lengths, padding, dtype)
     return TokenBatch(tuple(columns))
 
 

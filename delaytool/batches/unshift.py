@@ -141,13 +141,16 @@ def _original(
     kept: how many tokens of each row were in the original, where alignment added some
     """
     lost = segments_of_column(column, codes.lengths, job).lost()
-    codes = codes.with_flat(_narrowed(codes.flat, lost, column, kind))
     # A mask of what was cut off goes the way of the tokens.
     parts = [codes] if lost is None else [codes, codes.with_flat(lost)]
     if kept is not None:
+        # Padding may be a token that the original type does not hold.
         parts = [part.resized(kept, 0, part.flat.dtype) for part in parts]
+    cells = parts[0]
+    flat = _narrowed(cells.flat, parts[1].flat if parts[1:] else None, column, kind)
+    parts[0] = cells.with_flat(flat)
     if rest is not None:
-        others = rest.astype(codes.flat.dtype), np.zeros(rest.shape, dtype=bool)
+        others = rest.astype(flat.dtype), np.zeros(rest.shape, dtype=bool)
         parts = [_with_rest(*pair, column) for pair in zip(parts, others, strict=False)]
     return column.layout.write(parts[0], kind, *parts[1:])
 

@@ -21,7 +21,7 @@ from delaytool.cli.options import (
     worker_options,
 )
 from delaytool.cli.progress import progress_bar
-from delaytool.cli.session import counted, note_teller, print_json, session, shown
+from delaytool.cli.session import counted, note_teller, print_json, put, session, shown
 from delaytool.recipes.describe import describe
 
 if TYPE_CHECKING:
@@ -119,24 +119,24 @@ def apply(
             frame_rate=choice.frame_rate,
             **run.keywords(),
             progress=progress,
-            on_note=note_teller(show.quiet, describe(recipe, origin)),
+            on_note=note_teller(describe(recipe, origin)),
         )
     if show.as_json:
         print_json(result.to_dict())
-    else:
+    elif not show.quiet:
         _print_summary(result, output, quarantine)
 
 
 def _print_summary(result: ApplyResult, output: str, quarantine: str | None) -> None:
-    click.echo(f"{shown(output)}: shifted in {result.seconds:.1f} s")
+    put(f"{shown(output)}: shifted in {result.seconds:.1f} s")
     written = f" ({result.written:,} written, {result.unchanged:,} unchanged)"
-    click.echo(result.report.table(written))
+    put(*result.report.table(written).split("\n"))
     for what, number in (
         ("truncation cut off", result.lost),
         ("alignment added", result.padded),
         ("alignment cut off", result.trimmed),
     ):
         if number:
-            click.echo(f"{what} {counted(number, 'token')}")
+            put(f"{what} {counted(number, 'token')}")
     if result.quarantined and quarantine is not None:
-        click.echo(f"{shown(quarantine)}: {counted(result.quarantined, 'bad row')}")
+        put(f"{shown(quarantine)}: {counted(result.quarantined, 'bad row')}")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 import click
 
 from delaytool.cli.advice import as_options
-from delaytool.cli.session import say
+from delaytool.cli.session import say_note
 from delaytool.errors import RecipeError
 
 if TYPE_CHECKING:
@@ -220,7 +220,7 @@ class RecipeChoice:
             config = _read_json(self.model_config)
             recipe = from_model_config(config)
             for note in notes_on_model_config(config):
-                say(f"Note: {note}")
+                say_note(note)
             return recipe, self.model_config
         if self.recipe_file is not None:
             return Recipe.from_dict(_read_json(self.recipe_file)), self.recipe_file

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from delaytool.cli.session import run
+from delaytool.texts import did_you_mean, printable
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -90,6 +94,23 @@ class Command(click.Command):
 
 class Group(click.Group):
     """Commands in the order in which people need them."""
+
+    def main(self, args: Sequence[str] | None = None, **more: Any) -> Any:  # type: ignore[override]
+        """Run the command line, and end the process with its exit status."""
+        words = sys.argv[1:] if args is None else list(args)
+        main = functools.partial(super().main, words, **{**more, "standalone_mode": False})
+        sys.exit(run(main, words, more.get("obj")))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that the arguments name; a usage error names those that are nearest."""
+        name = args[0]
+        if name in self.commands or name.startswith("-") or ctx.resilient_parsing:
+            return super().resolve_command(ctx, args)
+        there = f"there are {', '.join(self.commands)}"
+        nearest = did_you_mean(name, self.commands) or there
+        raise click.UsageError(f"there is no command {name!r}; {nearest}", ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The commands' names."""
@@ -183,7 +204,8 @@ def complete_columns(ctx: click.Context, param: click.Parameter, incomplete: str
     with contextlib.suppress(Exception):
         shards = find_shards(stores.plain(path)).shards
         with open_shard(shards[0]) as first:
-            return [name for name in first.schema.names if name.startswith(incomplete)]
+            names = (name for name in first.schema.names if name == printable(name))
+            return [name for name in names if name.startswith(incomplete)]
     return []
 
 

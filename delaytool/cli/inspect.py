@@ -18,10 +18,11 @@ from delaytool.cli.options import (
     factor_option,
     frame_rate_option,
     key_options,
+    quiet_option,
     recipe_options,
 )
 from delaytool.cli.row import Row, View
-from delaytool.cli.session import session
+from delaytool.cli.session import put_json, session
 
 
 @click.command(
@@ -104,6 +105,7 @@ from delaytool.cli.session import session
     help="Draw the row and its loss weights to a .png, .svg or .pdf file instead.",
 )
 @option("--json", "as_json", is_flag=True, heading=OUT, help="Print the row as JSON.")
+@quiet_option
 @debug_option
 @gather(view=View, demanded=RecipeDemanded, columns=ColumnChoice, show=Output)
 def inspect(
@@ -135,6 +137,9 @@ def inspect(
             text, found = row.drawn(view.image), None
         else:
             text, found = row.printed()
+    if show.as_json:
+        put_json(text)
+    elif not show.quiet:
         _show(text, row.style.colour)
     sys.exit(1 if found else 0)
 

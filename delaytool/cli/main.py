@@ -4,6 +4,9 @@ What a command needs is imported when the command runs, so that help and usage e
 
 from __future__ import annotations
 
+import io
+import sys
+
 import click
 
 from delaytool import __version__
@@ -31,6 +34,9 @@ def main() -> None:
 
     apply writes shifted shards, verify proves that they revert to the original ones, revert does
     it, inspect shows a row of them, stats tells what is in all.
+
+    Exit status: 0 all good; 1 the data is bad or does not verify; 2 the command line is wrong; 128
+    + the signal's number when it was stopped.
     """
 
 
@@ -40,4 +46,7 @@ for command in (apply, verify, revert, inspect, stats, presets):
 
 def program() -> None:
     """Be the command `delaytool`."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # As standard error does, for names with letters that the terminal's encoding lacks.
+        sys.stdout.reconfigure(errors="backslashreplace")
     main(prog_name="delaytool", obj=Program())

@@ -26,7 +26,13 @@ from delaytool.cli.declare import (
 )
 
 debug_option = option("--debug", is_flag=True, heading=RUN, help="Show tracebacks.")
-quiet_option = option("--quiet", is_flag=True, heading=RUN, help="Show no progress.")
+quiet_option = option(
+    "--quiet",
+    "-q",
+    is_flag=True,
+    heading=RUN,
+    help="Print nothing but errors and, with --json, JSON.",
+)
 json_option = option(
     "--json", "as_json", is_flag=True, heading=RUN, help="Print a summary as JSON."
 )

@@ -2,33 +2,60 @@
 
 from __future__ import annotations
 
+import textwrap
+from typing import TYPE_CHECKING
+
 import click
 
-from delaytool.cli.declare import Command, complete_presets
+from delaytool.cli.declare import OUT, Command, complete_presets, option
+from delaytool.cli.session import put
 from delaytool.errors import RecipeError
 from delaytool.recipes.describe import describe
+
+if TYPE_CHECKING:
+    from delaytool.recipes.presets import Preset
+
+_WIDTH = 100
 
 
 @click.command(
     cls=Command,
     examples=[
         "delaytool presets",
+        "delaytool presets moshi --long",
         "delaytool presets moshi > my-model.json    # then: apply --recipe my-model.json",
     ],
 )
 @click.argument("name", metavar="[NAME]", required=False, shell_complete=complete_presets)
-def presets(name: str | None) -> None:
-    """List the presets, or print one as JSON."""
+@option(
+    "--long",
+    is_flag=True,
+    heading=OUT,
+    help="Print streams, the whole description and its source.  [default: a line each, or JSON]",
+)
+def presets(name: str | None, long: bool) -> None:
+    """List the presets, a line each, or print one as JSON."""
     from delaytool.recipes.presets import preset_names, read_preset
 
-    if name is None:
-        for number, each in enumerate(preset_names()):
-            preset = read_preset(each)
-            click.echo(("" if number == 0 else "\n") + describe(preset.recipe, each))
-            click.echo(click.wrap_text(preset.description, 96, "  ", "  "))
-            click.echo(click.wrap_text(f"Source: {preset.source}", 96, "  ", "  "))
-        return
     try:
-        click.echo(read_preset(name).recipe.to_json(), nl=False)
+        found = [read_preset(each) for each in (preset_names() if name is None else [name])]
     except RecipeError as error:
         raise click.UsageError(str(error)) from None
+    if long:
+        put(*"\n\n".join(map(_whole, found)).split("\n"))
+    elif name is None:
+        width = max(len(preset.name) for preset in found)
+        for preset in found:
+            first = preset.description.partition(". ")[0].rstrip(".")
+            shown = textwrap.shorten(first, _WIDTH - width - 2, placeholder=" ...")
+            put(f"{preset.name.ljust(width)}  {shown}")
+    else:
+        click.echo(found[0].recipe.to_json(), nl=False)
+
+
+def _whole(preset: Preset) -> str:
+    parts = [
+        click.wrap_text(text, _WIDTH - 4, "  ", "  ")
+        for text in (preset.description, f"Source: {preset.source}")
+    ]
+    return "\n".join([describe(preset.recipe, preset.name), *parts])

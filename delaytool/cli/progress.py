@@ -1,40 +1,70 @@
-"""The progress bar of a run."""
+"""How far a run is: a bar on a terminal, elsewhere a line a minute."""
 
 from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from delaytool.cli.session import check_stopped
+from delaytool.cli.session import check_stopped, say
 
 if TYPE_CHECKING:
     from delaytool.run.engine import OnProgress, RunProgress
 
+_PERIOD = 60.0
+"""Seconds between lines."""
+
 
 @contextlib.contextmanager
 def progress_bar(quiet: bool) -> Iterator[OnProgress]:
-    """A function that shows how far a run is, on one bar for each kind of work.
+    """A function that shows how far a run is, for each kind of work by itself.
 
     It stops the run where a signal said so and was not heard.
     """
-    bars = _Bars(quiet)
+    bars = _Bars() if sys.stderr.isatty() and not quiet else None
+    show = bars.show if bars else (lambda run: None) if quiet else Lines().show
+
+    def shown(run: RunProgress) -> None:
+        check_stopped()
+        show(run)
+
     try:
-        yield bars.show
+        yield shown
     finally:
-        bars.close()
+        if bars:
+            bars.close()
+
+
+class Lines:
+    """Says once a minute how far a run is, for logs; nothing of runs that take less.
+
+    clock: tells seconds
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock, self.told = clock, clock()
+
+    def show(self, run: RunProgress) -> None:
+        """Say how far the run is, if it is time."""
+        now = self.clock()
+        if now - self.told < _PERIOD:
+            return
+        self.told = now
+        percent = 100 * run.bytes_done // run.bytes if run.bytes else 100
+        say(f"{run.work}: {percent}%, {run.shards_done:,} of {run.shards:,} shards done")
 
 
 class _Bars:
-    def __init__(self, quiet: bool) -> None:
-        self.quiet = quiet
+    """A bar for each kind of work, one after the other."""
+
+    def __init__(self) -> None:
         self.bar: Any = None
         self.work = ""
 
     def show(self, run: RunProgress) -> None:
         """Draw how far the run is."""
-        check_stopped()
         if self.bar is None or self.work != run.work:
             self._open(run)
         shards = f"shards {run.shards_done}/{run.shards}"
@@ -48,15 +78,8 @@ class _Bars:
 
         self.close()
         self.work = run.work
-        self.bar = tqdm(
-            total=run.bytes,
-            desc=run.work,
-            unit="B",
-            unit_scale=True,
-            unit_divisor=1024,
-            disable=self.quiet,
-            mininterval=0.1 if sys.stderr.isatty() else 1.0,
-        )
+        units: dict[str, Any] = {"unit": "B", "unit_scale": True, "unit_divisor": 1024}
+        self.bar = tqdm(total=run.bytes, desc=run.work, **units)
         self.bar.set_postfix_str(f"shards 0/{run.shards}")
 
     def close(self) -> None:

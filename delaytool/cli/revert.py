@@ -16,7 +16,7 @@ from delaytool.cli.options import (
     worker_options,
 )
 from delaytool.cli.progress import progress_bar
-from delaytool.cli.session import counted, note_teller, print_json, session, shown
+from delaytool.cli.session import counted, note_teller, print_json, put, session, shown
 
 
 @click.command(
@@ -84,17 +84,19 @@ def revert(
             overwrite=overwrite,
             **run.keywords(),
             progress=progress,
-            on_note=note_teller(show.quiet),
+            on_note=note_teller(),
         )
     if show.as_json:
         print_json(result.to_dict())
         return
-    click.echo(
+    if show.quiet:
+        return
+    put(
         f"{shown(restored)}: {counted(result.shards, 'shard')} "
         f"({result.written:,} written, {result.unchanged:,} unchanged), "
         f"{counted(result.rows, 'row')} as they were in {result.seconds:.1f} s"
     )
     if result.missing:
-        click.echo(f"but {counted(result.missing, 'token')} that had been cut off")
+        put(f"but {counted(result.missing, 'token')} that had been cut off")
     if result.quarantined:
-        click.echo(f"but {counted(result.quarantined, 'row')} that had been put into quarantine")
+        put(f"but {counted(result.quarantined, 'row')} that had been put into quarantine")

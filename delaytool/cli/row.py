@@ -12,16 +12,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from delaytool.cli.advice import as_options
 from delaytool.cli.choices import ColumnChoice, RecipeDemanded
-from delaytool.cli.session import counted, say
+from delaytool.cli.session import counted, say_note
 from delaytool.errors import AmbiguousError, DataError
+from delaytool.texts import printable
 
 if TYPE_CHECKING:
-    from delaytool.grids.grid import Difference, Grid
+    from delaytool.grids.grid import Cells, Difference, Grid
     from delaytool.grids.text import Style
     from delaytool.shards.find import Shard
 
+_SHARING = 10
+"""Rows with the same key that a note names."""
 _AROUND = 4
 """Timesteps to show in front of a difference, and a third of those behind it."""
 
@@ -110,7 +112,7 @@ class Row:
     def as_json(self) -> tuple[str, Difference | None]:
         """The grid as JSON, and where it differs from the other shard's."""
         grids, found = self._compared(self._only())
-        return grids[0].to_json(), found
+        return grids[0].grid().to_json(), found
 
     def drawn(self, path: str) -> str:
         """Draw the grid to a file; what there is to say of it."""
@@ -118,8 +120,8 @@ class Row:
 
         grids, _ = self._compared(self._only())
         view = self.view
-        save_picture(grids[-1], path, labels=view.labels, frame_rate=view.frame_rate)
-        return f"drawn to {path}"
+        save_picture(grids[-1].grid(), path, labels=view.labels, frame_rate=view.frame_rate)
+        return printable(f"drawn to {path}")
 
     def printed(self) -> tuple[str, Difference | None]:
         """The grids for the eye, by each layout that fits; and where they differ."""
@@ -140,18 +142,18 @@ class Row:
             texts.append(render(shown, self.style, None))
         return "\n\n".join(texts), None
 
-    def _check_weights(self, grids: list[Grid]) -> None:
+    def _check_weights(self, grids: list[Cells]) -> None:
         if not self.view.weights or any(grid.weights is not None for grid in grids):
             return
-        if not any(grid.shifted for grid in grids):
+        if not any(grid.head.shifted for grid in grids):
             raise click.UsageError("--weights: there are none before the shift; add --after")
         raise click.UsageError(f"--weights: {self.shard.path} has no columns of loss weights")
 
-    def _only(self) -> list[Grid]:
+    def _only(self) -> list[Cells]:
         """The grids, of which there is to be one layout; raises AmbiguousError for several."""
         return self._told(self._read(self.where.audio_layout))
 
-    def _readings(self) -> Iterator[list[Grid]]:
+    def _readings(self) -> Iterator[list[Cells]]:
         """The grids by each layout that fits."""
         try:
             grids = self._only()
@@ -160,28 +162,30 @@ class Row:
             if not readings:
                 # The last layout that the type allows tells best what is wrong with the row.
                 raise (misfits or [error])[-1] from None
-            say(f"Note: {error.at(shard=None).found}; each is shown below")
+            say_note(f"{error.at(shard=None).found}; each is shown below")
             for number, (layout, found) in enumerate(readings.items()):
                 head = f"read with --audio-layout {layout}:"
                 grids = found if number else self._told(found)
-                yield [dataclasses.replace(grid, about=[head, *grid.about]) for grid in grids]
+                yield [_headed(grid, f"read with --audio-layout {layout}:") for grid in grids]
         else:
             yield grids
 
-    def _told(self, grids: list[Grid]) -> list[Grid]:
+    def _told(self, grids: list[Cells]) -> list[Cells]:
         """The grids, once it is said that nothing but their order pairs text and codes."""
-        if any(grid.by_order for grid in grids):
+        if any(grid.head.by_order for grid in grids):
             from delaytool.shards.pairs import ORDER_ALONE
 
-            say(f"Note: {ORDER_ALONE}")
+            say_note(ORDER_ALONE)
+        if grids[0].head.sharing:
+            say_note(_sharing(grids[0].head))
         return grids
 
-    def _read(self, layout: str) -> list[Grid]:
+    def _read(self, layout: str) -> list[Cells]:
         """The grids before or after the shift, or both, by one layout."""
-        from delaytool.grids.read import read_grid
+        from delaytool.grids.read import read_cells
 
         return [
-            read_grid(
+            read_cells(
                 self.shard,
                 dataclasses.replace(self.where, audio_layout=layout),
                 codes=self.codes,
@@ -206,7 +210,7 @@ class Row:
         _tell_names(self.shard, self.audio_input)
         return self.audio_input
 
-    def _compared(self, grids: list[Grid]) -> tuple[list[Grid], Difference | None]:
+    def _compared(self, grids: list[Cells]) -> tuple[list[Cells], Difference | None]:
         """The timesteps that are asked for; and where the row differs from the other shard's."""
         from delaytool.grids.grid import first_difference
 
@@ -217,9 +221,10 @@ class Row:
         longest = max(grid.steps for grid in grids)
         return [_cut(grid, self.view.steps, found, longest) for grid in grids], found
 
-    def _counterparts(self, grid: Grid, other: Shard) -> tuple[Grid, Grid]:
+    def _counterparts(self, grid: Cells, other: Shard) -> tuple[Cells, Cells]:
         """The grid and that of the other shard, both before the shift unless both are shifted."""
-        from delaytool.grids.read import read_counterpart, read_grid
+        from delaytool.grids.counterpart import read_counterpart
+        from delaytool.grids.read import read_cells
 
         codes = None
         if self.audio_input is not None and grid.record is not None:
@@ -227,10 +232,20 @@ class Row:
             _tell_names(other, codes)
         (theirs,) = self._told([read_counterpart(other, self.where, grid, codes)])
         if grid.shifted and not theirs.shifted:
-            grid = read_grid(self.shard, self.where, row=grid.row, shifted=False)
+            grid = read_cells(self.shard, self.where, row=grid.row, shifted=False)
         elif theirs.shifted and not grid.shifted:
-            theirs = read_grid(other, self.where, row=theirs.row, shifted=False)
+            theirs = read_cells(other, self.where, row=theirs.row, shifted=False)
         return grid, theirs
+
+
+def _sharing(grid: Grid) -> str:
+    """That other rows have the key of this one, too."""
+    first = grid.sharing[:_SHARING]
+    more = f" and {len(grid.sharing) - len(first):,} more" if grid.sharing[len(first) :] else ""
+    rows = f"rows {', '.join(map(str, first))}{more} have"
+    if not grid.sharing[1:]:
+        rows = f"row {first[0]} has"
+    return f"{rows} this key too, row {grid.row} is shown; `row` names another"
 
 
 def _tell_names(text: Shard, codes: Shard) -> None:
@@ -238,19 +253,19 @@ def _tell_names(text: Shard, codes: Shard) -> None:
     from delaytool.jobs.paths import names_differ
 
     for note in names_differ(text, codes):
-        say(f"Note: {as_options(note.text)}")
+        say_note(note.text)
 
 
 def _each_layout(
-    read: Callable[[str], list[Grid]],
-) -> tuple[dict[str, list[Grid]], list[DataError]]:
+    read: Callable[[str], list[Cells]],
+) -> tuple[dict[str, list[Cells]], list[DataError]]:
     """The grids by each layout that fits; and what is wrong with the row by the others.
 
     Layouts that the column's type rules out say nothing of the row.
     """
     from delaytool.batches.layouts import LAYOUTS, LIST
 
-    readings: dict[str, list[Grid]] = {}
+    readings: dict[str, list[Cells]] = {}
     misfits: list[DataError] = []
     for layout in (name for name in LAYOUTS if name != LIST.name):
         try:
@@ -271,27 +286,27 @@ def _shard(path: str) -> Shard:
 
 
 def _cut(
-    grid: Grid, steps: tuple[int, int | None] | None, found: Difference | None, longest: int
-) -> Grid:
+    grid: Cells, steps: tuple[int, int | None] | None, found: Difference | None, longest: int
+) -> Cells:
     """The timesteps that are asked for, or those around a difference.
 
     longest: timesteps of the longest grid beside it
     """
     if steps is None and found is not None:
         start = max(found.timestep - _AROUND, 0)
-        return grid.cut(min(start, grid.steps - 1), found.timestep + 3 * _AROUND)
+        return grid.part(min(start, grid.steps - 1), found.timestep + 3 * _AROUND)
     first, last = steps or (0, None)
     if first and first >= longest:
         raise click.UsageError(f"--steps begins at {first}, but there are {longest} timesteps")
-    return grid.cut(first, grid.steps if last is None else last)
+    return grid.part(first, grid.steps if last is None else last)
 
 
-def _tell_difference(found: Difference | None, grid: Grid, other: str) -> str:
+def _tell_difference(found: Difference | None, grid: Cells, other: str) -> str:
     from delaytool.shards import stores
 
     if found is None:
-        return f"the same as in {stores.shown(other)}"
-    return (
+        return printable(f"the same as in {stores.shown(other)}")
+    return printable(
         f"differs from {stores.shown(other)} in {counted(found.count, 'cell')}, "
         f"first in stream {grid.streams[found.number]}, timestep {found.timestep}: "
         f"{found.found}, there {found.expected}"

@@ -20,7 +20,7 @@ from delaytool.cli.options import (
     worker_options,
 )
 from delaytool.cli.progress import progress_bar
-from delaytool.cli.session import note_teller, print_json, session, shown
+from delaytool.cli.session import note_teller, print_json, put, session, shown
 
 
 @click.command(
@@ -76,11 +76,13 @@ def stats(
             frame_rate=frame_rate,
             **run.keywords(),
             progress=progress,
-            on_note=note_teller(show.quiet),
+            on_note=note_teller(),
         )
     if show.as_json:
         print_json(result.to_dict())
         return
-    click.echo(f"{shown(input)}:")
+    if show.quiet:
+        return
+    put(f"{shown(input)}:")
     kinds = f" ({result.shifted:,} shifted, {result.original:,} original)"
-    click.echo(result.report.table(kinds))
+    put(*result.report.table(kinds).split("\n"))

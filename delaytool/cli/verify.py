@@ -20,11 +20,15 @@ from delaytool.cli.options import (
     worker_options,
 )
 from delaytool.cli.progress import progress_bar
-from delaytool.cli.session import counted, note_teller, print_json, say, session, shown
+from delaytool.cli.session import counted, note_teller, print_json, put, say, session, shown
+from delaytool.texts import printable
 
 if TYPE_CHECKING:
     from delaytool.jobs.mismatches import Mismatch
     from delaytool.jobs.results import VerifyResult
+
+_GITHUB = {"%": "%25", "\r": "%0D", "\n": "%0A", ":": "%3A", ",": "%2C"}
+"""How GitHub wants the values of a command written."""
 
 
 @click.command(
@@ -90,7 +94,7 @@ def verify(
             frame_rate=frame_rate,
             **run.keywords(),
             progress=progress,
-            on_note=note_teller(show.quiet),
+            on_note=note_teller(),
         )
     if os.environ.get("GITHUB_ACTIONS") == "true":
         for mismatch in result.mismatches:
@@ -99,9 +103,10 @@ def verify(
         print_json(result.to_dict())
     else:
         _print_mismatches(result)
-        _print_verdict(result, output, source)
-        if result.report.shards:
-            click.echo(result.report.table())
+        if not show.quiet or not result.verified:
+            _print_verdict(result, output, source)
+        if result.report.shards and not show.quiet:
+            put(*result.report.table().split("\n"))
     sys.exit(0 if result.verified else 1)
 
 
@@ -112,9 +117,10 @@ def _annotate(mismatch: Mismatch, output: str) -> None:
     output = stores.plain(output)
     one = stores.kind_of(output) == "file"
     file = output if one else stores.join(output, mismatch.place.shard or "")
-    message = str(mismatch).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-    file = stores.shown(file).replace("%", "%25").replace(":", "%3A").replace(",", "%2C")
-    say(f"::error file={file},title=delaytool verify::{message}")
+    message = str(mismatch).replace("%", "%25")
+    file = "".join(_GITHUB.get(letter, letter) for letter in stores.shown(file))
+    # It is a command, and is not to be escaped as one that is none.
+    click.echo(f"::error file={printable(file)},title=delaytool verify::{message}", err=True)
 
 
 def _print_mismatches(result: VerifyResult) -> None:
@@ -143,11 +149,10 @@ def _print_verdict(result: VerifyResult, output: str, source: str | None) -> Non
     )
     if not result.verified:
         mismatches = counted(result.count, "mismatch")
-        click.echo(f"{shown(output)}: NOT verified: {mismatches} in {what}")
+        put(f"{shown(output)}: NOT verified: {mismatches} in {what}")
         return
     against = f"the shards of {shown(source)}" if source else "the digests in the footers"
-    click.echo(f"{shown(output)}: verified: {what} revert to what {against} say")
+    put(f"{shown(output)}: verified: {what} revert to what {against} say")
     for what, number in (("truncation", result.lost), ("alignment", result.trimmed)):
         if number:
-            cut = counted(number, "token")
-            click.echo(f"compared where tokens remain: {what} cut off {cut}")
+            put(f"compared where tokens remain: {what} cut off {counted(number, 'token')}")

@@ -1,15 +1,18 @@
-"""One row as a grid: streams down, time across."""
+"""One row as a grid, streams down, time across; and as arrays, of which grids show parts."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from delaytool.errors import DataError
+from delaytool.pattern.segments import Array
 from delaytool.recipes.recipe import FRAME_RATE
 from delaytool.shards.record import Record
+from delaytool.texts import to_json
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,7 @@ class Grid:
     frame_rate: frames a second, as the recipe says
     record:  what a shifted shard says of itself; None for an original one
     by_order: whether text and codes come from shards whose rows only their order pairs, unasked
+    sharing: the numbers of other rows that have the key by which this one was found
     """
 
     about: list[str]
@@ -49,11 +53,12 @@ class Grid:
     frame_rate: float = FRAME_RATE
     record: Record | None = None
     by_order: bool = False
+    sharing: tuple[int, ...] = ()
 
     @property
     def steps(self) -> int:
         """How many timesteps there are."""
-        return len(self.codes[0])
+        return len(self.codes[0]) if self.codes else 0
 
     def cut(self, start: int, stop: int) -> Grid:
         """The timesteps start ... stop - 1 only."""
@@ -73,7 +78,94 @@ class Grid:
     def to_json(self) -> str:
         """The fields that the command line prints as JSON."""
         names = ("row", "id", "streams", "delays", "codes", "filled", "offset", "weights")
-        return json.dumps({name: getattr(self, name) for name in names}, default=str)
+        return to_json({name: getattr(self, name) for name in names})
+
+
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """One row as arrays, of which grids show parts: what nobody sees is never made into lists.
+
+    head:    a grid without timesteps, for what there is to say of the row
+    codes:   integers [K, S]
+    filled:  [K, S] True where a delay fills a cell; offset: where an offset does
+    lost:    [K, S] True where truncation cut a token off; None for nowhere
+    weights: [K, S] as the shard has them; None where it has none
+    starts:  for each stream the timestep of its frame 1
+    """
+
+    head: Grid
+    codes: Array
+    filled: Array
+    offset: Array
+    lost: Array | None
+    weights: Array | None
+    starts: tuple[int, ...]
+
+    @property
+    def steps(self) -> int:
+        """How many timesteps there are."""
+        return int(self.codes.shape[1])
+
+    @property
+    def first(self) -> int:
+        """Number of the first timestep."""
+        return self.head.first
+
+    @property
+    def about(self) -> list[str]:
+        """What the shard is, line by line."""
+        return self.head.about
+
+    @property
+    def streams(self) -> list[str]:
+        """The streams' names."""
+        return self.head.streams
+
+    def part(self, start: int, stop: int) -> Cells:
+        """The timesteps start ... stop - 1 only."""
+        names = ("codes", "filled", "offset", "lost", "weights")
+        arrays = {name: getattr(self, name) for name in names}
+        parts = {n: None if array is None else array[:, start:stop] for n, array in arrays.items()}
+        head = dataclasses.replace(self.head, first=self.first + start)
+        return dataclasses.replace(self, head=head, **parts)
+
+    def cut(self, start: int, stop: int) -> Grid:
+        """The timesteps start ... stop - 1 as a grid."""
+        part = self.part(start, stop)
+        codes: list[list[int | None]] = part.codes.tolist()
+        if part.lost is not None:
+            for number, step in np.argwhere(part.lost).tolist():
+                codes[number][step] = None
+        lists = {
+            name: None if array is None else array.tolist()
+            for name, array in (
+                ("filled", part.filled),
+                ("offset", part.offset),
+                ("weights", part.weights),
+            )
+        }
+        return dataclasses.replace(part.head, codes=codes, labels=part.labels(), **lists)
+
+    def labels(self) -> list[list[str]]:
+        """S for a cell that a delay fills, O for one of an offset, else kind and number of the
+        frame from 1."""
+        return [
+            [
+                "S" if is_filled else "O" if is_moved else f"{kind}_{step - start + 1}"
+                for step, (is_filled, is_moved) in enumerate(zip(*flags, strict=True), self.first)
+            ]
+            for kind, start, *flags in zip(
+                self.head.kinds,
+                self.starts,
+                self.filled.tolist(),
+                self.offset.tolist(),
+                strict=True,
+            )
+        ]
+
+    def grid(self) -> Grid:
+        """All of them as a grid."""
+        return self.cut(0, self.steps)
 
 
 @dataclass(frozen=True)
@@ -90,31 +182,41 @@ class Difference:
     count: int
 
 
-def first_difference(ours: Grid, theirs: Grid) -> Difference | None:
-    """Where two grids differ; None where all their cells are the same.
+def first_difference(ours: Grid | Cells, theirs: Grid | Cells) -> Difference | None:
+    """Where two rows differ; None where all their cells are the same.
 
     What truncation cut off has no part in it. Raises DataError for another number of streams.
     """
-    if len(ours.codes) != len(theirs.codes):
+    if not ours.steps and not theirs.steps:
+        return None  # Rows of no frames need not tell how many streams there are.
+    (one, one_lost), (other, other_lost) = _known(ours), _known(theirs)
+    if len(one) != len(other):
         raise DataError(
             "streams",
-            f"{len(ours.codes)} streams and {len(theirs.codes)}",
+            f"{len(one)} streams and {len(other)}",
             expected="as many in both shards",
             advice="compare a shard with what it was made from",
         )
     common = min(ours.steps, theirs.steps)
-    places = [
-        (step, number)
-        for step in range(common)
-        for number, (one, other) in enumerate(zip(ours.codes, theirs.codes, strict=True))
-        if one[step] != other[step] and None not in (one[step], other[step])
-    ]
-    count = len(places) + len(ours.codes) * abs(ours.steps - theirs.steps)
-    if places:
-        step, number = places[0]
-        pair = ours.codes[number][step], theirs.codes[number][step]
-        return Difference(number, step, *pair, count)
+    differs = one[:, :common] != other[:, :common]
+    for lost in (one_lost, other_lost):
+        if lost is not None:
+            differs &= ~lost[:, :common]
+    count = int(differs.sum()) + len(one) * abs(ours.steps - theirs.steps)
+    if differs.any():
+        step = int(differs.any(axis=0).argmax())
+        number = int(differs[:, step].argmax())
+        return Difference(number, step, int(one[number, step]), int(other[number, step]), count)
     if ours.steps != theirs.steps:
-        found, expected = (f"{grid.steps} timesteps" for grid in (ours, theirs))
+        found, expected = (f"{each.steps} timesteps" for each in (ours, theirs))
         return Difference(0, common, found, expected, count)
     return None
+
+
+def _known(row: Grid | Cells) -> tuple[Array, Array | None]:
+    """The codes of a row, and where truncation cut them off."""
+    if isinstance(row, Cells):
+        return row.codes, row.lost
+    lost = np.array([[code is None for code in line] for line in row.codes])
+    codes = np.array([[0 if code is None else code for code in line] for line in row.codes])
+    return codes, lost

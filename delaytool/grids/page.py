@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 
 from delaytool.grids.grid import Grid
+from delaytool.texts import printable
 
 COLOURS = {"text": "#cfe8f3", "semantic": "#fbe9b7", "acoustic": "#d5ecd0"}
 MAX_STEPS = 200
@@ -25,8 +26,8 @@ def table_of(grid: Grid) -> str:
     rows = [f"<tr>{_cell('th', 'timestep', _CELL)}{head}</tr>"]
     for number, name in enumerate(grid.streams):
         cells = "".join(_token(grid, number, step) for step in shown)
-        rows.append(f"<tr>{_cell('th', name, _CELL)}{cells}</tr>")
-    about = "<br>".join(html.escape(line) for line in [grid.title, *grid.about] if line)
+        rows.append(f"<tr>{_cell('th', printable(name), _CELL)}{cells}</tr>")
+    about = "<br>".join(html.escape(printable(line)) for line in [grid.title, *grid.about] if line)
     more = grid.steps - len(shown)
     rest = f"<p>and {more:,} more timesteps</p>" if more else ""
     table = f'<table style="border-collapse:collapse;font-family:monospace">{"".join(rows)}</table>'

@@ -6,6 +6,7 @@ matplotlib draws it, with nothing of the machine, the time or the version in the
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ import numpy.typing as npt
 
 from delaytool.errors import DataError, Place, RecipeError
 from delaytool.grids.grid import Grid
+from delaytool.texts import printable
 
 ENDINGS = ("png", "svg", "pdf")
 _COLOURS = {"text": "#a6cee3", "semantic": "#fdbf6f", "acoustic": "#b2df8a"}
@@ -55,7 +57,9 @@ def save_picture(
 
     settings = {"svg.hashsalt": "delaytool", "svg.fonttype": "none"}
     # Whatever the user's settings are, the same row makes the same picture.
-    with style.context("default"), matplotlib.rc_context(settings):
+    with style.context("default"), matplotlib.rc_context(settings), warnings.catch_warnings():
+        # A letter that the font lacks is drawn as a box.
+        warnings.filterwarnings("ignore", message="Glyph")
         figure = draw(grid, labels=labels, frame_rate=frame_rate)
         dates = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
         nothing = {"CreationDate": None, "Creator": None, "Producer": None}
@@ -90,7 +94,9 @@ def draw(grid: Grid, *, labels: bool = False, frame_rate: float | None = None) -
     FigureCanvasAgg(figure)
     axes = figure.subplots(panels, 1, squeeze=False)[:, 0]
     _draw_tokens(axes[0], grid, labels, cell, frame_rate or grid.frame_rate)
-    axes[0].set_title(grid.about[0], fontsize=9, loc="left", pad=30)
+    # A name may have a $ in it, where mathematics would begin.
+    title = printable(grid.about[0])
+    axes[0].set_title(title, fontsize=9, loc="left", pad=30, parse_math=False)
     if panels == 2:
         _draw_weights(figure, axes[1], grid, cell)
     return figure
@@ -211,7 +217,8 @@ def _frame(axes: Any, grid: Grid, cell: float) -> None:
     from matplotlib.ticker import MaxNLocator, MultipleLocator
 
     streams = len(grid.streams)
-    axes.set_yticks(range(streams), grid.streams, fontsize=7)
+    names = [printable(name) for name in grid.streams]
+    axes.set_yticks(range(streams), names, fontsize=7, parse_math=False)
     axes.set_yticks(np.arange(0.5, streams - 1), minor=True)
     if cell >= _SMALLEST_CELL / 2:
         axes.set_xticks(grid.first + np.arange(0.5, grid.steps - 1), minor=True)

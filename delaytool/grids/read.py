@@ -19,23 +19,22 @@ from delaytool.batches.problems import key_of
 from delaytool.batches.shift import shift
 from delaytool.batches.types import check_there
 from delaytool.errors import DataError, Place
-from delaytool.grids.grid import Grid
-from delaytool.grids.sides import after, before, make, original
+from delaytool.grids.grid import Cells
+from delaytool.grids.sides import after, before, head_of, make, original
 from delaytool.recipes.presets import load_preset
 from delaytool.recipes.recipe import Recipe
 from delaytool.shards.failures import reading
 from delaytool.shards.find import Shard
-from delaytool.shards.pairs import Opened, is_by_order_alone, key_in, open_source
+from delaytool.shards.pairs import Opened, is_by_order_alone, open_source
 from delaytool.shards.read import OpenShard, read_record
 from delaytool.shards.record import Record
-from delaytool.shards.recorded_rows import Quarantined
 
 _COLUMNS = "`text_column`, `audio_column` or `grid_column`, or its codes' shard with `audio_input`"
 
 T = TypeVar("T")
 
 
-def read_grid(
+def read_cells(
     shard: Shard,
     where: ColumnOptions,
     *,
@@ -45,7 +44,7 @@ def read_grid(
     recipe: Recipe | None = None,
     shifted: bool | None = None,
     like: Job | None = None,
-) -> Grid:
+) -> Cells:
     """Read one row of a shifted or an original shard.
 
     where:    where an original shard has its tokens; a shifted one says so itself
@@ -58,7 +57,7 @@ def read_grid(
     raises:   DataError when there is no such row or column, or its tokens cannot be read
     """
     with open_source(shard, codes, where) as opened, reading(shard.name):
-        record = _record_of(opened)
+        record = record_of(opened)
         if record is not None:
             job = record.job
         elif like is not None:
@@ -68,8 +67,9 @@ def read_grid(
             job = job_of_original(where, opened.schema, opened.small_batches(), recipe)
         column = None if where.by_order else _key_column(opened, where.key or job.key, key)
         job = dataclasses.replace(job, key=column)
+        sharing: list[int] = []
         if key is not None:
-            row = _find_key(opened, job.key, key)
+            row, *sharing = rows_with(opened, job.key, key)
         factors = where.weight_column if record is None and shifted else None
         if factors is not None:
             check_there(opened.schema, factors, "`weight_column`")
@@ -90,65 +90,16 @@ def read_grid(
         except DataError as error:
             raise error.at(row=row, key=key_of(batch, 0, job)) from None
         title = "" if shifted is None else "after" if shifted else "before"
-        grid = make(about, title, row, ids, side, job)
-        by_order = is_by_order_alone(opened, where)
-        return dataclasses.replace(grid, record=record, by_order=by_order)
+        head = dataclasses.replace(
+            head_of(about, title, row, ids, side, job),
+            record=record,
+            by_order=is_by_order_alone(opened, where),
+            sharing=tuple(sharing),
+        )
+        return make(head, side, job.recipe)
 
 
-def read_counterpart(
-    shard: Shard, where: ColumnOptions, grid: Grid, codes: Shard | None = None
-) -> Grid:
-    """The row of another shard with the key of this grid's, or its number where there are no keys.
-
-    where: where it has its tokens, if it is an original; where that names no columns and the grid
-           is of a shifted shard, they are where that one's were
-    codes: the shard of its codes, if they are in one of their own
-
-    Raises DataError when there is no such row.
-    """
-    like, record = None, grid.record
-    if (
-        record is not None
-        and dataclasses.replace(where, key=None, by_order=False) == ColumnOptions()
-    ):
-        like = dataclasses.replace(record.job, factors=None)
-    keys: Job | ColumnOptions = where
-    if record is not None and where.key is None and not where.by_order:
-        keys = record.job
-    with open_source(shard, codes, keys) as opened, reading(shard.name):
-        name = key_in(opened, keys)
-        if codes is not None:
-            where = dataclasses.replace(where, key=name, by_order=keys.by_order)
-        if grid.id is not None and name in opened.schema.names:
-            row, key = 0, str(grid.id)
-            where = dataclasses.replace(where, key=name)
-        else:
-            row, key = _counterpart_row(grid, _record_of(opened)), None
-    return read_grid(shard, where, codes=codes, row=row, key=key, like=like)
-
-
-def _counterpart_row(grid: Grid, other: Record | None) -> int:
-    """The row of another shard that goes with the grid's, by what is not in quarantine.
-
-    other: the other shard's record
-    """
-    if grid.record is not None and other is None:
-        return Quarantined(grid.record).source_row(grid.row)
-    if grid.record is None and other is not None:
-        row = Quarantined(other).shifted_row(grid.row)
-        if row is None:
-            raise DataError(
-                "row-in-quarantine",
-                "the row is in quarantine",
-                expected="one that was shifted",
-                advice="give another `row`",
-                place=Place(row=grid.row),
-            )
-        return row
-    return grid.row
-
-
-def _record_of(opened: Opened) -> Record | None:
+def record_of(opened: Opened) -> Record | None:
     """The record of a shard, if it is shifted; raises DataError for codes given beside one."""
     if isinstance(opened, OpenShard):
         return read_record(opened)
@@ -190,17 +141,19 @@ def _no_key(opened: Opened, key: str | None) -> DataError:
     )
 
 
-def _find_key(opened: Opened, column: str | None, key: str) -> int:
-    """The first row whose key is this text."""
+def rows_with(opened: Opened, column: str | None, key: str) -> list[int]:
+    """The rows whose key is this text; raises DataError where there is none."""
     if column is None or column not in opened.schema.names:
         raise _no_key(opened, column)
-    row = 0
+    row, rows = 0, []
     with reading(opened.shard.name):
         for batch in opened.small_batches([column]):
             for value in batch.column(0):
                 if str(value.as_py()) == key:
-                    return row
+                    rows.append(row)
                 row += 1
+    if rows:
+        return rows
     raise DataError(
         "no-such-row",
         f"no row has the {column} {key!r}",

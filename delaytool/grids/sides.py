@@ -1,10 +1,10 @@
-"""One row before the shift or after it, and the grid that shows it."""
+"""One row before the shift or after it, and its cells."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,18 +14,15 @@ from delaytool.batches.job import Job, segments_of_column, segments_of_outputs
 from delaytool.batches.read import read_values
 from delaytool.batches.shift import read_aligned
 from delaytool.batches.unshift import read_shifted, undelayed
-from delaytool.grids.grid import Grid
-from delaytool.pattern.segments import OFFSET, Segments
+from delaytool.grids.grid import Cells, Grid
+from delaytool.pattern.segments import OFFSET, Array, Segments
 from delaytool.recipes.recipe import Recipe, Stream
-
-T = TypeVar("T")
-
 
 @dataclass(frozen=True)
 class Side:
     """The tokens of one row, before the shift or after it.
 
-    numbers: the streams of the columns, in their order; segments: of each column; weights: [K][S]
+    numbers: the streams of the columns, in their order; segments: of each column; weights: [K, S]
     """
 
     tokens: TokenBatch
@@ -33,7 +30,7 @@ class Side:
     segments: Sequence[Segments]
     is_shifted: bool
     has_lost: bool = False
-    weights: list[list[float]] | None = None
+    weights: Array | None = None
 
 
 def original(batch: pa.RecordBatch, job: Job, any_token: bool) -> Side:
@@ -59,54 +56,56 @@ def before(batch: pa.RecordBatch, job: Job) -> Side:
     return Side(tokens, job.numbers_of_outputs, segments, False, has_lost=True)
 
 
-def _stored_weights(batch: pa.RecordBatch, job: Job) -> list[list[float]] | None:
-    """The weights of a batch of one row, [K][S]; None when the shard has none."""
-    weights: list[list[float]] = []
-    for output in job.outputs:
-        if output.weights is None:
-            return None
-        weights += read_values(batch, output.weights, output, job).grid().tolist()
-    return _in_order(weights, job.numbers_of_outputs)
+def _stored_weights(batch: pa.RecordBatch, job: Job) -> Array | None:
+    """The weights of a batch of one row, [K, S]; None when the shard has none."""
+    lines = [
+        read_values(batch, output.weights, output, job).grid()
+        for output in job.outputs
+        if output.weights is not None
+    ]
+    if len(lines) < len(job.outputs):
+        return None
+    return _in_order(lines, job.numbers_of_outputs)
 
 
-def _in_order(lines: list[T], numbers: Sequence[int]) -> list[T]:
-    """A line of each stream, in the recipe's order.
+def _in_order(lines: Sequence[Array], numbers: Sequence[int]) -> Array:
+    """A line of each stream, in the recipe's order, of arrays with some lines each.
 
     numbers: of which stream each of the lines is
     """
-    return [lines[place] for place in np.argsort(numbers)]
+    whole: Array = np.concatenate(lines)[np.argsort(numbers)]
+    return whole
 
 
-def _lines(flat: Any, count: int) -> list[list[Any]]:
-    """A flat row as one list for each stream; of one row both orders are the same."""
-    lines: list[list[Any]] = flat.reshape(count, flat.size // count).tolist()
-    return lines
+def make(head: Grid, side: Side, recipe: Recipe) -> Cells:
+    """The cells of one side, in the recipe's order of streams.
 
-
-def make(about: list[str], title: str, row: int, key: Any, side: Side, job: Job) -> Grid:
-    """The grid of one side: what the shard is, and its cells in the recipe's order of streams."""
-    recipe = job.recipe
-    codes: list[list[int | None]] = []
-    filled: list[list[bool]] = []
-    offset: list[list[bool]] = []
-    for column, segments in zip(side.tokens.columns, side.segments, strict=True):
-        lines = column.grid().tolist()
-        lost = segments.lost() if side.has_lost else None
-        if lost is not None:
-            cut = column.with_flat(lost).grid().tolist()
-            lines = [
-                [None if gone else code for code, gone in zip(*pair, strict=True)]
-                for pair in zip(lines, cut, strict=True)
-            ]
-        codes += lines
-        moved, rest = _filled(segments, side)
-        offset, filled = offset + moved, filled + rest
-    codes = _in_order(codes, side.numbers)
-    filled, offset = (_in_order(lines, side.numbers) for lines in (filled, offset))
-    labels = [
-        _labels(stream, flags, recipe if side.is_shifted else None)
-        for stream, *flags in zip(recipe.streams, filled, offset, strict=True)
+    head: a grid without timesteps, for what there is to say of the row
+    """
+    pairs = list(zip(side.tokens.columns, side.segments, strict=True))
+    lost = [segments.lost() if side.has_lost else None for _, segments in pairs]
+    masks = [
+        column.with_flat(np.zeros(column.flat.shape, dtype=bool) if cut is None else cut).grid()
+        for (column, _), cut in zip(pairs, lost, strict=True)
     ]
+    offset, filled = zip(*(_filled(segments, side) for segments in side.segments), strict=True)
+    has_lost = any(cut is not None for cut in lost)
+    return Cells(
+        head=head,
+        codes=_in_order([column.grid() for column in side.tokens.columns], side.numbers),
+        filled=_in_order(filled, side.numbers),
+        offset=_in_order(offset, side.numbers),
+        lost=_in_order(masks, side.numbers) if has_lost else None,
+        weights=side.weights,
+        starts=tuple(
+            recipe.first_timestep(stream) if side.is_shifted else 0 for stream in recipe.streams
+        ),
+    )
+
+
+def head_of(about: list[str], title: str, row: int, key: Any, side: Side, job: Job) -> Grid:
+    """A grid without timesteps: what the shard and the row are."""
+    recipe = job.recipe
     return Grid(
         about=about,
         title=title,
@@ -115,25 +114,30 @@ def make(about: list[str], title: str, row: int, key: Any, side: Side, job: Job)
         streams=[stream.name for stream in recipe.streams],
         kinds=[stream.kind for stream in recipe.streams],
         delays=list(recipe.delays),
-        codes=codes,
-        filled=filled,
-        offset=offset,
-        weights=side.weights,
-        labels=labels,
+        codes=[],
+        filled=[],
+        offset=[],
+        weights=None,
+        labels=[],
         padding=[_padding(stream) for stream in recipe.streams],
         shifted=side.is_shifted,
         frame_rate=recipe.frame_rate,
     )
 
 
-def _filled(segments: Segments, side: Side) -> tuple[list[list[bool]], list[list[bool]]]:
-    """Which cells of each stream an offset fills, and which a delay."""
+def _filled(segments: Segments, side: Side) -> tuple[Array, Array]:
+    """Which cells of each stream an offset fills, and which a delay, [streams, timesteps].
+
+    Of one row both orders of cells are the same.
+    """
     streams = len(segments.streams)
     if not side.is_shifted:
-        none = [[False] * int(segments.lengths[0]) for _ in range(streams)]
+        none = np.zeros((streams, int(segments.lengths[0])), dtype=bool)
         return none, none
     moved = segments.is_filled(OFFSET)
-    return _lines(moved, streams), _lines(segments.is_filled() & ~moved, streams)
+    filled = segments.is_filled() & ~moved
+    size = moved.size // streams
+    return moved.reshape(streams, size), filled.reshape(streams, size)
 
 
 def _padding(stream: Stream) -> dict[int, str]:
@@ -141,17 +145,3 @@ def _padding(stream: Stream) -> dict[int, str]:
     if stream.kind != "text":
         return {}
     return {token: "PAD" if token == stream.padding else "EPAD" for token in stream.padding_ids}
-
-
-def _labels(stream: Stream, flags: list[list[bool]], recipe: Recipe | None) -> list[str]:
-    """S for a cell that a delay fills, O for one of an offset, else the kind and the number of the
-    frame from 1.
-
-    flags:  which cells a delay fills, and which an offset
-    recipe: what the row was shifted with, if it was
-    """
-    first = 0 if recipe is None else recipe.first_timestep(stream)
-    return [
-        "S" if is_filled else "O" if is_moved else f"{stream.kind}_{step - first + 1}"
-        for step, (is_filled, is_moved) in enumerate(zip(*flags, strict=True))
-    ]

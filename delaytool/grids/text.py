@@ -6,7 +6,8 @@ import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from delaytool.grids.grid import Grid
+from delaytool.grids.grid import Cells, Grid
+from delaytool.texts import printable
 
 _COLOURS = {"text": "36", "semantic": "33", "acoustic": "32"}
 _DIM, _MARKED, _RESET = "2", "1;7;31", "\x1b[0m"
@@ -36,37 +37,64 @@ class Style:
     colour: bool = False
 
 
-def render(grids: Sequence[Grid], style: Style, marked: tuple[int, int] | None = None) -> str:
+def render(
+    grids: Sequence[Grid | Cells], style: Style, marked: tuple[int, int] | None = None
+) -> str:
     """Grids of one row as text, one above the other, their timesteps below one another.
 
     marked: number of the stream and timestep of a cell that is to be seen at once, if it is shown
     """
-    tables = [table for grid in grids for table in _tables(grid, style, marked)]
-    first = grids[0].first
+    return "\n".join(lines_of(grids, style, marked))
+
+
+def lines_of(
+    grids: Sequence[Grid | Cells], style: Style, marked: tuple[int, int] | None = None
+) -> Iterator[str]:
+    """The lines of `render`, block by block: what is not taken is not made."""
+    yield from map(printable, grids[0].about)
     steps = max(grid.steps for grid in grids)
-    head = [str(first + step) for step in range(steps)]
+    # A timestep takes a gap and a letter at least.
+    most = steps if style.width is None else style.width // (_GAP + 1) + 1
+    shown, seen = 0, _Seen()
+    while True:
+        parts = [grid.cut(shown, min(shown + max(most, 1), steps)) for grid in grids]
+        fitting, lines = _block(parts, style, marked)
+        yield from lines
+        seen.add([part.cut(0, fitting) for part in parts])
+        shown += fitting
+        if shown >= steps or not style.wrap:
+            break
+    yield from seen.legend(style)
+    yield from _rest(grids[0].first, shown, steps)
+
+
+def _block(
+    grids: Sequence[Grid], style: Style, marked: tuple[int, int] | None
+) -> tuple[int, list[str]]:
+    """How many timesteps fit beside one another, at least one, and their lines."""
+    tables = [table for grid in grids for table in _tables(grid, style, marked)]
+    first, steps = grids[0].first, max(grid.steps for grid in grids)
     rate = style.frame_rate or grids[0].frame_rate
     decimals = 2 if rate <= 50 else 3
+    head = [str(first + step) for step in range(steps)]
     clock = [f"{(first + step) / rate:.{decimals}f}" for step in range(steps)]
     widths = [
         max(_width(line[step]) for line in (head, clock, *_lines_with(tables, step)))
         for step in range(steps)
     ]
-    names = ["timestep", "seconds", *grids[0].streams]
-    margin = max(_width(name) for name in names)
-    parts = list(grids[0].about)
-    for start, stop in _blocks(margin, widths, style):
-        page = _Page(margin, widths[start:stop], style.colour)
-        for table in tables:
-            parts += ["", table.title] if table.title else [""]
-            for name, line in (("timestep", head), ("seconds", clock)):
-                parts.append(page.line(name, line[start:stop], left=table.left))
-            for number, name in enumerate(grids[0].streams):
-                paints = [table.kinds[number], *table.paints[number][start:stop]]
-                cells = table.cells[number][start:stop]
-                parts.append(page.line(name, cells, paints, left=table.left))
-        shown = stop
-    return "\n".join([*parts, *_legend(grids, style), *_rest(first, shown, steps)])
+    streams = [printable(name) for name in grids[0].streams]
+    margin = max(_width(name) for name in ("timestep", "seconds", *streams))
+    stop = _fitting(margin, widths, style.width)
+    page = _Page(margin, widths[:stop], style.colour)
+    lines: list[str] = []
+    for table in tables:
+        lines += ["", table.title] if table.title else [""]
+        for name, line in (("timestep", head), ("seconds", clock)):
+            lines.append(page.line(name, line[:stop], left=table.left))
+        for number, name in enumerate(streams):
+            paints = [table.kinds[number], *table.paints[number][:stop]]
+            lines.append(page.line(name, table.cells[number][:stop], paints, left=table.left))
+    return stop, lines
 
 
 @dataclass(frozen=True)
@@ -118,7 +146,8 @@ def _ids(grid: Grid, number: int, style: Style) -> list[str]:
         elif is_moved:
             cells.append(f"({code})")
         elif style.words is not None and grid.kinds[number] == "text":
-            cells.append(grid.padding[number].get(code) or style.words(code))
+            word = grid.padding[number].get(code)
+            cells.append(word or printable(style.words(code)))
         else:
             cells.append(str(code))
     return cells
@@ -145,20 +174,15 @@ def _lines_with(tables: Sequence[_Table], step: int) -> Iterator[list[str]]:
             yield from table.cells
 
 
-def _blocks(margin: int, widths: list[int], style: Style) -> Iterator[tuple[int, int]]:
-    """Timesteps start ... stop - 1 that fit beside one another, at least one at a time."""
-    start = 0
-    while True:
-        stop, used = start, margin
-        while stop < len(widths):
-            used += _GAP + widths[stop]
-            if style.width is not None and used > style.width and stop > start:
-                break
-            stop += 1
-        yield start, stop
-        if stop >= len(widths) or not style.wrap:
-            return
-        start = stop
+def _fitting(margin: int, widths: list[int], width: int | None) -> int:
+    """How many timesteps fit beside one another, at least one if there are any."""
+    stop, used = 0, margin
+    while stop < len(widths):
+        used += _GAP + widths[stop]
+        if width is not None and used > width and stop:
+            break
+        stop += 1
+    return stop
 
 
 @dataclass(frozen=True)
@@ -194,15 +218,28 @@ def _width(text: str) -> int:
     )
 
 
-def _legend(grids: Sequence[Grid], style: Style) -> list[str]:
-    lines = []
-    if not style.labels and any(any(line) for grid in grids for line in grid.filled):
-        lines.append("[id]: filled by the pattern")
-    if not style.labels and any(any(line) for grid in grids for line in grid.offset):
-        lines.append("(id): filled by an offset")
-    if any(None in line for grid in grids for line in grid.codes):
-        lines.append("-: cut off by truncation")
-    return ["", "; ".join(lines)] if lines else []
+class _Seen:
+    """What has been shown that needs a word of explanation."""
+
+    def __init__(self) -> None:
+        self.filled = self.moved = self.lost = False
+
+    def add(self, grids: Sequence[Grid]) -> None:
+        """Look at what is shown."""
+        for grid in grids:
+            self.filled |= any(any(line) for line in grid.filled)
+            self.moved |= any(any(line) for line in grid.offset)
+            self.lost |= any(None in line for line in grid.codes)
+
+    def legend(self, style: Style) -> list[str]:
+        """A line for all of it."""
+        parts = [
+            (self.filled and not style.labels, "[id]: filled by the pattern"),
+            (self.moved and not style.labels, "(id): filled by an offset"),
+            (self.lost, "-: cut off by truncation"),
+        ]
+        words = [text for is_seen, text in parts if is_seen]
+        return ["", "; ".join(words)] if words else []
 
 
 def _rest(first: int, shown: int, steps: int) -> list[str]:

@@ -17,6 +17,7 @@ from delaytool.batches.shifted import ShiftedColumn
 from delaytool.errors import Place
 from delaytool.jobs.report import Summary
 from delaytool.shards.record import Reason
+from delaytool.texts import printable
 
 MAX_MISMATCHES = 20
 """Mismatches of one shard that are kept; more are counted only."""
@@ -46,7 +47,8 @@ class Mismatch:
 
     def __str__(self) -> str:
         """One line: the place, what is compared, what was found and what was expected."""
-        return f"{self.place}: {self.what}: found {self.found}, expected {self.expected}"
+        found = f"found {self.found}, expected {self.expected}"
+        return printable(f"{self.place}: {self.what}: {found}")
 
 
 @dataclass

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from delaytool.errors import DataError, Place, RecipeError
 from delaytool.jobs.notes import Note
 from delaytool.shards.commit import State, file_states
-from delaytool.shards.find import Shard
+from delaytool.shards.find import Shard, by_output, renamed
 from delaytool.shards.pairs import Pair
 from delaytool.shards.quarantine import is_quarantine
 
@@ -149,8 +149,8 @@ def items_of(
         notes, left_out = pairs.notes + notes + more, left_out + pairs.left_out
     items = []
     for shard in shards:
-        target = output if one_file else stores.join(output, shard.name)
-        bad = None if quarantine is None else stores.join(quarantine, shard.name)
+        target = output if one_file else stores.join(output, shard.output_name)
+        bad = None if quarantine is None else stores.join(quarantine, shard.output_name)
         items.append(Item(shard, codes.get(shard.name), target, bad))
     for item in items:
         for source in (item.shard, item.codes):
@@ -160,6 +160,7 @@ def items_of(
                     f"{stores.shown(item.target)}; choose another `{names[1]}`"
                 )
     _check_places(items, os.path.dirname(output) if one_file else output, quarantine)
+    notes += [] if one_file else [Note(text) for text in renamed(shards)]
     return Items(items, notes, left_out)
 
 
@@ -273,8 +274,8 @@ def names_differ(text: Shard, codes: Shard) -> list[Note]:
 
 def _by_names(shards: list[Shard], codes: list[Shard]) -> dict[str, Shard]:
     """The shard of codes of each shard of text, by the latter's name."""
-    by_name = {shard.name: shard for shard in codes}
-    names = {shard.name for shard in shards}
+    by_name, texts = by_output(codes), by_output(shards)
+    names = set(texts)
     for name in [*sorted(names - set(by_name)), *sorted(set(by_name) - names)]:
         missing = "codes" if name in names else "text"
         raise DataError(
@@ -284,7 +285,7 @@ def _by_names(shards: list[Shard], codes: list[Shard]) -> dict[str, Shard]:
             advice="bring both folders to the same file names",
             place=Place(shard=name),
         )
-    return by_name
+    return {text.name: by_name[name] for name, text in texts.items()}
 
 
 def sources_of(
@@ -320,22 +321,21 @@ def sources_of(
     if one_file and len(originals) == 1:
         only = originals[0]
         return Originals([(shards[0], only, codes.get(only.name))], [], notes, left_out)
-    by_name = {shard.name: shard for shard in originals}
-    ours = {shard.name for shard in shards}
+    by_name, ours = by_output(originals), by_output(shards)
     mismatches = [
-        Mismatch(Place(shard=name), "shard", "a shard made from this source", "none")
-        for name in by_name
+        Mismatch(Place(shard=shard.name), "shard", "a shard made from this source", "none")
+        for name, shard in by_name.items()
         if name not in ours
     ]
     mismatches += [
-        Mismatch(Place(shard=name), "shard", "a source of this name", "none")
-        for name in sorted(ours)
+        Mismatch(Place(shard=shard.name), "shard", "a source of this name", "none")
+        for name, shard in sorted(ours.items())
         if name not in by_name
     ]
     triples: list[tuple[Shard, Shard | None, Shard | None]] = [
-        (shard, by_name[shard.name], codes.get(shard.name))
-        for shard in shards
-        if shard.name in by_name
+        (shard, by_name[name], codes.get(by_name[name].name))
+        for name, shard in ours.items()
+        if name in by_name
     ]
     return Originals(triples, mismatches, notes, left_out)
 

@@ -69,4 +69,4 @@ def _codes_target(item: Item, restored: str, audio_output: str | None) -> str | 
     """Where the codes of a reverted shard go."""
     if audio_output is None or item.target == restored:
         return audio_output
-    return stores.join(audio_output, item.shard.name)
+    return stores.join(audio_output, item.shard.output_name)

@@ -18,6 +18,7 @@ from delaytool.recipes.describe import name_of_run
 from delaytool.recipes.recipe import FRAME_RATE, Recipe
 from delaytool.recipes.times import exact_rate
 from delaytool.shards.record import Reason, Record
+from delaytool.texts import printable
 
 _MAX_REASONS = 10
 """Lines of the table that say why rows are in quarantine."""
@@ -157,7 +158,7 @@ class Report:
 
     def _reason_lines(self) -> list[tuple[str, str]]:
         """A line for each of the most frequent reasons, and one for all others."""
-        ranked = [(reason.rows, str(reason)) for reason in self._ranked_reasons()]
+        ranked = [(reason.rows, printable(reason)) for reason in self._ranked_reasons()]
         if len(ranked) > _MAX_REASONS:
             others = ranked[_MAX_REASONS - 1 :]
             rest = sum(rows for rows, _ in others), f"{len(others)} other reasons"

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from delaytool.recipes.recipe import FRAME_RATE, Recipe
 from delaytool.recipes.stream import Stream
+from delaytool.texts import printable
 
 _STEPS = "initial_step", "final_step"
 
@@ -28,8 +29,9 @@ def runs_of_like_streams(recipe: Recipe) -> list[tuple[str, Stream, bool]]:
 
 
 def name_of_run(names: Sequence[str]) -> str:
-    """["q_1", "q_2", "q_3"] -> "q_1 ... q_3 (3)" """
-    return names[0] if len(names) == 1 else f"{names[0]} ... {names[-1]} ({len(names)})"
+    """["q_1", "q_2", "q_3"] -> "q_1 ... q_3 (3)", to be printed"""
+    first, last = printable(names[0]), printable(names[-1])
+    return first if len(names) == 1 else f"{first} ... {last} ({len(names)})"
 
 
 def describe(recipe: Recipe, origin: str) -> str:
@@ -57,7 +59,7 @@ def describe(recipe: Recipe, origin: str) -> str:
     for names, stream, trained in runs_of_like_streams(recipe):
         cells = [str(getattr(stream, field)) for field in columns]
         table.append([names, *cells, _weight(stream, trained)])
-    lines = [f"recipe ({origin}): {', '.join(words)}"]
+    lines = [f"recipe ({printable(origin)}): {', '.join(words)}"]
     widths = [max(len(line[i]) for line in table) for i in range(len(table[0]))]
     for line in table:
         first = line[0].ljust(widths[0])

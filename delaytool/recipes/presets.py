@@ -14,6 +14,7 @@ from pathlib import Path
 from delaytool.errors import RecipeError
 from delaytool.recipes.recipe import Recipe
 from delaytool.recipes.stream import Kind
+from delaytool.texts import did_you_mean
 
 _FOLDER = Path(__file__).parent / "models"
 DEFAULT = "moshi"
@@ -39,7 +40,9 @@ def preset_names() -> list[str]:
 def read_preset(name: str) -> Preset:
     """A preset with its description and source; raises RecipeError for an unknown name."""
     if name not in preset_names():
-        raise RecipeError(f"no preset is called {name!r}, expected {', '.join(preset_names())}")
+        names = preset_names()
+        nearest = did_you_mean(name, names) or f"there are {', '.join(names)}"
+        raise RecipeError(f"no preset is called {name!r}; {nearest}")
     fields = json.loads((_FOLDER / f"{name}.json").read_text(encoding="utf-8"))
     summary, description = fields.pop("summary"), fields.pop("description")
     source = fields.pop("source")

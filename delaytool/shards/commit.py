@@ -148,6 +148,24 @@ def _alone(folder: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def no_empty_folders(targets: Iterable[str]) -> Iterator[None]:
+    """Remove folders that were made for these files and are empty when the block fails.
+
+    A file's own failure removes those that it made; but of two that fail at once, one may have
+    found the other's folder there, and the other may have found it in use.
+    """
+    folders = {os.path.dirname(target) for target in targets if not stores.is_remote(target)}
+    made = {folder for each in folders for folder in _missing_folders(each)}
+    try:
+        yield
+    except BaseException:
+        for folder in sorted(made, key=len, reverse=True):
+            with contextlib.suppress(OSError):
+                os.rmdir(folder)
+        raise
+
+
+@contextlib.contextmanager
 def _uploaded(target: str, replaces: State | None) -> Iterator[str]:
     """A temporary file of this machine's, which is uploaded when the block ends well."""
 
@@ -177,7 +195,8 @@ def _create_part(folder: str, name: str) -> tuple[str, int]:
     """A new temporary file, locked for as long as the descriptor is open."""
     while True:
         os.makedirs(folder, exist_ok=True)
-        part = os.path.join(folder, f".{name}.{secrets.token_hex(4)}{stores.PART}")
+        random = secrets.token_hex(4)
+        part = os.path.join(folder, f"{stores.part_prefix(name)}{random}{stores.PART}")
         try:
             lock = os.open(part, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
         except FileNotFoundError:
@@ -197,8 +216,9 @@ def remove_leftovers(target: str) -> None:
         return
     folder, name = os.path.split(target)
     folder = folder or "."
+    prefix = stores.part_prefix(name)
     for left in os.listdir(folder) if os.path.isdir(folder) else ():
-        if not (left.startswith(f".{name}.") and left.endswith(stores.PART)):
+        if not (left.startswith(prefix) and left.endswith(stores.PART)):
             continue
         path = os.path.join(folder, left)
         with contextlib.suppress(OSError):

@@ -7,7 +7,7 @@ import errno
 import glob
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from delaytool.errors import DataError, Place
@@ -25,6 +25,22 @@ class Shard:
     name: str
     path: str
     size: int | None = dataclasses.field(default=None, compare=False)
+
+    @property
+    def output_name(self) -> str:
+        """What its output is called, so that a search of the output's folder finds it.
+
+        a.pq, a.PARQUET, a.parquet.gz -> a.parquet; part.0 -> part.0.parquet;
+        .b/a.parquet, which only a glob finds -> b/a.parquet
+        """
+        *folders, base = self.name.split("/")
+        visible = [part.lstrip("._") or "0" if search.is_hidden(part) else part for part in folders]
+        stem, suffix = os.path.splitext(base.lstrip(".") or "0")
+        if suffix != ".parquet" and stem.lower().endswith((".parquet", ".parq", ".pq")):
+            stem = os.path.splitext(stem)[0]
+        elif suffix[1:].isdigit():
+            stem += suffix
+        return "/".join([*visible, f"{stem}.parquet"])
 
 
 @dataclass(frozen=True)
@@ -63,6 +79,29 @@ def find_shards(path: str, *, outside: Sequence[str] = ()) -> Found:
             place=Place(shard=stores.shown(path)),
         )
     return Found(sorted(found.shards, key=lambda shard: shard.name), found.notes)
+
+
+def by_output(shards: Iterable[Shard]) -> dict[str, Shard]:
+    """Shards by the names of their outputs; raises DataError for two of one name."""
+    found: dict[str, Shard] = {}
+    for shard in shards:
+        other = found.setdefault(shard.output_name, shard)
+        if other != shard:
+            raise DataError(
+                "output-twice",
+                f"its output is that of {other.name} too: {shard.output_name}",
+                expected="an output for each shard",
+                advice="rename one of the two",
+                place=Place(shard=shard.name),
+            )
+    return found
+
+
+def renamed(shards: Sequence[Shard]) -> list[str]:
+    """What to say of shards whose outputs have other names."""
+    others = [shard for shard in shards if shard.output_name != shard.name]
+    more = f", and {len(others) - 1:,} more likewise" if others[1:] else ""
+    return [f"{first.name} becomes {first.output_name}{more}" for first in others[:1]]
 
 
 def _local_shards(path: str, outside: Sequence[str]) -> Found:

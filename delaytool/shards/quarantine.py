@@ -64,7 +64,7 @@ def without_quarantine_in(folder: str, shards: Sequence[Shard]) -> list[Shard]:
     for shard in sorted(shards, key=lambda shard: shard.name.count("/")):
         if stores.resolved(shard.path) not in places:
             kept.append(shard)
-            places.add(stores.resolved(stores.join(folder, shard.name)))
+            places.add(stores.resolved(stores.join(folder, shard.output_name)))
     return sorted(kept, key=lambda shard: shard.name)
 
 
@@ -75,10 +75,10 @@ def without_quarantine(
 
     enough: how many further ones without a counterpart make it needless to look at more
     """
-    names = {other.name for other in others}
+    names = {other.output_name for other in others}
     left_out: set[str] = set()
     rest = 0
-    for shard, is_bad in _looked_at([shard for shard in shards if shard.name not in names]):
+    for shard, is_bad in _looked_at([shard for shard in shards if shard.output_name not in names]):
         if is_bad:
             left_out.add(shard.name)
             continue

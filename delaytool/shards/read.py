@@ -330,7 +330,8 @@ def _is_quarantine(file: pq.ParquetFile) -> bool:
 
 
 def _open_file(path: str, metadata: Any = None, **options: Any) -> pq.ParquetFile:
-    source = stores.open_input(path) if stores.is_remote(path) else path
+    remote = stores.is_remote(path)
+    source = stores.open_input(path) if remote else stores.as_arrow_takes(path, "rb")
     return pq.ParquetFile(
         source, metadata=metadata, pre_buffer=False, buffer_size=1 << 20, **options
     )

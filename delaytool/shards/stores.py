@@ -14,31 +14,46 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import os
 import re
 import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, Literal
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote_to_bytes
 
-from delaytool.errors import DataError, Place
+from delaytool.errors import DataError, Place, RecipeError
 
 ARROW_SCHEMES = ("s3", "gs", "gcs", "abfs", "abfss", "hdfs", "viewfs")
 PART = ".delaytool-part"
 """How the names of files end that are not complete yet."""
+_LONGEST_NAME = 255
+"""Bytes, on every usual file system."""
 _CHUNK = 8 << 20
+_FILE_URI = re.compile(r"file:(?://([^/]*))?(/.*)", re.IGNORECASE | re.DOTALL)
+"""file:///a and, as Java writes it, file:/a. What is special in a path is written as %20 there; an
+unescaped ? is a glob's."""
 
 
 def is_remote(path: str) -> bool:
     """Whether a path is a URI of something that is no local file."""
-    return "://" in path and not path.startswith("file://")
+    return "://" in path and not _FILE_URI.match(path)
 
 
 def plain(path: str) -> str:
-    """A path as the rest of this module takes it: file:///a/b -> /a/b, s3://b/a/ -> s3://b/a"""
-    if path.startswith("file://"):
-        path = urlsplit(path).path
+    """A path as the rest of this module takes it: file:///a%20b -> /a b, s3://b/a/ -> s3://b/a
+
+    Raises RecipeError for a file URI of another machine.
+    """
+    if found := _FILE_URI.match(path):
+        host, rest = found.groups()
+        if host not in (None, "", "localhost"):
+            raise RecipeError(
+                f"{path} names the machine {host}, expected file:// with an absolute path behind "
+                f"it: file:///{host}{rest}"
+            )
+        return os.fsdecode(unquote_to_bytes(rest))
     if not is_remote(path):
         return path
     head, query = _split(path)
@@ -49,8 +64,8 @@ def shown(path: str) -> str:
     """A path as messages show it: without what a URI may hold of keys and tokens."""
     if not is_remote(path):
         return path
-    parts = urlsplit(path)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+    scheme, place, inner, _ = _parts(path)
+    return f"{scheme}://{place.rpartition('@')[2]}{inner}"
 
 
 def without_secrets(text: str) -> str:
@@ -64,6 +79,21 @@ def join(folder: str, name: str) -> str:
         return os.path.join(folder, *name.split("/"))
     head, query = _split(folder)
     return f"{head}/{name}{query}"
+
+
+def part_prefix(name: str) -> str:
+    """How the name begins of a file that becomes one of this name, but is not complete yet.
+
+    a.parquet -> .a.parquet. before eight random digits and PART; of a name that leaves no room for
+    these, the beginning and a hash.
+    """
+    whole = os.fsencode(name)
+    room = _LONGEST_NAME - len(f"..12345678{PART}")
+    if len(whole) <= room:
+        return f".{name}."
+    digest = hashlib.sha256(whole).hexdigest()[:16]
+    kept = whole[: room - len(digest) - 1].decode(errors="ignore")
+    return f".{kept}~{digest}."
 
 
 def base_name(path: str) -> str:
@@ -85,6 +115,17 @@ def parents(path: str) -> Iterator[str]:
 def _split(uri: str) -> tuple[str, str]:
     head, mark, query = uri.partition("?")
     return head, mark + query
+
+
+def _parts(uri: str) -> tuple[str, str, str, str]:
+    """Scheme, bucket or host, path with its slash, and query with its mark.
+
+    A # is part of the path: names may have one, and nothing here has fragments.
+    """
+    head, query = _split(uri)
+    scheme, _, rest = head.partition("://")
+    place, slash, inner = rest.partition("/")
+    return scheme.lower(), place, slash + inner, query
 
 
 def same(one: str, other: str) -> bool:
@@ -170,6 +211,17 @@ def open_input(path: str) -> IO[bytes]:
         return opened
 
 
+def as_arrow_takes(path: str, mode: Literal["rb", "wb"]) -> Any:
+    """A local path as pyarrow opens it, which takes no name that is not UTF-8: that as a file."""
+    import pyarrow as pa
+
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return pa.OSFile(os.fsencode(path), mode)
+    return path
+
+
 def remove(path: str) -> None:
     """Remove a file."""
     if not is_remote(path):
@@ -200,7 +252,7 @@ def upload(local: str, target: str, check: Callable[[], None] | None = None) -> 
     """
     filesystem, inner = _connect(target)
     folder, _, name = inner.rpartition("/")
-    part = f"{folder}/.{name}.{secrets.token_hex(4)}{PART}"
+    part = f"{folder}/{part_prefix(name)}{secrets.token_hex(4)}{PART}"
     try:
         with _failing(target), open(local, "rb") as source:
             _make_folder(filesystem, folder)
@@ -244,11 +296,11 @@ def _failing(path: str) -> Iterator[None]:
 
 def _connect(uri: str) -> tuple[Any, str]:
     """The file system of a URI, and the path in it."""
-    parts = urlsplit(uri)
-    root = urlunsplit((parts.scheme, parts.netloc, "", parts.query, ""))
-    if parts.scheme == "s3":
-        return _arrow_filesystem(root), parts.netloc.rpartition("@")[2] + parts.path.rstrip("/")
-    if parts.scheme in ARROW_SCHEMES:
+    scheme, place, inner, query = _parts(uri)
+    root = f"{scheme}://{place}{query}"
+    if scheme == "s3":
+        return _arrow_filesystem(root), place.rpartition("@")[2] + inner.rstrip("/")
+    if scheme in ARROW_SCHEMES:
         return _arrow_filesystem(root), _arrow_path(uri)
     return _fsspec_filesystem(root), _fsspec_path(uri)
 
@@ -283,7 +335,7 @@ def _fsspec_filesystem(root: str) -> Any:
         package = "delaytool[fsspec]" if "fsspec" in str(error) else str(error)
         raise DataError(
             "not-installed",
-            f"files at {urlsplit(root).scheme}:// need a package that is not installed",
+            f"files at {_parts(root)[0]}:// need a package that is not installed",
             expected=package,
             advice="install it, for fsspec with: pip install 'delaytool[fsspec]'",
             place=Place(shard=shown(root)),

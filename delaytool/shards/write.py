@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from delaytool.batches.job import Job
 from delaytool.batches.types import leaf_paths
+from delaytool.shards import stores
 from delaytool.shards.commit import State, committed
 
 _PAGE_BYTES = 2 << 20
@@ -29,7 +31,8 @@ class ShardWriter:
         kinds: Mapping[str, str],
         entries: Mapping[bytes, bytes] | None,
     ) -> None:
-        self._writer = _writer(part, schema, kinds, entries is None)
+        self._sink = stores.as_arrow_takes(part, "wb")
+        self._writer = _writer(self._sink, schema, kinds, entries is None)
         self.metadata: dict[bytes, bytes] = dict(entries or {})
 
     def write(self, batch: pa.RecordBatch) -> None:
@@ -42,12 +45,17 @@ class ShardWriter:
         """Write the footer."""
         if self.metadata:
             self._writer.add_key_value_metadata(self.metadata)
-        self._writer.close()
+        self._close()
 
     def abandon(self) -> None:
         """Let go of the file, which nobody will see."""
         with contextlib.suppress(Exception):
-            self._writer.close()
+            self._close()
+
+    def _close(self) -> None:
+        self._writer.close()
+        if not isinstance(self._sink, str):
+            self._sink.close()
 
 
 @contextlib.contextmanager
@@ -95,7 +103,7 @@ def output_kinds(job: Job) -> dict[str, str]:
 
 
 def _writer(
-    part: str, schema: pa.Schema, kinds: Mapping[str, str], stores_schema: bool
+    sink: Any, schema: pa.Schema, kinds: Mapping[str, str], stores_schema: bool
 ) -> pq.ParquetWriter:
     """A writer that suits the columns: measured in tests/benchmarks.
 
@@ -119,7 +127,7 @@ def _writer(
             encoding.update(dict.fromkeys(leaves, "PLAIN"))
             levels.update(dict.fromkeys(leaves, 3))
     return pq.ParquetWriter(
-        part,
+        sink,
         schema if stores_schema else schema.remove_metadata(),
         store_schema=stores_schema,
         compression="zstd",

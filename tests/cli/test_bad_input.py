@@ -53,7 +53,7 @@ BAD_COMMANDS = {
     "missing column": (1, ("--audio-column", "codes"), "there is no column codes; there are"),
     "missing key": (1, ("--key", "name"), "there is no column name"),
     "column of strings": (1, ("--text-column", "tags"), "expected list<integer>"),
-    "unknown preset": (2, ("--preset", "moshiko"), "expected moshi, "),
+    "unknown preset": (2, ("--preset", "moshiko"), "did you mean moshi"),
     "unknown length": (2, ("--length", "cut"), "'extend', 'truncate'"),
     "unknown option": (2, ("--delay", "1"), "--delay"),
     "no number": (2, ("--delays", "0,x"), "not a list of integers"),

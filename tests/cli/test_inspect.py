@@ -16,7 +16,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import sentencepiece
-from make import PLAIN, SAMPLE_DATA, delaytool, delaytool_process, tokens_table
+from make import (
+    PLAIN,
+    SAMPLE_DATA,
+    delaytool,
+    delaytool_process,
+    summary_of,
+    tokens_table,
+)
 
 
 @pytest.fixture
@@ -369,3 +376,95 @@ def test_inspect_steps_and_rows_that_are_not_there(data, tmp_path):
     row = pq.read_table(path).to_pylist()[0]
     assert grid["codes"][0] == row["text_tokens"][1:3]
     assert grid["weights"] is None
+
+
+def test_rows_that_share_a_key(tmp_path):
+    """Segments of one dialogue: a row is compared with the one in its place, not the first."""
+    table = tokens_table(rows=4)
+    shared = table.set_column(0, "id", pa.array(["x", "y", "x", "x"]))
+    data, out, turned = (tmp_path / f"{name}.parquet" for name in ("data", "out", "turned"))
+    pq.write_table(shared, data)
+    delaytool("apply", data, out, *PLAIN)
+    for row in range(4):
+        for one, other in ((out, data), (data, out), (data, data)):
+            done = delaytool("inspect", one, "--compare", other, "--row", row)
+            assert "the same as in" in done.stdout
+    done = delaytool("inspect", out, "--id", "x")
+    assert "out.parquet, row 0 of 4 (id 'x')" in done.stdout
+    note = "Note: rows 2, 3 have this key too, row 0 is shown; --row names another"
+    assert note in done.stderr.splitlines()
+    assert "Note" not in delaytool("inspect", out, "--id", "y").stderr
+    pq.write_table(shared.take([1, 0, 3, 2]), turned)
+    delaytool("inspect", out, "--compare", turned, "--row", 1)
+    done = delaytool("inspect", out, "--compare", turned, "--row", 0, status=1)
+    assert "3 rows have the id 'x', none of them at the place of row 0: 1, 2, 3" in done.stderr
+
+
+def test_rows_that_share_a_key_with_rows_in_quarantine(tmp_path):
+    rows = tokens_table(rows=4).to_pylist()
+    rows[1]["text_tokens"][0] = 99999
+    for row in rows:
+        row["id"] = "x"
+    data, out = tmp_path / "data.parquet", tmp_path / "out.parquet"
+    pq.write_table(pa.Table.from_pylist(rows, tokens_table().schema), data)
+    delaytool("apply", data, out, *PLAIN, "--quarantine", tmp_path / "bad")
+    for row in range(3):
+        delaytool("inspect", out, "--compare", data, "--row", row)
+    for row in (0, 2, 3):
+        delaytool("inspect", data, "--compare", out, "--row", row)
+    done = delaytool("inspect", data, "--compare", out, "--row", 1, status=1)
+    assert "the row is in quarantine" in done.stderr
+
+
+LISTS, CODES = pa.list_(pa.int16()), pa.list_(pa.list_(pa.int16()))
+EMPTY = {
+    "codebook-major": ({"text_tokens": [[]], "audio_codes": [[[]] * 16]}, ()),
+    "frame-major": ({"text_tokens": [[]], "audio_codes": [[]]}, ()),
+    "one list": ({"text_tokens": [[]], "audio_codes": pa.array([[]], LISTS)}, ()),
+    "grid": ({"g": [[[]] * 17]}, ("--grid-column", "g")),
+    "frame-major grid": ({"g": [[]]}, ("--grid-column", "g")),
+    "two grids": (
+        {"A": [[[]] * 9], "B": [[[]] * 9]}, ("--grid-column", "A", "--grid-column", "B[1:]"),
+    ),
+    "a column each": (
+        {"text_tokens": [[]], **{f"q{q}": pa.array([[]], LISTS) for q in range(16)}},
+        ("--audio-column", "q{q}"),
+    ),
+    "with others": (
+        {"text_tokens": [[], [5, 6]], "audio_codes": [[[]] * 16, [[1, 2]] * 16]}, (),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", EMPTY)
+def test_empty_dialogues(tmp_path, case):
+    columns, where = EMPTY[case]
+    arrays = {
+        name: values if isinstance(values, pa.Array) else
+        pa.array(values, LISTS if name == "text_tokens" else CODES)
+        for name, values in columns.items()
+    }  # fmt: skip
+    (tmp_path / "data").mkdir()
+    source, out = tmp_path / "data" / "a.parquet", tmp_path / "out.parquet"
+    pq.write_table(pa.table(arrays), source)
+    delaytool("apply", source, out, *where)
+    delaytool("verify", out, "--source", source)
+    for recipe in ((), ("--preset", "moshi")):
+        summary = summary_of(delaytool("stats", tmp_path / "data", *where, *recipe, "--json"))
+        assert summary["rows"] == len(next(iter(columns.values())))
+        delaytool("inspect", source, *where, *recipe)
+        assert summary_of(delaytool("inspect", source, *where, *recipe, "--json"))["row"] == 0
+    delaytool("inspect", source, *where, "--before", "--after", "--labels")
+    delaytool("inspect", out, "--before", "--after", "--weights")
+    delaytool("inspect", out, "--compare", source)
+    delaytool("inspect", source, *where, "--compare", out)
+
+
+def test_a_shard_of_empty_dialogues_among_others(tmp_path):
+    table = tokens_table(n_q=16)
+    columns = {"text_tokens": [[]] * 2, "audio_codes": [[[]] * 16] * 2}
+    pq.write_table(table, tmp_path / "b.parquet")
+    for name, codes in (("a", [[[]] * 16] * 2), ("c", [[]] * 2)):
+        columns = {"text_tokens": pa.array([[]] * 2, LISTS), "audio_codes": pa.array(codes, CODES)}
+        pq.write_table(pa.table(columns), tmp_path / f"{name}.parquet")
+    assert summary_of(delaytool("stats", tmp_path, "--json"))["rows"] == table.num_rows + 4

@@ -9,7 +9,7 @@ from make import SAMPLE_DATA, delaytool
 
 
 def test_presets(tmp_path):
-    printed = delaytool("presets").stdout
+    printed = delaytool("presets", "--long").stdout
     for name in ("moshi", "moshi-pretrain", "moshi-finetune"):
         assert f"recipe ({name})" in printed
     recipe = json.loads(delaytool("presets", "moshi-pretrain").stdout)

@@ -9,8 +9,8 @@ from make import finish, tokens_job, tokens_table
 
 from delaytool.batches.column_options import ColumnOptions
 from delaytool.errors import DataError
+from delaytool.grids.counterpart import read_counterpart
 from delaytool.grids.grid import first_difference
-from delaytool.grids.read import read_counterpart
 from delaytool.grids.read import read_grid as read
 from delaytool.jobs.apply import ApplyShard
 from delaytool.jobs.paths import Item

@@ -50,9 +50,15 @@ def test_the_default_is_moshi_and_first():
     assert load_preset() == load_preset("moshi")
 
 
-@pytest.mark.parametrize("name", ["", "Moshi", "../presets/moshi", "moshi.json", "nothing"])
+@pytest.mark.parametrize("name", ["", "../presets/moshi", "nothing"])
 def test_an_unknown_preset_is_named_with_those_there_are(name):
-    with pytest.raises(RecipeError, match="expected moshi, audiogen, "):
+    with pytest.raises(RecipeError, match="there are moshi, audiogen, "):
+        load_preset(name)
+
+
+@pytest.mark.parametrize("name", ["Moshi", "moshi.json", "moshi_pretrain", "mushi"])
+def test_the_nearest_presets_are_suggested(name):
+    with pytest.raises(RecipeError, match=r"did you mean (.+ or )?moshi"):
         load_preset(name)
 
 

@@ -73,7 +73,6 @@ def test_the_same_bytes_as_on_one_machine(data, expected, tmp_path):
     done = delaytool_process("apply", data, out, *PLAIN, "--engine", "ray", "--json")
     assert summary_of(done)["written"] == SHARDS
     assert files_in(local) == files_in(out) == expected
-    assert "shards 40/40" in done.stderr, "the same progress"
     assert "Traceback" not in done.stderr
     done = delaytool_process("apply", data, out, *PLAIN, "--engine", "ray", "--json")
     assert summary_of(done)["unchanged"] == SHARDS

@@ -77,6 +77,20 @@ def put(bucket, folder, prefix):
             stream.write(content)
 
 
+def test_names_of_objects_are_taken_as_they_are(bucket, uri, tmp_path):
+    names = ["a#1.parquet", "a#2.parquet", "a%23.parquet", "a b/ö+&=.parquet"]
+    for seed, name in enumerate(names):
+        (tmp_path / "data" / name).parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(tokens_table(seed=seed), tmp_path / "data" / name)
+    put(bucket, tmp_path / "data", "data")
+    delaytool("apply", tmp_path / "data", tmp_path / "out", *PLAIN)
+    done = delaytool("apply", uri("data"), uri("out"), *PLAIN, "--json")
+    assert summary_of(done)["written"] == len(names)
+    made = {name: content for name, content in objects(bucket).items() if name.startswith("out/")}
+    assert made == {f"out/{name}": c for name, c in files_in(tmp_path / "out").items()}
+    delaytool("verify", uri("out"), "--source", uri("data"))
+
+
 def test_every_command_there_and_back(data, bucket, uri, tmp_path):
     local = tmp_path / "local"
     delaytool("apply", data, local, *PLAIN)
