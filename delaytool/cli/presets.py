@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import textwrap
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -10,7 +10,7 @@ import click
 from delaytool.cli.declare import OUT, Command, complete_presets, option
 from delaytool.cli.session import put
 from delaytool.errors import RecipeError
-from delaytool.recipes.describe import describe
+from delaytool.recipes.describe import delays_in_short, describe
 
 if TYPE_CHECKING:
     from delaytool.recipes.presets import Preset
@@ -44,11 +44,7 @@ def presets(name: str | None, long: bool) -> None:
     if long:
         put(*"\n\n".join(map(_whole, found)).split("\n"))
     elif name is None:
-        width = max(len(preset.name) for preset in found)
-        for preset in found:
-            first = preset.description.partition(". ")[0].rstrip(".")
-            shown = textwrap.shorten(first, _WIDTH - width - 2, placeholder=" ...")
-            put(f"{preset.name.ljust(width)}  {shown}")
+        put(*_table(found))
     else:
         click.echo(found[0].recipe.to_json(), nl=False)
 
@@ -59,3 +55,18 @@ def _whole(preset: Preset) -> str:
         for text in (preset.description, f"Source: {preset.source}")
     ]
     return "\n".join([describe(preset.recipe, preset.name), *parts])
+
+
+def _table(presets: Sequence[Preset]) -> list[str]:
+    """A line for each: streams, delays, frame rate, and for whom."""
+    rows = [("preset", "streams", "delays", "Hz", "for")]
+    for preset in presets:
+        recipe = preset.recipe
+        streams = f"text + {recipe.n_q}" if recipe.has_text else str(recipe.n_q)
+        rate = f"{recipe.frame_rate:.4g}"
+        rows.append((preset.name, streams, delays_in_short(recipe), rate, preset.summary))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]

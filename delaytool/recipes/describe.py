@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 
 from delaytool.recipes.recipe import FRAME_RATE, Recipe
@@ -32,6 +33,42 @@ def name_of_run(names: Sequence[str]) -> str:
     """["q_1", "q_2", "q_3"] -> "q_1 ... q_3 (3)", to be printed"""
     first, last = printable(names[0]), printable(names[-1])
     return first if len(names) == 1 else f"{first} ... {last} ({len(names)})"
+
+
+def delays_in_short(recipe: Recipe) -> str:
+    """The delays of all streams, those of a kind in a row together, and offsets: "0 0,1x7 0,1x7"
+
+    Rising by one they are "0..8"; an audio offset of 16 frames is "audio +16".
+    """
+    speakers: list[list[int]] = []
+    for stream in recipe.streams:
+        begins = stream.kind in ("text", "semantic")
+        if begins or not speakers or (recipe.has_text and len(speakers) == 1):
+            speakers.append([])
+        speakers[-1].append(stream.delay)
+    offsets = {stream.offset: stream.kind for stream in recipe.streams if stream.offset}
+    later = [f"{'text' if kind == 'text' else 'audio'} {n:+}" for n, kind in offsets.items()]
+    return " ".join([*map(_runs, speakers), *later])
+
+
+def _runs(delays: Sequence[int]) -> str:
+    """Numbers in short: [0, 1, 1, 1] -> "0,1x3", [0, 8, 9, 10] -> "0,8..10" """
+    parts: list[list[int]] = []
+    for delay, alike in itertools.groupby(delays):
+        count = len(list(alike))
+        rises = parts and count == 1 and parts[-1] == list(range(delay - len(parts[-1]), delay))
+        if rises:
+            parts[-1].append(delay)
+        else:
+            parts.append([delay] * count)
+    return ",".join(map(_run, parts))
+
+
+def _run(part: Sequence[int]) -> str:
+    first, last = part[0], part[-1]
+    if len(part) < 3:
+        return ",".join(map(str, part))
+    return f"{first}x{len(part)}" if first == last else f"{first}..{last}"
 
 
 def describe(recipe: Recipe, origin: str) -> str:
