@@ -20,7 +20,7 @@ from delaytool.batches.column_options import ColumnOptions, names_of
 from delaytool.batches.job import Align
 from delaytool.errors import RecipeError
 from delaytool.grids.grid import Grid
-from delaytool.grids.read import read_cells
+from delaytool.grids.read import read_grid as _read_grid
 from delaytool.jobs.apply import ApplyShard
 from delaytool.jobs.mixed import compare_with_first
 from delaytool.jobs.notes import Note, Notes
@@ -298,7 +298,7 @@ def read_grid(
     where = _columns(text_column, audio_column, grid_column, audio_layout, key, no_key)
     _check_audio_input(where, audio_input)
     codes = None if audio_input is None else _one_shard(audio_input)
-    cells = read_cells(
+    return _read_grid(
         _one_shard(shard),
         dataclasses.replace(where, align=align, weight_column=weight_column),
         codes=codes,
@@ -307,7 +307,6 @@ def read_grid(
         recipe=recipe,
         shifted=after if before or after else None,
     )
-    return cells.grid()
 
 
 def _columns(

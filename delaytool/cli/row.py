@@ -164,7 +164,6 @@ class Row:
                 raise (misfits or [error])[-1] from None
             say_note(f"{error.at(shard=None).found}; each is shown below")
             for number, (layout, found) in enumerate(readings.items()):
-                head = f"read with --audio-layout {layout}:"
                 grids = found if number else self._told(found)
                 yield [_headed(grid, f"read with --audio-layout {layout}:") for grid in grids]
         else:
@@ -227,15 +226,22 @@ class Row:
         from delaytool.grids.read import read_cells
 
         codes = None
-        if self.audio_input is not None and grid.record is not None:
+        if self.audio_input is not None and grid.head.record is not None:
             codes = self.audio_input
             _tell_names(other, codes)
-        (theirs,) = self._told([read_counterpart(other, self.where, grid, codes)])
-        if grid.shifted and not theirs.shifted:
-            grid = read_cells(self.shard, self.where, row=grid.row, shifted=False)
-        elif theirs.shifted and not grid.shifted:
-            theirs = read_cells(other, self.where, row=theirs.row, shifted=False)
+        (theirs,) = self._told([read_counterpart(other, self.where, grid.head, codes)])
+        one, two = grid.head, theirs.head
+        if one.shifted and not two.shifted:
+            grid = read_cells(self.shard, self.where, row=one.row, shifted=False)
+        elif two.shifted and not one.shifted:
+            theirs = read_cells(other, self.where, row=two.row, shifted=False)
         return grid, theirs
+
+
+def _headed(cells: Cells, line: str) -> Cells:
+    """The cells with one more line of what there is to say of them."""
+    head = dataclasses.replace(cells.head, about=[line, *cells.about])
+    return dataclasses.replace(cells, head=head)
 
 
 def _sharing(grid: Grid) -> str:

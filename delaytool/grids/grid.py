@@ -125,7 +125,9 @@ class Cells:
         """The timesteps start ... stop - 1 only."""
         names = ("codes", "filled", "offset", "lost", "weights")
         arrays = {name: getattr(self, name) for name in names}
-        parts = {n: None if array is None else array[:, start:stop] for n, array in arrays.items()}
+        parts: dict[str, Any] = {
+            name: None if array is None else array[:, start:stop] for name, array in arrays.items()
+        }
         head = dataclasses.replace(self.head, first=self.first + start)
         return dataclasses.replace(self, head=head, **parts)
 
@@ -136,15 +138,14 @@ class Cells:
         if part.lost is not None:
             for number, step in np.argwhere(part.lost).tolist():
                 codes[number][step] = None
-        lists = {
-            name: None if array is None else array.tolist()
-            for name, array in (
-                ("filled", part.filled),
-                ("offset", part.offset),
-                ("weights", part.weights),
-            )
-        }
-        return dataclasses.replace(part.head, codes=codes, labels=part.labels(), **lists)
+        return dataclasses.replace(
+            part.head,
+            codes=codes,
+            filled=part.filled.tolist(),
+            offset=part.offset.tolist(),
+            weights=None if part.weights is None else part.weights.tolist(),
+            labels=part.labels(),
+        )
 
     def labels(self) -> list[list[str]]:
         """S for a cell that a delay fills, O for one of an offset, else kind and number of the

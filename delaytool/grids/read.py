@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from typing import TypeVar
+from typing import Any
 
 import pyarrow as pa
 
@@ -19,7 +19,7 @@ from delaytool.batches.problems import key_of
 from delaytool.batches.shift import shift
 from delaytool.batches.types import check_there
 from delaytool.errors import DataError, Place
-from delaytool.grids.grid import Cells
+from delaytool.grids.grid import Cells, Grid
 from delaytool.grids.sides import after, before, head_of, make, original
 from delaytool.recipes.presets import load_preset
 from delaytool.recipes.recipe import Recipe
@@ -30,8 +30,6 @@ from delaytool.shards.read import OpenShard, read_record
 from delaytool.shards.record import Record
 
 _COLUMNS = "`text_column`, `audio_column` or `grid_column`, or its codes' shard with `audio_input`"
-
-T = TypeVar("T")
 
 
 def read_cells(
@@ -97,6 +95,11 @@ def read_cells(
             sharing=tuple(sharing),
         )
         return make(head, side, job.recipe)
+
+
+def read_grid(shard: Shard, where: ColumnOptions, **how: Any) -> Grid:
+    """All of a row as a grid; `how` is that of `read_cells`."""
+    return read_cells(shard, where, **how).grid()
 
 
 def record_of(opened: Opened) -> Record | None:

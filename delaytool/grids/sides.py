@@ -18,6 +18,7 @@ from delaytool.grids.grid import Cells, Grid
 from delaytool.pattern.segments import OFFSET, Array, Segments
 from delaytool.recipes.recipe import Recipe, Stream
 
+
 @dataclass(frozen=True)
 class Side:
     """The tokens of one row, before the shift or after it.

@@ -101,9 +101,9 @@ def test_the_row_of_another_shard_goes_by_its_key(shards, tmp_path):
     turned = Shard("b.parquet", str(tmp_path / "b.parquet"))
     pq.write_table(table.take(list(range(11, -1, -1))), turned.path)
     grid = read_grid(shards[1], row=3)
-    assert read_counterpart(turned, ColumnOptions(), grid).row == 8
+    assert read_counterpart(turned, ColumnOptions(), grid).head.row == 8
     pq.write_table(table.drop_columns(["id"]), turned.path)
-    assert read_counterpart(turned, ColumnOptions(), grid).row == 3
+    assert read_counterpart(turned, ColumnOptions(), grid).head.row == 3
 
 
 def test_a_shard_without_text(tmp_path):
