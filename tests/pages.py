@@ -32,6 +32,7 @@ NOT_RUN = {
     "make test": "CI runs it: this is part of it",
     "make test-deep": "CI runs it",
     "make test-torch": "CI runs it",
+    "make test-oldest": "CI runs it",
     "make lint": "CI runs it",
     "make bench": "takes a quarter of an hour",
     "make readme": "writes the help texts, which are checked",
