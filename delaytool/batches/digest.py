@@ -17,7 +17,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from delaytool.batches.types import has_floats, is_bytes, is_list_view, stored, without_views
+from delaytool.batches.types import (
+    filtered,
+    has_floats,
+    is_bytes,
+    is_list_view,
+    stored,
+    without_views,
+)
 
 
 def levels(array: pa.Array, path: str = "") -> Iterator[tuple[str, bool, Any]]:
@@ -34,7 +41,7 @@ def levels(array: pa.Array, path: str = "") -> Iterator[tuple[str, bool, Any]]:
         nulls = np.flatnonzero(array.is_null().to_numpy(zero_copy_only=False))
         yield path + "?", True, nulls.astype(np.int64)
         if not is_list_view(kind):
-            array = _without_nulls(array)
+            array = filtered(array, array.is_valid().to_numpy(zero_copy_only=False))
     if pa.types.is_struct(kind):
         for i in range(kind.num_fields):
             yield from levels(array.field(i), f"{path}.{i}")
@@ -61,17 +68,6 @@ def levels(array: pa.Array, path: str = "") -> Iterator[tuple[str, bool, Any]]:
         width = kind.bit_width // 8
         data = memoryview(array.buffers()[1] or b"").cast("B")
         yield path + "v", False, data[array.offset * width : (array.offset + len(array)) * width]
-
-
-def _without_nulls(array: pa.Array) -> pa.Array:
-    try:
-        return array.drop_null()
-    except pa.ArrowNotImplementedError:
-        # Arrow cannot filter maps with views inside, but it can put slices of them together.
-        here = array.is_valid().to_numpy(zero_copy_only=False).astype(np.int8)
-        edges = np.flatnonzero(np.diff(here, prepend=0, append=0)).reshape(-1, 2)
-        runs = [array.slice(start, stop - start) for start, stop in edges.tolist()]
-        return pa.concat_arrays(runs)
 
 
 def _plain(array: pa.Array) -> pa.Array:

@@ -84,7 +84,7 @@ def _rows(
     for batch in batches:
         texts = None
         if search.text is not None:
-            texts = pc.list_value_length(batch.column(search.text)).to_pylist()
+            texts = pc.list_value_length(stored(batch.column(search.text))).to_pylist()
         shapes = [_shapes(batch.column(part.name)) for part in search.named]
         for row in range(batch.num_rows):
             tokens = texts[row] if texts is not None else None

@@ -1,4 +1,4 @@
-"""Schema metadata that describes the columns: `huggingface` and `pandas`.
+"""Schema metadata that describes the columns: that of Hugging Face, pandas and Spark.
 
 Readers fail on a description that no longer fits, so it is brought up to date."""
 
@@ -18,6 +18,10 @@ QUARANTINE_ENTRY = "delaytool-quarantine"
 """The same in a shard of quarantined rows, which holds the record of the shard they are not in."""
 STORED_SCHEMA = b"ARROW:schema"
 """The key of the entry in which Arrow's writers keep their schema, as base64 of its message."""
+SPARK = b"org.apache.spark.sql.parquet.row.metadata"
+"""The key of the entry in which Spark keeps its schema; it sees no column that is not in there."""
+_AVRO = b"parquet.avro.schema", b"avro.schema"
+"""The same of Avro, whose readers make a schema where there is none."""
 REASON = "reason"
 """The column that says why a row is in quarantine."""
 
@@ -27,8 +31,9 @@ def mended_metadata(schema: pa.Schema, fields: list[pa.Field], changed: list[pa.
     if not schema.metadata:
         return schema.metadata
     gone = set(schema.names) - {field.name for field in fields}
-    mended = {k: v for k, v in schema.metadata.items() if k != QUARANTINE_ENTRY.encode()}
-    for key, mend in ((b"huggingface", _mend_huggingface), (b"pandas", _mend_pandas)):
+    dropped = {QUARANTINE_ENTRY.encode(), *_AVRO}
+    mended = {key: value for key, value in schema.metadata.items() if key not in dropped}
+    for key, mend in _MENDS.items():
         if key in mended:
             try:
                 described = json.loads(mended[key])
@@ -67,6 +72,11 @@ def _dtype(kind: pa.DataType) -> str:
 def _mend_pandas(described: Any, changed: list[pa.Field], gone: set[str]) -> None:
     """Describe the changed columns as pandas does: nested lists are objects to it."""
     names = {field.name for field in changed}
+    there = {c.get("field_name", c["name"]) for c in described["columns"]}
+    levels = described.get("column_indexes", [])
+    if not names <= there and not _are_texts(levels):
+        # Then the names are texts to pandas, as they are in the file.
+        described["column_indexes"] = []
     # An index without a name has a column with one, its field_name.
     kept = [c for c in described["columns"] if c.get("field_name", c["name"]) not in names | gone]
     for field in changed:
@@ -84,8 +94,54 @@ def _mend_pandas(described: Any, changed: list[pa.Field], gone: set[str]) -> Non
         described[key] = [n for n in described[key] if not (isinstance(n, str) and n in gone)]
 
 
+def _are_texts(levels: list[Any]) -> bool:
+    """Whether columns are named by plain texts, and not by pairs, numbers or dates."""
+    return len(levels) <= 1 and all(
+        level["pandas_type"] in ("unicode", "string", "mixed") for level in levels
+    )
+
+
 def _pandas_type(kind: pa.DataType) -> str:
     return f"list[{_pandas_type(kind.value_type)}]" if is_list(kind) else _dtype(kind)
+
+
+def _mend_spark(described: Any, changed: list[pa.Field], gone: set[str]) -> None:
+    """Describe the changed columns as Spark's types; raises KeyError for what is none of them."""
+    places = {field["name"]: place for place, field in enumerate(described["fields"])}
+    fields = list(described["fields"])
+    for field in changed:
+        new = {"name": field.name, "type": _spark_type(field.type), "nullable": True}
+        if field.name in places:
+            fields[places[field.name]] = {**fields[places[field.name]], **new}
+        else:
+            fields.append({**new, "metadata": {}})
+    described["fields"] = [field for field in fields if field["name"] not in gone]
+
+
+def _spark_type(kind: pa.DataType) -> Any:
+    if is_list(kind):
+        inside = _spark_type(kind.value_type)
+        return {"type": "array", "elementType": inside, "containsNull": True}
+    return _SPARK_TYPES[str(kind)]
+
+
+_SPARK_TYPES = {
+    "int8": "byte",
+    "int16": "short",
+    "int32": "integer",
+    "int64": "long",
+    "uint8": "short",
+    "uint16": "integer",
+    "uint32": "long",
+    "uint64": "decimal(20,0)",
+    "float": "float",
+    "string": "string",
+}
+_MENDS = {
+    b"huggingface": _mend_huggingface,
+    b"pandas": _mend_pandas,
+    SPARK: _mend_spark,
+}
 
 
 def joined_metadata(
@@ -97,7 +153,8 @@ def joined_metadata(
     names: the codes' columns
     """
     metadata = {k: v for k, v in codes.items() if k != b"huggingface"} | dict(text)
-    metadata.pop(b"pandas", None)
+    for key in (b"pandas", SPARK):
+        metadata.pop(key, None)
     join_features(metadata, codes, names)
     return metadata
 

@@ -8,6 +8,8 @@ import numpy as np
 import pyarrow as pa
 
 from delaytool.batches.job import Job
+from delaytool.batches.types import filtered
+from delaytool.batches.values import value_of
 from delaytool.errors import DataError
 
 Problems = dict[int, DataError]
@@ -46,7 +48,13 @@ def split_rows(batch: pa.RecordBatch, rows: Sequence[int]) -> tuple[pa.RecordBat
     """The other rows of a batch, and these."""
     these = np.zeros(batch.num_rows, dtype=bool)
     these[list(rows)] = True
-    return batch.filter(pa.array(~these)), batch.filter(pa.array(these))
+    others, chosen = (
+        pa.RecordBatch.from_arrays(
+            [filtered(column, kept) for column in batch.columns], schema=batch.schema
+        )
+        for kept in (~these, these)
+    )
+    return others, chosen
 
 
 def kind_of_problem(error: DataError) -> tuple[str, str | None]:
@@ -58,7 +66,7 @@ def key_of(batch: pa.RecordBatch, row: int, job: Job) -> str | None:
     """What the job's key column calls a row of a batch; None where there is no such column."""
     if job.key is None or job.key not in batch.schema.names:
         return None
-    key = f"{job.key} {batch.column(job.key)[row].as_py()!r}"
+    key = f"{job.key} {value_of(batch.column(job.key)[row])!r}"
     return key if len(key) <= 80 else key[:77] + "..."
 
 

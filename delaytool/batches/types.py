@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from delaytool.errors import DataError
 from delaytool.pattern.segments import Index
@@ -15,9 +16,8 @@ from delaytool.pattern.segments import Index
 
 def is_list(kind: pa.DataType) -> bool:
     """Whether values of this type are lists of some kind."""
-    return bool(
-        pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-    )
+    plain = pa.types.is_list(kind) or pa.types.is_large_list(kind)
+    return bool(plain or pa.types.is_fixed_size_list(kind) or is_list_view(kind))
 
 
 def storage(kind: pa.DataType) -> pa.DataType:
@@ -33,6 +33,16 @@ def stored(array: pa.Array) -> pa.Array:
 def is_list_view(kind: pa.DataType) -> bool:
     """Whether values of this type are lists with offsets and sizes in any order."""
     return bool(pa.types.is_list_view(kind) or pa.types.is_large_list_view(kind))
+
+
+def is_bytes_view(kind: pa.DataType) -> bool:
+    """Whether values are strings or bytes that lie anywhere."""
+    return bool(pa.types.is_string_view(kind) or pa.types.is_binary_view(kind))
+
+
+def child_types(kind: pa.DataType) -> list[pa.DataType]:
+    """The types of what is inside of a list, a map or a struct; none of any other."""
+    return [field.type for field in _children(kind)[1]]
 
 
 def is_bytes(kind: pa.DataType) -> bool:
@@ -76,6 +86,9 @@ def list_like(kind: pa.DataType, field: pa.Field) -> pa.DataType:
     """A list of the same kind around another field: large_list<int8>, int16 -> large_list<int16>"""
     if pa.types.is_fixed_size_list(kind):
         return pa.list_(field, kind.list_size)
+    if is_list_view(kind):
+        large = pa.types.is_large_list_view(kind)
+        return pa.large_list_view(field) if large else pa.list_view(field)
     return pa.large_list(field) if pa.types.is_large_list(kind) else pa.list_(field)
 
 
@@ -85,7 +98,7 @@ def with_list_sizes(
     size_of: Callable[[int, int], int | None],
     level: int = 0,
 ) -> pa.DataType:
-    """The same lists around another leaf, those of a fixed size with others.
+    """The same lists around another leaf, those of a fixed size with others, none of them views.
 
     size_of: the size of a list of a fixed one, from its level and that; None for any length
     """
@@ -93,6 +106,8 @@ def with_list_sizes(
         return leaf
     field = kind.value_field
     field = field.with_type(with_list_sizes(field.type, leaf, size_of, level + 1))
+    if is_list_view(kind):
+        return pa.large_list(field) if pa.types.is_large_list_view(kind) else pa.list_(field)
     if not pa.types.is_fixed_size_list(kind):
         return list_like(kind, field)
     size = size_of(level, kind.list_size)
@@ -109,6 +124,7 @@ def null_positions(array: pa.Array) -> list[int]:
 
 def list_lengths(lists: pa.Array) -> Index:
     """How long each list is, 0 where it is null."""
+    lists = stored(lists)
     kind = lists.type
     if (pa.types.is_list(kind) or pa.types.is_large_list(kind)) and not lists.null_count:
         return np.diff(np.asarray(lists.offsets.to_numpy())).astype(np.int64, copy=False)
@@ -128,7 +144,7 @@ def lists_of(values: pa.Array, lengths: Index, kind: pa.DataType) -> pa.Array:
                 advice="make the shard anew",
             )
         return pa.FixedSizeListArray.from_arrays(values, type=kind)
-    large = pa.types.is_large_list(kind)
+    large = pa.types.is_large_list(kind) or pa.types.is_large_list_view(kind)
     offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
     np.cumsum(lengths, out=offsets[1:])
     if not large and offsets[-1] > np.iinfo(np.int32).max:
@@ -138,10 +154,13 @@ def lists_of(values: pa.Array, lengths: Index, kind: pa.DataType) -> pa.Array:
             expected=f"at most {np.iinfo(np.int32).max}",
             advice="split the rows, or store them as large_list",
         )
+    starts = pa.array(offsets if large else offsets.astype(np.int32))
+    if is_list_view(kind):
+        view = pa.LargeListViewArray if large else pa.ListViewArray
+        sizes = pa.array(lengths.astype(np.int64 if large else np.int32))
+        return view.from_arrays(starts[:-1], sizes, values, type=kind)
     make = pa.LargeListArray if large else pa.ListArray
-    return make.from_arrays(
-        pa.array(offsets if large else offsets.astype(np.int32)), values, type=kind
-    )
+    return make.from_arrays(starts, values, type=kind)
 
 
 def type_name(kind: pa.DataType) -> str:
@@ -183,6 +202,9 @@ def cell_sizes(array: pa.Array) -> Any:
     """
     array = stored(array)
     kind = array.type
+    if is_list_view(kind):
+        array = lists_of(array.flatten(), list_lengths(array), pa.large_list(kind.value_field))
+        kind = array.type
     if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_map(kind):
         return _list_sizes(array) if len(array) else 0
     if pa.types.is_fixed_size_list(kind):
@@ -193,7 +215,7 @@ def cell_sizes(array: pa.Array) -> Any:
         return inner.reshape(len(array), kind.list_size).sum(axis=1)
     if pa.types.is_struct(kind):
         return sum(cell_sizes(part) for part in child_arrays(array))
-    if pa.types.is_string_view(kind) or pa.types.is_binary_view(kind):
+    if is_bytes_view(kind):
         return cell_sizes(array.cast(pa.large_binary()))
     if is_bytes(kind):
         lengths = pc.binary_length(array).fill_null(0)
@@ -319,7 +341,7 @@ def without_views(kind: pa.DataType) -> pa.DataType:
         return pa.large_binary()
     if pa.types.is_struct(kind):
         fields = [kind.field(i) for i in range(kind.num_fields)]
-    elif is_list(kind):
+    elif is_list(kind) and not is_list_view(kind):
         fields = [kind.value_field]
     else:
         return kind
@@ -334,3 +356,14 @@ def has_floats(kind: pa.DataType) -> bool:
     if pa.types.is_floating(kind):
         return True
     return any(has_floats(kind.field(i).type) for i in range(kind.num_fields))
+
+
+def filtered(array: pa.Array, kept: NDArray[np.bool_]) -> pa.Array:
+    """The rows of an array that are kept."""
+    try:
+        return array.filter(pa.array(kept))
+    except pa.ArrowNotImplementedError:
+        # Arrow cannot filter views of strings, but it can put slices of them together.
+        edges = np.flatnonzero(np.diff(kept.astype(np.int8), prepend=0, append=0)).reshape(-1, 2)
+        runs = [array.slice(start, stop - start) for start, stop in edges.tolist()]
+        return pa.concat_arrays(runs) if runs else array.slice(0, 0)

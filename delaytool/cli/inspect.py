@@ -43,7 +43,13 @@ from delaytool.cli.session import put_json, session
     heading=WHAT,
     help="Row to print, from 0.  [default: 0]",
 )
-@option("--id", "row_key", metavar="KEY", heading=WHAT, help="Row to print, by its key.")
+@option(
+    "--id",
+    "row_key",
+    metavar="KEY",
+    heading=WHAT,
+    help="Row to print, by its key as messages show it: utt-17, 2024-01-31 12:00:00.",
+)
 @option(
     "--steps",
     type=Steps(),

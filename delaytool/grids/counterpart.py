@@ -6,6 +6,7 @@ import dataclasses
 
 from delaytool.batches.column_options import ColumnOptions
 from delaytool.batches.job import Job
+from delaytool.batches.values import text_of
 from delaytool.errors import DataError, Place
 from delaytool.grids.grid import Cells, Grid
 from delaytool.grids.read import read_cells, record_of, rows_with
@@ -58,7 +59,7 @@ def _sharing_row(grid: Grid, other: Opened, column: str) -> int:
 
     column: of the other shard's keys
     """
-    rows = rows_with(other, column, str(grid.id))
+    rows = rows_with(other, column, text_of(grid.id))
     if len(rows) == 1:
         return rows[0]
     row = _counterpart_row(grid, record_of(other))

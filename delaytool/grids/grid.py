@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from delaytool.batches.values import text_of
 from delaytool.errors import DataError
 from delaytool.pattern.segments import Array
 from delaytool.recipes.recipe import FRAME_RATE
@@ -20,6 +21,7 @@ class Grid:
     """One row, ready to be shown.
 
     about:   what the shard is, line by line
+    id:      the row's key; dates, times and durations are texts
     title:   which side of the shift this is, where both are shown: "before" or "after"
     codes:   [K][S]; None where truncation cut a token off
     filled:  [K][S] True where a delay fills a cell, which holds no token of its stream
@@ -78,7 +80,10 @@ class Grid:
     def to_json(self) -> str:
         """The fields that the command line prints as JSON."""
         names = ("row", "id", "streams", "delays", "codes", "filled", "offset", "weights")
-        return to_json({name: getattr(self, name) for name in names})
+        fields = {name: getattr(self, name) for name in names}
+        if isinstance(self.id, bytes):
+            fields["id"] = text_of(self.id)
+        return to_json(fields)
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,6 +18,7 @@ from delaytool.batches.job import Job, make_job
 from delaytool.batches.problems import key_of
 from delaytool.batches.shift import shift
 from delaytool.batches.types import check_there
+from delaytool.batches.values import text_of, value_of
 from delaytool.errors import DataError, Place
 from delaytool.grids.grid import Cells, Grid
 from delaytool.grids.sides import after, before, head_of, make, original
@@ -73,7 +74,7 @@ def read_cells(
             check_there(opened.schema, factors, "`weight_column`")
         batch = _read_row(opened, row, job, factors)
         about = _about(opened, record, job, row, batch)
-        ids = batch.column(job.key)[0].as_py() if job.key else None
+        ids = value_of(batch.column(job.key)[0]) if job.key else None
         try:
             if record is None and shifted:
                 # As apply would, with loss weights.
@@ -152,7 +153,8 @@ def rows_with(opened: Opened, column: str | None, key: str) -> list[int]:
     with reading(opened.shard.name):
         for batch in opened.small_batches([column]):
             for value in batch.column(0):
-                if str(value.as_py()) == key:
+                found = value_of(value)
+                if key in (text_of(found), str(found)):
                     rows.append(row)
                 row += 1
     if rows:

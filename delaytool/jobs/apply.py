@@ -32,7 +32,7 @@ from delaytool.shards.find import Shard
 from delaytool.shards.pairs import Opened, open_source
 from delaytool.shards.record import Digests, Record, reasons_of
 from delaytool.shards.sources import digest_of_sources
-from delaytool.shards.write import output_kinds, writing
+from delaytool.shards.write import writing
 
 
 @dataclass(frozen=True)
@@ -110,8 +110,7 @@ def _write(
     done = 0
     with contextlib.ExitStack() as stack:
         batches = stack.enter_context(contextlib.closing(ahead(work.batches())))
-        kinds = output_kinds(work.job)
-        output = stack.enter_context(writing(target, work.schema, kinds, replaces=replaces))
+        output = stack.enter_context(writing(target, work.schema, replaces=replaces))
         stack.enter_context(quarantine)
         for batch, bad in batches:
             output.write(batch)

@@ -60,7 +60,7 @@ class QuarantineWriter:
         )
         if self.shard is None:
             schema = quarantine_schema(self.source.schema)
-            new = writing(self.target, schema, {}, replaces=self.replaces)
+            new = writing(self.target, schema, replaces=self.replaces)
             self.shard = self.stack.enter_context(new)
         self.shard.write(batch)
 

@@ -135,12 +135,11 @@ def _write(
     turn: which of how many files it is
     """
     path, schema, entries = part
-    kinds = {column.name: "tokens" for column in work.job.columns}
     rows = 0
     try:
         with contextlib.ExitStack() as stack:
             batches = stack.enter_context(contextlib.closing(ahead(work.batches(schema))))
-            new = stack.enter_context(writing(path, schema, kinds, entries, replaces=replaces))
+            new = stack.enter_context(writing(path, schema, entries, replaces=replaces))
             for batch in batches:
                 new.write(batch)
                 rows += batch.num_rows

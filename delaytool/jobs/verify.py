@@ -28,6 +28,7 @@ from delaytool.batches.read import read_values, text_lengths
 from delaytool.batches.shift import bad_rows
 from delaytool.batches.shifted import ShiftedColumn
 from delaytool.batches.unshift import cut, originals, read_shifted, undelayed
+from delaytool.batches.values import value_of
 from delaytool.errors import DataError, Place
 from delaytool.jobs.mismatches import (
     MAX_MISMATCHES,
@@ -342,7 +343,7 @@ class _Check:
                 row += start
                 key = key_of(original, row, self.job)
                 place = Place(row=rows + row, key=key, column=name)
-                pair = (theirs[row].as_py(), ours[row].as_py())
+                pair = value_of(theirs[row]), value_of(ours[row])
                 if name in columns:
                     self._tokens_differ(pair, columns[name], place)
                 else:

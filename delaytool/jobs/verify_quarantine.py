@@ -15,6 +15,7 @@ from delaytool.batches.problems import key_of, kind_of_problem
 from delaytool.batches.schema import mended_entries, quarantine_schema
 from delaytool.batches.shift import bad_rows
 from delaytool.batches.types import is_stored_as
+from delaytool.batches.values import value_of
 from delaytool.errors import DataError, Place
 from delaytool.jobs.mismatches import (
     MAX_MISMATCHES,
@@ -119,7 +120,7 @@ class QuarantineCheck(contextlib.ExitStack):
                 if row is None:
                     break
                 start += row + 1
-                pair = shortened(theirs[start - 1].as_py()), shortened(ours[start - 1].as_py())
+                pair = shortened(value_of(theirs[start - 1])), shortened(value_of(ours[start - 1]))
                 place = self._place(self.compared, expected, start - 1)
                 self._add("value", *pair, dataclasses.replace(place, column=name))
         self.compared += found.num_rows

@@ -27,18 +27,31 @@ class Rows:
         self.rest: pa.RecordBatch | None = None
 
     def take(self, count: int) -> pa.RecordBatch | None:
-        """The next rows, fewer when the stream ends; None when it has ended."""
-        taken: list[pa.RecordBatch] = []
+        """The next rows, fewer when the stream ends; None when it has ended.
+
+        Dictionaries that have no room for the values of all these rows come as their values.
+        """
+        taken = list(self.parts(count))
+        if not taken:
+            return None
+        try:
+            return joined(taken, taken[0].schema)
+        except pa.ArrowInvalid:
+            plain = [decoded(part) for part in taken]
+            return joined(plain, plain[0].schema)
+
+    def parts(self, count: int) -> Iterator[pa.RecordBatch]:
+        """The next rows as they come, in one batch or several."""
         while count:
             if self.rest is None or not self.rest.num_rows:
                 self.rest = next(self.batches, None)
                 if self.rest is None:
-                    break
+                    return
             part = self.rest.slice(0, count)
             self.rest = self.rest.slice(part.num_rows)
-            taken.append(part)
             count -= part.num_rows
-        return joined(taken, taken[0].schema) if taken else None
+            if part.num_rows:
+                yield part
 
     def count_rest(self) -> int:
         """How many rows are left; they are read."""
@@ -100,13 +113,13 @@ def bounded(
                 size += int(batch_sizes[start : start + taken].sum())
                 start += taken
             if start < batch.num_rows:
-                yield joined(pending, schema)
+                yield from _joined_where_possible(pending, schema)
                 if size > MAX_BYTES // 2:
                     # The allocator would keep what so large a batch has freed, in case it is asked.
                     pa.default_memory_pool().release_unused()
                 pending, cells, size = [], 0, 0
     if pending:
-        yield joined(pending, schema)
+        yield from _joined_where_possible(pending, schema)
 
 
 def _rows_that_fit(sizes: Any, room: int) -> int:
@@ -119,6 +132,32 @@ def joined(batches: list[pa.RecordBatch], schema: pa.Schema) -> pa.RecordBatch:
         return batches[0]
     arrays = [pa.concat_arrays([batch.column(i) for batch in batches]) for i in range(len(schema))]
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _joined_where_possible(
+    batches: list[pa.RecordBatch], schema: pa.Schema
+) -> Iterator[pa.RecordBatch]:
+    """Several batches as one, or as several where no dictionary has room for all their values.
+
+    Each row group has a dictionary of its own: 100 and 100 other strings can't be one of int8.
+    """
+    try:
+        yield joined(batches, schema)
+    except pa.ArrowInvalid:
+        if len(batches) == 1:
+            raise
+        half = len(batches) // 2
+        for part in (batches[:half], batches[half:]):
+            yield from _joined_where_possible(part, schema)
+
+
+def decoded(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """A batch with the values of its dictionaries in their place."""
+    arrays = [
+        column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+        for column in batch.columns
+    ]
+    return pa.RecordBatch.from_arrays(arrays, names=batch.schema.names)
 
 
 def _row_sizes(batch: pa.RecordBatch, job: Job, added: int) -> tuple[Any, Any]:

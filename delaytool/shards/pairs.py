@@ -12,6 +12,7 @@ from delaytool.batches.column_options import ColumnOptions
 from delaytool.batches.digest import first_difference
 from delaytool.batches.job import Job
 from delaytool.batches.metadata import joined_metadata
+from delaytool.batches.values import value_of
 from delaytool.errors import DataError, Place
 from delaytool.shards.bounded import Rows, bounded
 from delaytool.shards.failures import reading
@@ -101,15 +102,17 @@ class PairedShard:
         schema = pa.schema(kept, metadata=self.schema.metadata)
         codes = Rows(self._batches_of_codes(names))
         for text in self.text.small_batches(self._read_of(self.text, names)):
-            other = codes.take(text.num_rows)
-            if other is None or other.num_rows != text.num_rows:
+            ends = row + text.num_rows
+            for other in codes.parts(text.num_rows):
+                part = text.slice(row + text.num_rows - ends, other.num_rows)
+                self._check_keys(part, other, row)
+                both = [(part if name in of_text else other).column(name) for name in schema.names]
+                yield pa.RecordBatch.from_arrays(both, schema=schema)
+                row += part.num_rows
+            if row < ends:
                 raise DataError(
                     "rows-differ", f"the codes end at row {row}", expected=f"{expected} rows"
                 )
-            self._check_keys(text, other, row)
-            both = [(text if name in of_text else other).column(name) for name in schema.names]
-            yield pa.RecordBatch.from_arrays(both, schema=schema)
-            row += text.num_rows
 
     def _batches_of_codes(self, names: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
         with reading(f"the codes of {self.shard.name}"):
@@ -138,10 +141,10 @@ class PairedShard:
         if ours.type == theirs.type:
             differs = first_difference(ours, theirs)
         else:
-            pairs = zip(ours.to_pylist(), theirs.to_pylist(), strict=True)
+            pairs = zip(map(value_of, ours), map(value_of, theirs), strict=True)
             differs = next((i for i, (one, other) in enumerate(pairs) if one != other), None)
         if differs is not None:
-            one, other = ours[differs].as_py(), theirs[differs].as_py()
+            one, other = value_of(ours[differs]), value_of(theirs[differs])
             raise DataError(
                 "keys-differ",
                 f"the codes' {self.key} is {other!r}",
@@ -216,6 +219,15 @@ def _key_of_pair(text: OpenShard, codes: OpenShard, keys: Job | ColumnOptions) -
 
 def _kind_of_key(kind: pa.DataType) -> str:
     """What keys of a type are, whatever their width; keys of two kinds are never the same."""
+    if pa.types.is_timestamp(kind):
+        return f"timestamp[{kind.tz}]"
+    for is_such, name in (
+        (pa.types.is_date, "date"),
+        (pa.types.is_time, "time"),
+        (pa.types.is_duration, "duration"),
+    ):
+        if is_such(kind):
+            return name
     if pa.types.is_dictionary(kind):
         return _kind_of_key(kind.value_type)
     if pa.types.is_integer(kind):

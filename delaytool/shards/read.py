@@ -179,12 +179,16 @@ class OpenShard:
     ) -> Iterator[pa.RecordBatch]:
         """The columns of both in the shard's order."""
         for batch in batches:
-            arrays = dict(zip(batch.schema.names, batch.columns, strict=True))
-            if (other := others.take(batch.num_rows)) is not None:
+            start = 0
+            for other in others.parts(batch.num_rows):
+                part = batch.slice(start, other.num_rows)
+                start += other.num_rows
+                arrays = dict(zip(part.schema.names, part.columns, strict=True))
                 arrays.update(zip(other.schema.names, other.columns, strict=True))
-            fields = [field for field in self.schema if field.name in arrays]
-            schema = pa.schema(fields, metadata=self.schema.metadata)
-            yield pa.RecordBatch.from_arrays([arrays[name] for name in schema.names], schema=schema)
+                fields = [field for field in self.schema if field.name in arrays]
+                schema = pa.schema(fields, metadata=self.schema.metadata)
+                columns = [arrays[name] for name in schema.names]
+                yield pa.RecordBatch.from_arrays(columns, schema=schema)
 
     def batches_in_lanes(self, lanes: int) -> Generator[pa.RecordBatch, None, None]:
         """Its rows in batches of any size, decoded in threads where its row groups are small.

@@ -1,4 +1,8 @@
-"""Writes Parquet files that suit their columns."""
+"""Writes Parquet files that every reader of Parquet can read, and that are small.
+
+Only encodings are used that readers of many years know: a dictionary, as pyarrow's defaults have
+it, or plain values.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +11,22 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from delaytool.batches.job import Job
-from delaytool.batches.types import leaf_paths
+from delaytool.batches.types import is_list, leaf_arrays, leaf_paths, storage
 from delaytool.shards import stores
 from delaytool.shards.commit import State, committed
 
 _PAGE_BYTES = 2 << 20
+_LEVEL = 3
+"""Of zstd: codes and words of speech get 4% smaller than on level 1, in the same time."""
+_FIRST_VALUES = 1 << 16
+"""Values that mostly say already how often values repeat."""
+_LONG_RUN = 128
+"""Like values in a row on average, from which on a dictionary is not worth its time."""
 
 
 class ShardWriter:
@@ -24,27 +35,22 @@ class ShardWriter:
     metadata: key-value entries for the footer, to be set before the file is complete
     """
 
-    def __init__(
-        self,
-        part: str,
-        schema: pa.Schema,
-        kinds: Mapping[str, str],
-        entries: Mapping[bytes, bytes] | None,
-    ) -> None:
+    def __init__(self, part: str, schema: pa.Schema, entries: Mapping[bytes, bytes] | None) -> None:
+        self._schema, self._stores_schema = schema, entries is None
         self._sink = stores.as_arrow_takes(part, "wb")
-        self._writer = _writer(self._sink, schema, kinds, entries is None)
+        self._writer: pq.ParquetWriter | None = None
         self.metadata: dict[bytes, bytes] = dict(entries or {})
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Add the rows of a batch, if there are any."""
-        if not batch.num_rows:
-            return
-        self._writer.write_batch(batch, row_group_size=batch.num_rows)
+        if batch.num_rows:
+            self._opened(batch).write_batch(batch, row_group_size=batch.num_rows)
 
     def finish(self) -> None:
         """Write the footer."""
+        writer = self._opened(None)
         if self.metadata:
-            self._writer.add_key_value_metadata(self.metadata)
+            writer.add_key_value_metadata(self.metadata)
         self._close()
 
     def abandon(self) -> None:
@@ -53,23 +59,28 @@ class ShardWriter:
             self._close()
 
     def _close(self) -> None:
-        self._writer.close()
+        if self._writer is not None:
+            self._writer.close()
         if not isinstance(self._sink, str):
             self._sink.close()
+
+    def _opened(self, first: pa.RecordBatch | None) -> pq.ParquetWriter:
+        """The writer, made for rows like the first ones."""
+        if self._writer is None:
+            self._writer = _writer(self._sink, self._schema, first, self._stores_schema)
+        return self._writer
 
 
 @contextlib.contextmanager
 def writing(
     target: str,
     schema: pa.Schema,
-    kinds: Mapping[str, str],
     entries: Mapping[bytes, bytes] | None = None,
     *,
     replaces: State | None = None,
 ) -> Iterator[ShardWriter]:
     """Write a shard that appears under its name when the block ends well, and else not at all.
 
-    kinds:    the columns that hold "tokens" or weights that come in "runs"; `_writer` says what for
     entries:  all key-value entries of its footer, those that Arrow makes of a schema included; when
               not given, Arrow makes them
     replaces: the only file whose place it may take, as `file_state` gave it
@@ -77,7 +88,7 @@ def writing(
               nothing is left behind then
     """
     with committed(target, replaces) as part:
-        writer = ShardWriter(part, schema, kinds, entries)
+        writer = ShardWriter(part, schema, entries)
         try:
             yield writer
             writer.finish()
@@ -89,51 +100,48 @@ def writing(
             raise
 
 
-def output_kinds(job: Job) -> dict[str, str]:
-    """Which columns of an output hold tokens, and which weights that come in runs."""
-    kinds: dict[str, str] = {}
-    for output in job.outputs:
-        kinds[output.name] = "tokens"
-        if output.labels:
-            kinds[output.labels] = "tokens"
-        varied = any(stream.token_weights for stream in output.streams(job.recipe))
-        if output.weights and not varied and not job.factors:
-            kinds[output.weights] = "runs"
-    return kinds
-
-
 def _writer(
-    sink: Any, schema: pa.Schema, kinds: Mapping[str, str], stores_schema: bool
+    sink: Any, schema: pa.Schema, first: pa.RecordBatch | None, stores_schema: bool
 ) -> pq.ParquetWriter:
     """A writer that suits the columns: measured in tests/benchmarks.
 
-    Tokens: bytes split by place and zstd, since a dictionary of codes costs more time and space; in
-    pages so large that zstd looks for long matches only, for in a plane of high bytes short ones
-    are everywhere and cost more than they save. Runs: plain and zstd, a level up, where it finds
-    longer ones. Neither has statistics that anyone could use. All others, weights that differ from
-    token to token among them: a dictionary and zstd.
+    All is compressed with zstd, in pages so large that there is one for each column of tokens in a
+    row group. Lists have no statistics, which nobody could use.
+
+    first: the first rows, by which a dictionary is chosen or not; None where there are none
     """
-    others: list[str] = []
-    encoding: dict[str, str] = {}
-    levels: dict[str, int] = {}
-    for field in schema:
-        leaves = leaf_paths(field)
-        kind = kinds.get(field.name)
-        if kind is None:
-            others += leaves
-        elif kind == "tokens":
-            encoding.update(dict.fromkeys(leaves, "BYTE_STREAM_SPLIT"))
-        else:
-            encoding.update(dict.fromkeys(leaves, "PLAIN"))
-            levels.update(dict.fromkeys(leaves, 3))
+    with_dictionary = []
+    for field, column in () if first is None else zip(schema, first.columns, strict=True):
+        pairs = zip(leaf_paths(field), leaf_arrays(column), strict=True)
+        with_dictionary += [path for path, values in pairs if _suits_dictionary(values)]
     return pq.ParquetWriter(
         sink,
         schema if stores_schema else schema.remove_metadata(),
         store_schema=stores_schema,
         compression="zstd",
-        compression_level=levels or None,
-        use_dictionary=others,
-        write_statistics=others,
-        column_encoding=encoding,
+        compression_level=_LEVEL,
+        use_dictionary=with_dictionary,
+        write_statistics=[field.name for field in schema if not is_list(storage(field.type))],
         data_page_size=_PAGE_BYTES,
     )
+
+
+def _suits_dictionary(values: pa.Array) -> bool:
+    """Whether values are better written with a dictionary than plain.
+
+    The dictionary of a row group is no small thing beside text, which is one stream of many: half
+    of 60,000 words may be there once. Where a fifth of the values besides the most common one
+    (padding, mostly) are unlike, plain values are smaller. Numbers in long runs, as most weights
+    are, are next to nothing either way, and plain ones are written in half the time.
+    """
+    if pa.types.is_floating(values.type):
+        numbers = values.to_numpy(zero_copy_only=False)
+        return bool(np.count_nonzero(numbers[1:] != numbers[:-1]) * _LONG_RUN > len(numbers))
+    if not pa.types.is_integer(values.type):
+        return True
+    for part in (values[:_FIRST_VALUES], values):
+        counts = pc.value_counts(part).field("counts")
+        others = len(part) - (pc.max(counts).as_py() or 0)
+        if others == 0 or 5 * len(counts) <= others:
+            return True
+    return False

@@ -19,7 +19,7 @@ from delaytool.batches.column_options import ColumnOptions
 from delaytool.batches.digest import same_values
 from delaytool.batches.job import make_job
 from delaytool.batches.layouts import CODEBOOK, FLAT_CODEBOOK, FLAT_FRAME, FRAME, LIST, Column
-from delaytool.batches.metadata import ENTRY
+from delaytool.batches.metadata import ENTRY, SPARK
 from delaytool.batches.problems import placed
 from delaytool.batches.schema import check_schema, shifted_schema
 from delaytool.batches.shift import bad_rows, shift, shift_batch
@@ -415,10 +415,72 @@ GARBAGE = [
 
 
 @pytest.mark.parametrize("garbage", GARBAGE, ids=lambda garbage: repr(garbage[:40]))
-@pytest.mark.parametrize("key", [b"huggingface", b"pandas"])
+@pytest.mark.parametrize("key", [b"huggingface", b"pandas", SPARK, b"parquet.avro.schema"])
 def test_a_description_that_is_garbage_is_dropped(key, garbage):
     schema = schema_with().with_metadata({key: garbage, b"other": b"\xff stays"})
     assert shifted_schema(schema, tokens_job()).metadata == {b"other": b"\xff stays"}
+
+
+def spark_field(name, kind, **more):
+    return {"name": name, "type": kind, "nullable": True, "metadata": {}, **more}
+
+
+def spark_array(kind):
+    return {"type": "array", "elementType": kind, "containsNull": True}
+
+
+def test_sparks_schema_describes_the_new_columns():
+    fields = [
+        spark_field("id", "string", nullable=False, metadata={"comment": "stays"}),
+        spark_field("text_tokens", spark_array("integer"), metadata={"comment": "words"}),
+        spark_field("audio_codes", spark_array(spark_array("short"))),
+    ]
+    codes = pa.field("audio_codes", pa.list_(pa.list_(pa.uint8())))
+    schema = pa.schema([*tokens_table().select(["id", "text_tokens"]).schema, codes])
+    entry = json.dumps({"type": "struct", "fields": fields})
+    after = shifted_schema(schema.with_metadata({SPARK: entry}), tokens_job())
+    assert json.loads(after.metadata[SPARK]) == {
+        "type": "struct",
+        "fields": [
+            *fields[:2],
+            spark_field("audio_codes", spark_array(spark_array("short"))),
+            spark_field("text_loss_weights", spark_array("float")),
+            spark_field("audio_loss_weights", spark_array(spark_array("float"))),
+        ],
+    }
+    grid = job_on(tokens_table(), tokens_job().recipe, output_layout="grid", weights=False)
+    after = shifted_schema(schema.with_metadata({SPARK: entry}), grid)
+    names = [field["name"] for field in json.loads(after.metadata[SPARK])["fields"]]
+    assert names == ["id", "codes"]
+
+
+NAMES = {
+    "pairs": pd.MultiIndex.from_tuples(
+        [("tok", "text"), ("tok", "audio")], names=["what", "which"]
+    ),
+    "numbers": pd.Index([1, 2]),
+    "dates": pd.to_datetime(["2024-01-01", "2024-01-02"]),
+    "texts": pd.Index(["text", "audio"], name="what"),
+}
+
+
+@pytest.mark.parametrize("kind", NAMES)
+@pytest.mark.parametrize("weights", [True, False])
+def test_pandas_reads_columns_that_it_named_by_other_things_than_texts(kind, weights):
+    frame = pd.DataFrame([[[1], [[1]] * 3], [[2], [[2]] * 3]])
+    frame.columns = NAMES[kind]
+    table = pa.Table.from_pandas(frame)
+    text, audio = table.column_names
+    recipe = tokens_job().recipe
+    job = job_on(table, recipe, text_column=text, audio_column=(audio,), weights=weights)
+    shifted = shift(table.to_batches()[0], job)
+    after = shifted.to_pandas()
+    assert len(after.columns) == len(shifted.schema.names)
+    if weights and kind != "texts":
+        assert list(after.columns) == shifted.schema.names
+    else:
+        assert list(after.columns[:2]) == list(frame.columns)
+        assert after.columns.names == frame.columns.names
 
 
 def test_pandas_metadata_forgets_what_is_gone_and_adds_no_key():

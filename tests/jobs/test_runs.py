@@ -170,7 +170,7 @@ def test_reverting_twice_at_once(source, folder):
 
 
 def write(path, number, replaces=None):
-    with writing(str(path), SCHEMA, {}, replaces=replaces) as shard:
+    with writing(str(path), SCHEMA, replaces=replaces) as shard:
         shard.write(pa.record_batch({"x": pa.array([number], pa.int32())}))
 
 

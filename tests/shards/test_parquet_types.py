@@ -318,7 +318,7 @@ def test_timestamps_are_what_they_are(tmp_path, moments, unit):
         moments
     )
     grid = read_grid(original, ColumnOptions(key="when"), row=1)
-    assert pa.scalar(grid.id, pa.timestamp(unit)).value == exact[1]
+    assert pa.array([grid.id]).cast(pa.timestamp(unit))[0].value == exact[1]
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ def batches(*numbers):
 
 
 def write(path, items):
-    with writing(str(path), SCHEMA, {}) as shard:
+    with writing(str(path), SCHEMA) as shard:
         for item in items:
             shard.write(item)
         shard.metadata = {b"delaytool": b"{}"}
@@ -67,7 +67,7 @@ def test_find_shards(tmp_path):
 
 def test_a_file_appears_when_it_is_complete(tmp_path):
     path = tmp_path / "new" / "out.parquet"
-    with writing(str(path), SCHEMA, {}) as shard:
+    with writing(str(path), SCHEMA) as shard:
         for batch in batches(1, 2):
             shard.write(batch)
             assert not path.exists()

@@ -210,7 +210,7 @@ def test_what_comes_in_between_leaves_no_object(bucket, uri, monkeypatch):
     batch = pa.record_batch({"x": pa.array([1, 2], pa.int32())})
     for error in (DataError("token", "bad"), Stop(), OSError("gone")):
         with contextlib.suppress(Stop, DataError):
-            with writing(uri("new/x.parquet"), schema, {}) as shard:
+            with writing(uri("new/x.parquet"), schema) as shard:
                 shard.write(batch)
                 raise error
             raise AssertionError("it went through")

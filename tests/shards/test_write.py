@@ -1,0 +1,143 @@
+"""What is written is small, and other readers of Parquet read the same values from it."""
+
+from collections import Counter
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from make import PLAIN, delaytool, tokens_table
+
+OLD = {"PLAIN", "RLE", "RLE_DICTIONARY", "PLAIN_DICTIONARY", "BIT_PACKED"}
+"""The encodings that every reader has known for years."""
+TYPES = [pa.int8(), pa.int16(), pa.uint16(), pa.int32(), pa.uint32(), pa.int64(), pa.uint64()]
+
+
+def written(folder, table, *options):
+    """The paths of an output, of the restored shard, and of the quarantined rows of a table."""
+    paths = [str(folder / name) for name in ("out.parquet", "back.parquet", "bad/in.parquet")]
+    pq.write_table(table, folder / "in.parquet")
+    quarantine = "--quarantine", folder / "bad"
+    delaytool("apply", folder / "in.parquet", paths[0], *options, *quarantine)
+    delaytool("revert", paths[0], paths[1], "--allow-lossy")
+    return paths
+
+
+def chunks_of(path):
+    footer = pq.read_metadata(path)
+    for group in range(footer.num_row_groups):
+        for number in range(footer.num_columns):
+            yield footer.row_group(group).column(number)
+
+
+def sizes_of(path):
+    """Bytes of each column."""
+    sizes = Counter()
+    for chunk in chunks_of(path):
+        sizes[chunk.path_in_schema.split(".")[0]] += chunk.total_compressed_size
+    return sizes
+
+
+def encodings_of(path, column):
+    return {
+        e for c in chunks_of(path) if c.path_in_schema.split(".")[0] == column for e in c.encodings
+    }
+
+
+def with_a_bad_row(table):
+    """A table whose last row has a null among its text."""
+    text = table["text_tokens"].to_pylist()
+    text[-1][0] = None
+    number = table.schema.names.index("text_tokens")
+    return table.set_column(number, "text_tokens", pa.array(text, table["text_tokens"].type))
+
+
+@pytest.mark.parametrize("kind", TYPES, ids=str)
+def test_duckdb_reads_what_is_written(tmp_path, kind):
+    duckdb = pytest.importorskip("duckdb")
+    codes = pa.int16() if kind == pa.int8() else kind
+    table = with_a_bad_row(tokens_table(text_type=kind, codes_type=codes))
+    for path in written(tmp_path, table, *PLAIN, "--label-columns"):
+        found = duckdb.sql(f"select * from '{path}'")
+        rows = [dict(zip(found.columns, row, strict=True)) for row in found.fetchall()]
+        assert rows == pq.read_table(path).to_pylist(), path
+        assert {e for chunk in chunks_of(path) for e in chunk.encodings} <= OLD, path
+
+
+@pytest.mark.parametrize("kind", TYPES[1:], ids=str)
+def test_fastparquet_reads_what_is_written(tmp_path, kind):
+    fastparquet = pytest.importorskip("fastparquet")
+    whole = tokens_table(text_type=kind).drop_columns(["tags"])
+    nested = np.array(whole["audio_codes"].to_pylist(), dtype=object)
+    table = whole.drop_columns(["audio_codes"])
+    for q in range(3):
+        books = pa.array([row[q] for row in nested], pa.list_(kind))
+        table = table.append_column(f"codes_{q}", books)
+    table = with_a_bad_row(table)
+    options = *PLAIN, "--audio-column", "codes_{q}", "--label-columns"
+    for path in written(tmp_path, table, *options):
+        found = fastparquet.ParquetFile(path).to_pandas()
+        rows = pq.read_table(path).to_pylist()
+        assert list(found.columns) == list(rows[0])
+        assert [{k: plain(v) for k, v in row.items()} for row in found.to_dict("records")] == rows
+
+
+def plain(value):
+    """A value of a pandas column as Arrow gives it."""
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    return None if value != value else value
+
+
+def spoken(rows, frames, n_q, padding, high=32000):
+    """A table of text of which a share is padding, and of uniform codes."""
+    random = np.random.default_rng(5)
+    text = random.integers(4, high, (rows, frames))
+    text[random.random((rows, frames)) < padding] = 3
+    codes = random.integers(0, 2048, (rows, n_q, frames))
+    return pa.table(
+        {
+            "text_tokens": pa.array(text.tolist(), pa.list_(pa.int32())),
+            "audio_codes": pa.array(codes.tolist(), pa.list_(pa.list_(pa.int16()))),
+        }
+    )
+
+
+@pytest.mark.parametrize("frames", [20, 600])
+@pytest.mark.parametrize(("padding", "n_q"), [(0.7, 16), (0.0, 3), (0.99, 8), (1.0, 3)])
+def test_no_column_is_larger_than_by_pyarrows_defaults(tmp_path, frames, padding, n_q):
+    options = () if n_q == 16 else ("--n-q", n_q, "--delays", ",".join(["0"] + ["1"] * n_q))
+    table = spoken(40, frames, n_q, padding)
+    for path in written(tmp_path, table, *options)[:2]:
+        plain = tmp_path / "plain.parquet"
+        pq.write_table(pq.read_table(path), plain)
+        beside = sizes_of(plain)
+        # Plain weights in long runs, and a small frame of zstd, take some bytes more.
+        larger = {n: (s, beside[n]) for n, s in sizes_of(path).items() if s > beside[n] + 200}
+        assert not larger, path
+
+
+def test_several_row_groups_are_no_larger_than_one_by_pyarrows_defaults(tmp_path):
+    path, plain = tmp_path / "out.parquet", tmp_path / "plain.parquet"
+    pq.write_table(spoken(250, 600, 16, 0.7), tmp_path / "in.parquet")
+    delaytool("apply", tmp_path / "in.parquet", path)
+    pq.write_table(pq.read_table(path), plain)
+    assert pq.read_metadata(path).num_row_groups > pq.read_metadata(plain).num_row_groups
+    assert sizes_of(path).total() <= sizes_of(plain).total()
+
+
+def test_a_dictionary_is_written_where_it_makes_a_column_smaller(tmp_path):
+    path = tmp_path / "out.parquet"
+    for high, padding, is_plain in ((32000, 0.7, True), (300, 0.0, False), (300, 1.0, False)):
+        pq.write_table(spoken(40, 600, 16, padding, high), tmp_path / "in.parquet")
+        delaytool("apply", tmp_path / "in.parquet", path, "--overwrite")
+        assert ("RLE_DICTIONARY" not in encodings_of(path, "text_tokens")) == is_plain
+        assert "RLE_DICTIONARY" in encodings_of(path, "audio_codes")
+        weights = [encodings_of(path, f"{name}_loss_weights") for name in ("text", "audio")]
+        assert ["RLE_DICTIONARY" in found for found in weights] == [padding == 0.7, False]
+
+
+def test_a_shard_without_rows(tmp_path):
+    empty = tokens_table().slice(0, 0)
+    for path in written(tmp_path, empty, *PLAIN, "--audio-layout", "codebook")[:2]:
+        assert pq.read_table(path).num_rows == 0
