@@ -341,8 +341,7 @@ class _Check:
                 if row is None:
                     break
                 row += start
-                key = key_of(original, row, self.job)
-                place = Place(row=rows + row, key=key, column=name)
+                place = Place(row=rows + row, key=key_of(original, row, self.job), column=name)
                 pair = value_of(theirs[row]), value_of(ours[row])
                 if name in columns:
                     self._tokens_differ(pair, columns[name], place)

@@ -472,7 +472,7 @@ def test_pandas_reads_columns_that_it_named_by_other_things_than_texts(kind, wei
     table = pa.Table.from_pandas(frame)
     text, audio = table.column_names
     recipe = tokens_job().recipe
-    job = job_on(table, recipe, text_column=text, audio_column=(audio,), weights=weights)
+    job = job_on(table, recipe, text_column=(text,), audio_column=(audio,), weights=weights)
     shifted = shift(table.to_batches()[0], job)
     after = shifted.to_pandas()
     assert len(after.columns) == len(shifted.schema.names)
