@@ -156,9 +156,10 @@ _GROUP = re.compile(r"^((?:  )+)\w+ group field_id=-?\d+ (.+?)(?: \((\w+).*\))? 
 def columns_in_microseconds(
     files: Sequence[pq.ParquetFile], leaves_in_order: Sequence[Leaf], rows: int
 ) -> list[str]:
-    """The columns whose INT96 timestamps have to be read as microseconds.
+    """The columns whose INT96 timestamps are to be read as microseconds.
 
-    Arrow reads them as nanoseconds unless told otherwise, in 64 bits: 9999-12-31 becomes 1816.
+    Spark writes microseconds, and reads no nanoseconds. Arrow reads INT96 as nanoseconds
+    unless told otherwise, in 64 bits: 9999-12-31 becomes 1816.
 
     files:           the file, opened to read them as nanoseconds, microseconds and seconds
     leaves_in_order: its leaves
@@ -195,12 +196,12 @@ def _held(nanoseconds: pa.Array, microseconds: pa.Array, seconds: pa.Array) -> t
 def _is_coarse(
     name: str, ours: Sequence[Leaf], fine: Mapping[str, bool], coarse: Mapping[str, bool]
 ) -> bool:
-    """Whether a column has to be read as microseconds; raises DataError where they don't do."""
+    """Whether a column is to be read as microseconds; raises DataError where they don't do."""
     paths = [leaf.path for leaf in ours if leaf.column == name]
-    if all(fine[path] for path in paths):
-        return False
     if all(coarse[path] for path in paths):
         return True
+    if all(fine[path] for path in paths):
+        return False
     raise DataError(
         "timestamps",
         "INT96 timestamps that 64 bits hold neither as nanoseconds nor as whole microseconds",

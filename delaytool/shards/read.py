@@ -251,7 +251,7 @@ class OpenShard:
         return _open_file(self.shard.path, self.file.metadata, **options)
 
     def with_timestamps(self, stack: contextlib.ExitStack) -> OpenShard:
-        """The shard, INT96 timestamps read as microseconds where nanoseconds do not do.
+        """The shard, INT96 timestamps read as microseconds where these are exact.
 
         stack:  closes what is opened
         raises: DataError for a column that neither unit holds

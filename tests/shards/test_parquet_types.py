@@ -227,7 +227,7 @@ def test_apply_notes_what_changes(tmp_path):
     done = delaytool("apply", tmp_path / "data", tmp_path / "out", "--n-q", 3, "--delays", 1)
     notes = [line for line in done.stderr.splitlines() if " becomes " in line]
     assert notes == [
-        "Note: column when: INT96 becomes timestamp[ns] or timestamp[us]",
+        "Note: column when: INT96 becomes timestamp[us]",
         "Note: column wait.list.element: INTERVAL becomes fixed_size_binary[12]",
     ]
 
@@ -293,6 +293,7 @@ def numbers(column):
     [
         ([(0, 0), (-1, 5)], "ns"),
         ([(106_751, 1), (-106_751, 1)], "ns"),
+        ([(0, 0), (-1, 1000)], "us"),
         ([(106_752, 0), (0, 1000)], "us"),
         ([(2_932_896, 0), (0, 0)], "us"),
         ([(-719_162, 1000), (2_932_896, DAY - 1000)], "us"),
