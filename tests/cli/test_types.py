@@ -53,19 +53,24 @@ OTHERS = {
 }
 
 
-def shard(path, column, bad=False, **others):
+def shard(path, column, bad=False):
     """Write a shard with a column of ids."""
     table = tokens_table(rows=ROWS, seed=3).drop_columns(["id", "tags"])
     table = table.append_column("id", column)
-    for name, array in others.items():
-        table = table.set_column(table.schema.names.index(name), name, array)
     if bad:
         text = table["text_tokens"].to_pylist()
         text[4][0] = None
         table = table.set_column(0, "text_tokens", pa.array(text, pa.list_(pa.int32())))
     path.parent.mkdir(exist_ok=True)
-    pq.write_table(table, path)
-    return table
+    write(table, path)
+
+
+def write(table, path):
+    """Write a table, if this pyarrow can write its types."""
+    try:
+        pq.write_table(table, path)
+    except pa.ArrowNotImplementedError as error:
+        pytest.skip(f"this pyarrow cannot: {error}")
 
 
 @pytest.mark.parametrize("name", [*KEYS, *OTHERS])
@@ -161,8 +166,8 @@ def test_dictionaries_that_one_index_has_no_room_for(tmp_path, index):
     delaytool("apply", source, output, *PLAIN)
     delaytool("verify", output, "--source", source)
     delaytool("revert", output, tmp_path / "r.parquet")
-    for path in (source, tmp_path / "r.parquet"):
-        assert pq.read_schema(path).field("id").type == kind
+    schemas = [pq.read_schema(path) for path in (source, tmp_path / "r.parquet")]
+    assert schemas[0] == schemas[1]
     back = pq.read_table(tmp_path / "r.parquet")
     assert back.to_pylist() == pa.concat_tables(parts, promote_options="none").to_pylist()
     in_groups(texts, *(part.drop_columns(["audio_codes"]) for part in parts))
@@ -184,7 +189,7 @@ def test_tokens_in_views_of_lists(tmp_path, large):
     for name, kind in kinds.items():
         views = pa.array(table[name].to_pylist(), kind)
         table = table.set_column(table.schema.names.index(name), name, views)
-    pq.write_table(table, source)
+    write(table, source)
     delaytool("apply", source, output, *PLAIN)
     delaytool("verify", output, "--source", source)
     delaytool("verify", output)
