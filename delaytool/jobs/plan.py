@@ -12,7 +12,7 @@ from delaytool.batches.column_options import ColumnOptions
 from delaytool.batches.columns import describe_columns, find_columns
 from delaytool.batches.job import Job, make_job
 from delaytool.batches.schema import already_shifted
-from delaytool.batches.types import check_there, depth_of
+from delaytool.batches.types import check_there, depth_of, list_lengths
 from delaytool.jobs.existing import check_source, existing_record
 from delaytool.jobs.misfits import check_most_fit
 from delaytool.jobs.paths import Item, pairs_of_data
@@ -148,4 +148,4 @@ def _length(array: pa.Array) -> int | None:
     """How long the list in the first row is; None where it is none."""
     if not depth_of(array.type)[0] or not array[0].is_valid:
         return None
-    return len(array[0].as_py())
+    return int(list_lengths(array.slice(0, 1))[0])

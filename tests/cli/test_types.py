@@ -36,6 +36,9 @@ KEYS = {
     ),
 }
 OTHERS = {
+    "moments in lists": of(
+        [[10**15 + row] * row for row in range(ROWS)], pa.list_(pa.int64())
+    ).cast(pa.list_(pa.timestamp("s"))),
     "views in lists": of(
         [[text] * row for row, text in enumerate(TEXTS)], pa.list_(pa.string_view())
     ),
