@@ -74,6 +74,9 @@ def _in_order(lines: Sequence[Array], numbers: Sequence[int]) -> Array:
 
     numbers: of which stream each of the lines is
     """
+    if np.result_type(*lines).kind == "f" and all(line.dtype.kind in "iu" for line in lines):
+        # Signed and unsigned 64 bits have no integer type in common, and floats are not exact.
+        lines = [line.astype(object) for line in lines]
     whole: Array = np.concatenate(lines)[np.argsort(numbers)]
     return whole
 

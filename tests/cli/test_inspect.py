@@ -468,3 +468,17 @@ def test_a_shard_of_empty_dialogues_among_others(tmp_path):
         columns = {"text_tokens": pa.array([[]] * 2, LISTS), "audio_codes": pa.array(codes, CODES)}
         pq.write_table(pa.table(columns), tmp_path / f"{name}.parquet")
     assert summary_of(delaytool("stats", tmp_path, "--json"))["rows"] == table.num_rows + 4
+
+
+def test_signed_and_unsigned_tokens_stay_integers(tmp_path):
+    highest = 2**64 - 1
+    codes = pa.array([[[1, highest, 3], [4, 5, 6]]], pa.list_(pa.list_(pa.uint64())))
+    table = pa.table({"text_tokens": [[1, -1, 3]], "audio_codes": codes})
+    path = tmp_path / "a.parquet"
+    pq.write_table(table, path)
+    done = delaytool("inspect", path, "--json")
+    assert json.loads(done.stdout)["codes"] == [[1, -1, 3], [1, highest, 3], [4, 5, 6]]
+    assert ".0" not in done.stdout
+    assert str(highest) in delaytool("inspect", path).stdout
+    same = delaytool("inspect", path, "--compare", path).stdout
+    assert "the same as" in same
