@@ -57,13 +57,8 @@ def read_cells(
     """
     with open_source(shard, codes, where) as opened, reading(shard.name):
         record = record_of(opened)
-        if record is not None:
-            job = record.job
-        elif like is not None:
-            job = _job_like(like, opened.schema)
-        else:
-            recipe = load_preset() if recipe is None and shifted else recipe
-            job = job_of_original(where, opened.schema, opened.small_batches(), recipe)
+        recipe = load_preset() if recipe is None and shifted else recipe
+        job = _job_of(opened, where, recipe, like) if record is None else record.job
         column = None if where.by_order else _key_column(opened, where.key or job.key, key)
         job = dataclasses.replace(job, key=column)
         sharing: list[int] = []
@@ -117,11 +112,13 @@ def record_of(opened: Opened) -> Record | None:
     return None
 
 
-def _job_like(job: Job, schema: pa.Schema) -> Job:
-    """The job of a shifted shard to read an original of this schema; its key if that is there."""
-    for column in job.columns:
-        check_there(schema, column.name, _COLUMNS)
-    return job if job.key in schema.names else dataclasses.replace(job, key=None)
+def _job_of(opened: Opened, where: ColumnOptions, recipe: Recipe | None, like: Job | None) -> Job:
+    """The job that reads an original: that of a shard made from it, as far as it has its key."""
+    if like is None:
+        return job_of_original(where, opened.schema, opened.small_batches(), recipe)
+    for column in like.columns:
+        check_there(opened.schema, column.name, _COLUMNS)
+    return like if like.key in opened.schema.names else dataclasses.replace(like, key=None)
 
 
 def _key_column(opened: Opened, column: str | None, key: str | None) -> str | None:

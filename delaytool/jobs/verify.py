@@ -10,21 +10,20 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from delaytool.batches.codes import Codes
 from delaytool.batches.digest import BatchDigest, first_difference
 from delaytool.batches.factors import read_factors
 from delaytool.batches.figures import Counts, count, figures_of, figures_of_nothing
 from delaytool.batches.job import segments_of_outputs
 from delaytool.batches.layouts import Column
 from delaytool.batches.problems import key_of, kind_of_problem, placed, split_rows
-from delaytool.batches.read import read_values, text_lengths
+from delaytool.batches.read import text_lengths
 from delaytool.batches.shift import bad_rows
 from delaytool.batches.shifted import ShiftedColumn
 from delaytool.batches.unshift import cut, originals, read_shifted, undelayed
@@ -40,10 +39,9 @@ from delaytool.jobs.mismatches import (
 from delaytool.jobs.mixed import differences, digest_of_way
 from delaytool.jobs.report import Summary
 from delaytool.jobs.shard_task import ShardTask
+from delaytool.jobs.verify_cells import check_cells, check_column, check_padding
 from delaytool.jobs.verify_footer import FooterCheck
 from delaytool.jobs.verify_quarantine import QuarantineCheck
-from delaytool.pattern.flat import undelay_flat, wrong_tokens
-from delaytool.pattern.segments import Index
 from delaytool.recipes.recipe import Recipe
 from delaytool.shards.bounded import Rows, ahead
 from delaytool.shards.failures import reading
@@ -242,82 +240,23 @@ class _Check:
         columns = [ShiftedColumn(*part, factors) for part in parts]
         for column, kept in zip(columns, tokens.columns, strict=True):
             at, output = CellPlaces(batch, rows, column, self.job), column.output
-            self._check_cells(column, kept, at)
+            check_cells(self.verified, column, kept, at)
             if output.weights:
-                self._check_column(output.weights, "loss weight", column.weights, at)
+                check_column(self.verified, output.weights, "loss weight", column.weights, at)
             if output.labels:
-                self._check_column(output.labels, "label", column.labels(), at)
+                check_column(self.verified, output.labels, "label", column.labels(), at)
         self.figures += figures_of(columns, self.job)
         restored = originals(batch, tokens, self.job, self.schema, padded)
         at = CellPlaces(batch, rows, columns[0], self.job)
         for text, added in zip(self.job.text_columns, padded, strict=True):
             if added.any():
-                self._check_padding(text, columns, added, at)
+                check_padding(self.verified, text, columns, added, at)
         digest.update(restored)
         if self.original is not None:
             self._compare(restored, original, rows)
         if original is not None and self.job.align == "trim":
             texts = text_lengths(original, self.job)
             self.trimmed += int(np.maximum(texts - frames[: texts.shape[1]], 0).sum())
-
-    def _check_cells(self, column: ShiftedColumn, kept: Codes, at: CellPlaces) -> None:
-        """Every filled cell holds its fill token, every other one a token of the vocabulary.
-
-        kept: the same cells shifted back
-        """
-        flat, segments = column.codes.flat, column.segments
-        filled, fills = segments.filled, segments.of_filled(segments.token_table())
-        for i in np.flatnonzero(flat[filled] != fills):
-            where = int(filled[i])
-            self.verified.add("fill token", fills[i], flat[where], at.place(where))
-        if not wrong_tokens(kept.flat, segments, segments.lengths).size:
-            return
-        tokens = flat.copy()
-        tokens[filled] = 0
-        for where in wrong_tokens(tokens, segments, segments.steps):
-            place = at.place(int(where))
-            stream = next(s for s in segments.streams if s.name == place.stream)
-            expected = f"0 to {stream.cardinality - 1}, or -1"
-            self.verified.add("token", expected, flat[where], place)
-
-    def _check_column(self, name: str, what: str, expected: Codes, at: CellPlaces) -> None:
-        """A column of weights or labels, value by value and bit by bit."""
-        found = read_values(at.batch, name, at.column.output, self.job)
-        for row in np.flatnonzero(found.lengths != expected.lengths)[:MAX_MISMATCHES]:
-            place = at.of_row(int(row), name)
-            self.verified.add("timesteps", expected.lengths[row], found.lengths[row], place)
-        if not np.array_equal(found.lengths, expected.lengths):
-            return
-        bits = np.dtype(f"i{expected.flat.dtype.itemsize}")
-        ours, theirs = found.flat.view(bits), expected.flat.view(bits)
-        # Arrow compares memory, in no time; where values differ is looked for when some do.
-        if pa.array(ours).equals(pa.array(theirs)):
-            return
-        for where in np.flatnonzero(ours != theirs):
-            values = expected.flat[where], found.flat[where]
-            self.verified.add(what, *values, at.place(int(where)))
-
-    def _check_padding(
-        self, text: Column, columns: Sequence[ShiftedColumn], padded: Index, at: CellPlaces
-    ) -> None:
-        """Text that alignment has made longer ends in as much padding, where that is left."""
-        (number,) = text.numbers
-        stream = self.job.recipe.streams[number]
-        column = next(column for column in columns if number in column.output.numbers)
-        segments, codes = column.segments, column.codes
-        flat = undelay_flat(codes.flat, segments, stream.padding)
-        codes = Codes(flat, segments.lengths, codes.streams, codes.by_stream)
-        tokens = codes.part(column.output.numbers.index(number), 1).flat
-        ends = np.cumsum(segments.lengths)
-        for row in np.flatnonzero(padded):
-            tail = tokens[ends[row] - padded[row] : ends[row]]
-            for i in np.flatnonzero(tail != stream.padding):
-                frame = int(segments.lengths[row] - padded[row] + i)
-                timestep = frame + self.job.recipe.first_timestep(stream)
-                place = dataclasses.replace(
-                    at.of_row(int(row), column.output.name), stream=stream.name, timestep=timestep
-                )
-                self.verified.add("text padding", stream.padding, tail[i], place)
 
     def _compare(
         self,
