@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import sys
+from collections.abc import Iterable
 
 import click
 
@@ -137,24 +139,28 @@ def inspect(
             if path is not None and stores.kind_of(plain := stores.plain(path)) != "file":
                 raise click.UsageError(f"{name} {stores.shown(plain)} is not a file")
         row = Row(shard, view, columns, demanded)
+        lines: Iterable[str] = []
         if show.as_json:
             text, found = row.as_json()
         elif view.image is not None:
-            text, found = row.drawn(view.image), None
+            lines, found = [row.drawn(view.image)], None
         else:
-            text, found = row.printed()
+            lines, found = row.printed()
     if show.as_json:
         put_json(text)
     elif not show.quiet:
-        _show(text, row.style.colour)
+        _show(lines, row.style.colour)
     sys.exit(1 if found else 0)
 
 
-def _show(text: str, colour: bool) -> None:
-    """Print a text, through a pager where it is longer than the terminal."""
-    lines = shutil.get_terminal_size().lines if sys.stdout.isatty() else None
-    if lines is None or text.count("\n") + 1 < lines:
-        click.echo(text, color=colour)
+def _show(lines: Iterable[str], colour: bool) -> None:
+    """Print lines, through a pager where there are more than the terminal has."""
+    height = shutil.get_terminal_size().lines if sys.stdout.isatty() else None
+    coming = iter(lines)
+    first = list(itertools.islice(coming, height))
+    if height is None or len(first) < height:
+        click.echo("\n".join(first), color=colour)
         return
     os.environ.setdefault("LESS", "FRX")
-    click.echo_via_pager(text + "\n", color=colour)
+    # The pager asks for more as it is scrolled.
+    click.echo_via_pager((f"{line}\n" for line in itertools.chain(first, coming)), color=colour)

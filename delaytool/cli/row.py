@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 import shutil
 import sys
@@ -123,24 +124,25 @@ class Row:
         save_picture(grids[-1].grid(), path, labels=view.labels, frame_rate=view.frame_rate)
         return printable(f"drawn to {path}")
 
-    def printed(self) -> tuple[str, Difference | None]:
-        """The grids for the eye, by each layout that fits; and where they differ."""
-        from delaytool.grids.text import render
+    def printed(self) -> tuple[Iterator[str], Difference | None]:
+        """Lines for the eye, of the grids by each layout that fits; and where they differ.
 
-        texts: list[str] = []
+        What is wrong is raised now; lines are made when they are taken.
+        """
+        from delaytool.grids.text import lines_of
+
         if self.other is not None:
             grids, found = self._compared(self._only())
             self._check_weights(grids)
-            texts.append(
-                render(grids, self.style, (found.number, found.timestep) if found else None)
-            )
-            texts.append(_tell_difference(found, grids[0], self.other.path))
-            return "\n\n".join(texts), found
+            marked = (found.number, found.timestep) if found else None
+            told = _tell_difference(found, grids[0], self.other.path)
+            return itertools.chain(lines_of(grids, self.style, marked), ["", told]), found
+        texts: list[Iterator[str]] = []
         for grids in self._readings():
             shown, _ = self._compared(grids)
             self._check_weights(shown)
-            texts.append(render(shown, self.style, None))
-        return "\n\n".join(texts), None
+            texts.append(itertools.chain([""] if texts else [], lines_of(shown, self.style)))
+        return itertools.chain.from_iterable(texts), None
 
     def _check_weights(self, grids: list[Cells]) -> None:
         if not self.view.weights or any(grid.weights is not None for grid in grids):

@@ -325,9 +325,8 @@ class _Check:
             if want != have:
                 self.verified.add(f"count of {name}", want, have)
         recorded, figures = self.record.figures.to_dict(), self.figures.rounded().to_dict()
-        for name in figures:
-            if recorded[name] != figures[name]:
-                self.verified.add(f"figure of {name}", recorded[name], figures[name])
+        for name in (name for name in figures if recorded[name] != figures[name]):
+            self.verified.add(f"figure of {name}", recorded[name], figures[name])
         reasons = self.record.reasons
         with_reason = sum(reason.rows for reason in reasons)
         if with_reason != quarantined:

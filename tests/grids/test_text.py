@@ -1,11 +1,12 @@
 """A grid as text: aligned, in blocks, in colour."""
 
+import itertools
 import re
 
 import pytest
 
 from delaytool.grids.grid import Grid
-from delaytool.grids.text import Style, render
+from delaytool.grids.text import Style, lines_of, render
 
 
 def grid_of(codes, filled=None, kinds=("text", "semantic", "acoustic"), **changes):
@@ -114,3 +115,43 @@ def test_weights_stand_below(labels):
     assert below[2].split() == ["text", "0.5", "1"]
     assert below[3].split() == ["semantic", "100", "0"]
     assert ("text_1" in lines[4]) == labels
+
+
+class LongRow:
+    """A row of many timesteps, which are made when they are asked for."""
+
+    about, streams, first = ["a.parquet, row 0 of 1"], ["text", "semantic", "acoustic"], 0
+
+    def __init__(self, steps):
+        self.steps, self.asked = steps, 0
+
+    def cut(self, start, stop):
+        self.asked = max(self.asked, stop)
+        return grid_of([list(range(start, stop))] * 3, first=start)
+
+
+def test_what_is_not_shown_is_not_made():
+    row = LongRow(10**9)
+    text = render([row], Style(width=80))
+    assert row.asked <= 80
+    assert text.endswith("more timesteps, 12 to 999999999: the next are steps 12:24")
+    row = LongRow(10**9)
+    lines = lines_of([row], Style(width=80, wrap=True))
+    assert len(list(itertools.islice(lines, 100))) == 100
+    assert row.asked < 1000
+
+
+@pytest.mark.parametrize("width", [1, 20, 41, 80, None])
+@pytest.mark.parametrize("wrap", [True, False])
+def test_blocks_are_those_of_the_whole_row(width, wrap):
+    """Whatever is cut off before it is formatted would not have fitted."""
+    row, style = LongRow(120), Style(width=width, wrap=wrap)
+    assert render([row], style) == render([row.cut(0, 120)], style)
+    text = render([row], style)
+    shown = [int(cell) for line in text.splitlines() if line.startswith("text") for cell in
+             line.split()[1:]]  # fmt: skip
+    assert shown == list(range(len(shown)))
+    assert shown
+    assert len(shown) == 120 or not wrap
+    if width == 80:
+        assert all(len(line) <= 80 for line in text.splitlines())
