@@ -7,6 +7,7 @@ shows the row as it is in the shard, or as it was before the shift, or as it wou
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -146,6 +147,8 @@ def rows_with(opened: Opened, column: str | None, key: str) -> list[int]:
     """The rows whose key is this text; raises DataError where there is none."""
     if column is None or column not in opened.schema.names:
         raise _no_key(opened, column)
+    # A byte that is no UTF-8 is escaped in a value, too.
+    key = os.fsencode(key).decode(errors="backslashreplace")
     row, rows = 0, []
     with reading(opened.shard.name):
         for batch in opened.small_batches([column]):

@@ -28,6 +28,14 @@ def reading(name: str) -> Iterator[None]:
             advice="check the address, the region or endpoint, the keys, and the way to it",
             place=Place(shard=name),
         ) from error
+    except UnicodeDecodeError as error:
+        raise DataError(
+            "unreadable",
+            "cannot be read: the name of a column is not UTF-8",
+            expected="UTF-8, as Parquet has names",
+            advice="rename the column, with a reader that can",
+            place=Place(shard=name),
+        ) from error
     except (OSError, pa.ArrowException, ValueError, OverflowError) as error:
         raise DataError(
             "unreadable",

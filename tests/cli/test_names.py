@@ -161,6 +161,25 @@ def test_names_that_are_no_utf8(odd, tmp_path):
     assert errors_of(done)[0].startswith(r"Error: \xffa.parquet: cannot be read")
 
 
+def test_ids_and_columns_that_are_no_utf8(tmp_path):
+    table = tokens_table(rows=2)
+    ids = pa.array([b"a\xff", b"b\xfe\n"], pa.binary())
+    ids = pa.Array.from_buffers(pa.string(), 2, ids.buffers())
+    source, out = tmp_path / "a.parquet", tmp_path / "out.parquet"
+    pq.write_table(table.set_column(0, "id", ids), source)
+    delaytool("apply", source, out, *PLAIN)
+    delaytool("verify", out, "--source", source)
+    delaytool("revert", out, tmp_path / "back.parquet")
+    assert summary_of(delaytool("inspect", out, "--json"))["id"] == r"a\xff"
+    done = delaytool_process("inspect", out, "--id", "b\udcfe\n", "--compare", source)
+    assert r"row 1 of 2 (id 'b\\xfe\n')" in done.stdout
+    named = table.append_column("cQQ", table["score"])
+    pq.write_table(named, source, store_schema=False)
+    source.write_bytes(source.read_bytes().replace(b"cQQ", b"c\xff\n"))
+    done = delaytool("apply", source, tmp_path / "o", *PLAIN, status=1)
+    assert "a.parquet: cannot be read: the name of a column is not UTF-8" in errors_of(done)[0]
+
+
 @pytest.fixture
 def evil(tmp_path):
     """A shard whose name, columns and keys drive what they can, a bad one, and its options."""
