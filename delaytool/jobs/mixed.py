@@ -41,7 +41,7 @@ def compare_with_first(shards: Sequence[Shard], results: Sequence[Verified]) -> 
     expected = _job_of(first)
     for shard in others[:_MAX_WAYS]:
         differing = Verified(shard.name)
-        for what, *values in _ways_differ(expected, _job_of(shard)):
+        for what, *values in ways_differ(expected, _job_of(shard)):
             differing.add(f"{what}, other than in {first.name}", *values)
         found.mismatches += differing.mismatches[:_MAX_DIFFERENCES]
         found.count += max(differing.count - 1, 0)
@@ -73,7 +73,7 @@ Difference = tuple[str, Any, Any, Place]
 """What is compared, what was expected and what was found, and where."""
 
 
-def _ways_differ(expected: Job, found: Job) -> Iterator[Difference]:
+def ways_differ(expected: Job, found: Job) -> Iterator[Difference]:
     """How recipe and output columns of two jobs differ."""
     yield from differences(expected.recipe, found.recipe)
     wanted, had = (

@@ -161,9 +161,8 @@ class OpenShard:
             batches = read(file, coarse) if coarse else batches
             if coarse and fine:
                 batches = self._put_together(read(self.file, fine), Rows(batches))
-        decimals = {leaf.column for leaf in self._leaves if pa.types.is_decimal(leaf.kind)}
         for batch in batches:
-            _check_decimals(batch, decimals)
+            _check_decimals(batch, self._decimals)
             yield self._as_seen(batch) if names is None else batch
 
     def _as_seen(self, batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -189,6 +188,21 @@ class OpenShard:
                 schema = pa.schema(fields, metadata=self.schema.metadata)
                 columns = [arrays[name] for name in schema.names]
                 yield pa.RecordBatch.from_arrays(columns, schema=schema)
+
+    def row_group(self, number: int, names: Sequence[str]) -> pa.RecordBatch:
+        """The rows of one row group, with these columns.
+
+        Raises DataError when the file cannot be read on.
+        """
+        with reading(self.shard.name):
+            if self.coarse is None:
+                rows = self.file.metadata.row_group(number).num_rows
+                batches = self.file.iter_batches(rows, [number], names, use_threads=False)
+            else:
+                batches = self.small_batches(names, [number])
+            group = joined(found := list(batches), found[0].schema)
+            _check_decimals(group, self._decimals)
+            return group
 
     def batches_in_lanes(self, lanes: int) -> Generator[pa.RecordBatch, None, None]:
         """Its rows in batches of any size, decoded in threads where its row groups are small.
@@ -240,6 +254,11 @@ class OpenShard:
     def _leaves(self) -> list[Leaf]:
         """Its leaves, which are the columns of a row group."""
         return leaves_of(self.file.schema, self.schema)
+
+    @functools.cached_property
+    def _decimals(self) -> set[str]:
+        """The columns that have decimals in them."""
+        return {leaf.column for leaf in self._leaves if pa.types.is_decimal(leaf.kind)}
 
     @functools.cached_property
     def _bytes(self) -> RowBytes:
