@@ -109,10 +109,13 @@ class Steps:
         """Nothing is left to clean up."""
 
 
-def rewrite(path, table, entry, name="delaytool"):
-    """Write a table over an output shard, with a delaytool entry as it was."""
+def rewrite(path, table, entry, name="delaytool", group=None):
+    """Write a table over an output shard, with a delaytool entry as it was.
+
+    group: rows in a row group
+    """
     with pq.ParquetWriter(path, table.schema) as writer:
-        writer.write_table(table)
+        writer.write_table(table, group)
         if entry is not None:
             writer.add_key_value_metadata({name: entry})
 

@@ -2,26 +2,69 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+import pyarrow as pa
 import torch
 
 from delaytool.errors import RecipeError
+from delaytool.pattern.segments import Array
 from delaytool.recipes.checks import ZERO_TOKEN
+from delaytool.torch.groups import Group
 
 
-class Row(NamedTuple):
+class Row:
     """One row of a shifted shard.
 
     codes:   integers [K, S], the streams in the recipe's order
     weights: float32 [K, S], the loss weight of each cell
     columns: the values of the other columns that were asked for, by name
+    dtype:   of the codes
+
+    The tensors are made when somebody looks at them; `collate` goes without.
     """
 
-    codes: torch.Tensor
-    weights: torch.Tensor
-    columns: dict[str, Any] = {}  # noqa: RUF012 - the default of a tuple's field, never written to
+    def __init__(self, group: Group, number: int, dtype: torch.dtype) -> None:
+        self._group, self._number, self.dtype = group, number, dtype
+        self.columns = {name: values[number] for name, values in group.columns.items()}
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """K and S."""
+        return self._group.shape(self._number)
+
+    @functools.cached_property
+    def codes(self) -> torch.Tensor:
+        """Integers [K, S]."""
+        codes = np.empty(self.shape, dtype=numpy_type(self.dtype))
+        self._group.copy_codes(self._number, codes)
+        return torch.from_numpy(codes)
+
+    @functools.cached_property
+    def weights(self) -> torch.Tensor:
+        """float32 [K, S]."""
+        weights = np.empty(self.shape, dtype=np.float32)
+        self._group.copy_weights(self._number, weights)
+        return torch.from_numpy(weights)
+
+    def copy_to(self, codes: Array, weights: Array) -> None:
+        """Copy the row into arrays [K, S], with whatever has become of its tensors."""
+        made = self.__dict__
+        if "codes" in made:
+            codes[...] = self.codes.numpy()
+        else:
+            self._group.copy_codes(self._number, codes)
+        if "weights" in made:
+            weights[...] = self.weights.numpy()
+        else:
+            self._group.copy_weights(self._number, weights)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # On its way to another process it leaves the other rows of its row group here.
+        return {**self.__dict__, "_group": self._group.alone(self._number), "_number": 0}
 
 
 class Batch(NamedTuple):
@@ -51,9 +94,8 @@ class Batch(NamedTuple):
 
 
 def collate(rows: Sequence[Row], *, pad_token: int = ZERO_TOKEN) -> Batch:
-    """A batch of rows, padded at their ends at weight 0.
+    """A batch of rows of a `ShardDataset`, padded at their ends at weight 0.
 
-    rows:      those of a `ShardDataset`, or pairs of codes and weights
     pad_token: what pads the codes: the zero token -1, which Moshi's embeddings turn into zeros. For
                embeddings that don't know it, a token that they do: `partial(collate,
                pad_token=2048)`
@@ -62,22 +104,32 @@ def collate(rows: Sequence[Row], *, pad_token: int = ZERO_TOKEN) -> Batch:
 
     Raises RecipeError where the codes' type does not hold the token.
     """
-    first, lengths = rows[0][0], [row[0].shape[-1] for row in rows]
-    info = torch.iinfo(first.dtype)
+    info = torch.iinfo(rows[0].dtype)
     if not info.min <= pad_token <= info.max:
         raise RecipeError(
-            f"`pad_token` is {pad_token}, expected {info.min} to {info.max}, what {first.dtype} "
-            "holds; or give ShardDataset a wider `dtype`"
+            f"`pad_token` is {pad_token}, expected {info.min} to {info.max}: what {rows[0].dtype} "
+            "holds, the `dtype` of the dataset"
         )
-    shape = len(rows), first.shape[0], max(lengths)
-    codes = torch.empty(shape, dtype=first.dtype)
-    weights = torch.empty(shape, dtype=torch.float32)
+    lengths = [row.shape[1] for row in rows]
+    shape = len(rows), rows[0].shape[0], max(lengths)
+    codes, weights = _empty(shape, numpy_type(rows[0].dtype)), _empty(shape, np.float32)
     for number, (row, length) in enumerate(zip(rows, lengths, strict=True)):
-        codes[number, :, :length] = row[0]
-        weights[number, :, :length] = row[1]
-        if length < shape[2]:
-            codes[number, :, length:] = pad_token
-            weights[number, :, length:] = 0
-    names = rows[0][2] if len(rows[0]) > 2 else ()
-    columns = {name: [row[2][name] for row in rows] for name in names}
-    return Batch(codes, weights, torch.tensor(lengths), columns)
+        row.copy_to(codes[number, :, :length], weights[number, :, :length])
+        codes[number, :, length:] = pad_token
+        weights[number, :, length:] = 0
+    columns = {name: [row.columns[name] for row in rows] for name in rows[0].columns}
+    steps = torch.tensor(lengths, dtype=torch.int64)
+    return Batch(torch.from_numpy(codes), torch.from_numpy(weights), steps, columns)
+
+
+def numpy_type(dtype: torch.dtype) -> np.dtype[Any]:
+    """The type of numpy's that a tensor's is."""
+    return np.dtype(str(dtype).removeprefix("torch."))
+
+
+def _empty(shape: tuple[int, ...], dtype: Any) -> Array:
+    """An array of Arrow's memory, which it keeps: pages anew from the system cost as much again."""
+    dtype = np.dtype(dtype)
+    size = int(np.prod(shape))
+    flat = np.frombuffer(pa.allocate_buffer(size * dtype.itemsize), dtype=dtype, count=size)
+    return flat.reshape(shape)

@@ -7,10 +7,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 import torch.utils.data
 
 from delaytool.errors import DataError, RecipeError
+from delaytool.pattern.flat import possible_fills
 from delaytool.recipes.recipe import Recipe
 from delaytool.torch.batch import Row
 from delaytool.torch.epochs import Epochs
@@ -20,7 +22,8 @@ from delaytool.torch.order import Order, Share
 from delaytool.torch.ranks import Ranks
 from delaytool.torch.state import State
 
-_DTYPES = (torch.int64, torch.int32, torch.int16, torch.int8)
+_DTYPES = (torch.int16, torch.int32, torch.int64)
+"""What codes may be, the narrowest first."""
 
 
 @dataclass
@@ -80,7 +83,7 @@ class ShardDataset(torch.utils.data.IterableDataset[Row]):
             raise RecipeError(f"`columns` is {columns!r}, expected a list of names")
         self._ranks = Ranks(rank, world_size)
         self._set = read_footers(path, columns)
-        _check_dtype(dtype, self.recipe)
+        self._kept = _narrowest(dtype, self.recipe)
         self._order = Order(self._set.rows, self._set.cells, shuffle, seed, buffer_size)
         self._repeat, self._dtype = repeat, dtype
         self._epochs = Epochs()
@@ -133,7 +136,7 @@ class ShardDataset(torch.utils.data.IterableDataset[Row]):
     def _rows(self, progress: _Progress) -> Iterator[Row]:
         share = progress.share
         has_rows = bool(share.stretch(int(self._set.rows.sum())))
-        with GroupReader(self._set) as reader:
+        with GroupReader(self._set, self._kept) as reader:
             while has_rows:
                 skipped = progress.position
                 for groups, rows in self._order.blocks(progress.epoch, share):
@@ -144,7 +147,7 @@ class ShardDataset(torch.utils.data.IterableDataset[Row]):
                         if group not in block:
                             block[group] = reader.read(group)
                         progress.position += 1
-                        yield block[group].row(row, self._dtype)
+                        yield Row(block[group], row, self._dtype)
                 if not self._repeat:
                     return
                 progress.epoch, progress.position = progress.epoch + 1, 0
@@ -193,15 +196,21 @@ class ShardDataset(torch.utils.data.IterableDataset[Row]):
         return {**self.__dict__, "_ranks": self._ranks.found()}
 
 
-def _check_dtype(dtype: torch.dtype, recipe: Recipe) -> None:
-    """Raise RecipeError unless a type holds every token of a recipe."""
+def _narrowest(dtype: torch.dtype, recipe: Recipe) -> np.dtype[Any]:
+    """The narrowest type that holds every token of a recipe.
+
+    Raises RecipeError where that is wider than `dtype`.
+    """
     if dtype not in _DTYPES:
-        names = ", ".join(map(str, _DTYPES))
-        raise RecipeError(f"`dtype` is {dtype!r}, expected one of {names}")
-    for stream in recipe.streams:
-        most = max(stream.cardinality - 1, *stream.fills)
-        if most > torch.iinfo(dtype).max:
+        raise RecipeError(f"`dtype` is {dtype!r}, expected {', '.join(map(str, _DTYPES))}")
+    tokens = possible_fills(recipe, recipe.streams)
+    most = max([*tokens, *(stream.cardinality - 1 for stream in recipe.streams)])
+    for narrow in _DTYPES:
+        if most <= torch.iinfo(narrow).max:
+            return np.dtype(str(narrow).removeprefix("torch."))
+        if narrow == dtype:
             raise RecipeError(
-                f"`dtype` is {dtype}, which holds no token {most} of the stream {stream.name}; "
+                f"`dtype` is {dtype}, which does not hold the recipe's token {most}: "
                 "give a wider one"
             )
+    raise AssertionError("tokens fit into 64 bits")

@@ -1,7 +1,7 @@
-"""Row groups of shifted shards as tensors.
+"""Row groups of shifted shards as arrays.
 
-A row group is decoded as a whole, into one flat tensor of tokens and one of weights: row after row,
-and in each row stream after stream. A row is a view of both.
+A row group is decoded as a whole, into flat arrays of each column's codes and loss weights. A row
+is a view of them until it is copied to where it is wanted, which is a batch.
 """
 
 from __future__ import annotations
@@ -15,20 +15,16 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import torch
 
 from delaytool.batches.codes import Codes
 from delaytool.batches.job import Job, segments_of_outputs
 from delaytool.batches.layouts import Output
 from delaytool.batches.read import read_values
 from delaytool.batches.shifted import ShiftedColumn
-from delaytool.batches.types import common_type
 from delaytool.batches.unshift import read_shifted
 from delaytool.errors import DataError, Place
-from delaytool.pattern.flat import taken
 from delaytool.pattern.segments import Array
 from delaytool.shards.read import OpenShard, open_shard
-from delaytool.torch.batch import Row
 from delaytool.torch.footers import ShardSet
 
 _OPEN = 16
@@ -36,35 +32,77 @@ _OPEN = 16
 
 
 @dataclass(frozen=True, eq=False)
-class Group:
-    """The rows of a row group.
+class Part:
+    """The cells of some of the streams: all rows' codes, and their loss weights.
 
-    codes, weights: flat, K x S cells of each row
-    starts, steps:  where each row begins, and how many timesteps it has
-    columns:        the rows' values in other columns
+    first: number of the first of these streams in the recipe
     """
 
-    codes: torch.Tensor
-    weights: torch.Tensor
-    streams: int
+    first: int
+    codes: Codes
+    weights: Codes
+
+    def alone(self, start: int, steps: int) -> Part:
+        """The cells of one row, with memory of their own."""
+        alone = (
+            Codes(_row(cells, start, steps).flatten(), np.array([steps]), cells.streams)
+            for cells in (self.codes, self.weights)
+        )
+        return Part(self.first, *alone)
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """The rows of a row group, as views of flat arrays.
+
+    parts:         the cells of each column
+    starts, steps: timesteps of all the rows before each row, and of the row
+    columns:       the rows' values in other columns
+    """
+
+    parts: tuple[Part, ...]
     starts: list[int]
     steps: list[int]
     columns: dict[str, list[Any]]
 
-    def row(self, number: int, dtype: torch.dtype) -> Row:
-        """A row, its codes of this type: a view where they are of it already."""
-        steps = self.steps[number]
-        shape, start = ((self.streams, steps), (steps, 1)), self.starts[number]
-        codes = self.codes.as_strided(*shape, start).to(dtype)
-        weights = self.weights.as_strided(*shape, start)
-        return Row(codes, weights, {name: of[number] for name, of in self.columns.items()})
+    def shape(self, row: int) -> tuple[int, int]:
+        """K and S of a row."""
+        return sum(part.codes.streams for part in self.parts), self.steps[row]
+
+    def copy_codes(self, row: int, out: Array) -> None:
+        """Copy a row's codes to an array [K, S] of a type that holds them."""
+        for part in self.parts:
+            streams = slice(part.first, part.first + part.codes.streams)
+            out[streams] = _row(part.codes, self.starts[row], self.steps[row])
+
+    def copy_weights(self, row: int, out: Array) -> None:
+        """Copy a row's loss weights to an array [K, S]."""
+        for part in self.parts:
+            streams = slice(part.first, part.first + part.weights.streams)
+            out[streams] = _row(part.weights, self.starts[row], self.steps[row])
+
+    def alone(self, row: int) -> Group:
+        """One row, with memory of its own."""
+        start, steps = self.starts[row], self.steps[row]
+        return Group(tuple(part.alone(start, steps) for part in self.parts), [0], [steps], {})
+
+
+def _row(cells: Codes, start: int, steps: int) -> Array:
+    """The cells of a row, [streams, S], of which all rows before it have `start` timesteps."""
+    if cells.by_stream:
+        return cells.flat.reshape(cells.streams, -1)[:, start : start + steps]
+    flat = cells.flat[start * cells.streams : (start + steps) * cells.streams]
+    return flat.reshape(cells.streams, steps)
 
 
 class GroupReader:
-    """Reads row groups of a set, keeping the shards open that were read last."""
+    """Reads row groups of a set, keeping the shards open that were read last.
 
-    def __init__(self, shard_set: ShardSet) -> None:
-        self._set, self._reads = shard_set, shard_set.reads
+    dtype: of the codes
+    """
+
+    def __init__(self, shard_set: ShardSet, dtype: np.dtype[Any]) -> None:
+        self._set, self._reads, self._dtype = shard_set, shard_set.reads, dtype
         self._open: OrderedDict[int, tuple[OpenShard, contextlib.ExitStack]] = OrderedDict()
 
     def __enter__(self) -> GroupReader:
@@ -85,7 +123,7 @@ class GroupReader:
         opened = self._opened(number)
         batch = opened.row_group(within, self._reads)
         try:
-            return group_of(batch, self._set.job, self._set.columns)
+            return group_of(batch, self._set.job, self._dtype, self._set.columns)
         except DataError as error:
             row = error.place.row
             if row is not None:
@@ -118,33 +156,54 @@ class GroupReader:
         self._open.popitem(last=False)[1][1].close()
 
 
-def group_of(batch: pa.RecordBatch, job: Job, columns: Sequence[str] = ()) -> Group:
+def group_of(
+    batch: pa.RecordBatch, job: Job, dtype: np.dtype[Any], columns: Sequence[str] = ()
+) -> Group:
     """The rows of a batch of outputs.
 
+    dtype:   of the codes
     columns: others whose values are brought along
 
     Loss weights are those of the batch, or what the recipe says where it has none.
 
-    Raises DataError for a bad row.
+    Raises DataError for a bad row, and for codes that the type does not hold.
     """
     codes, frames = read_shifted(batch, job)
     if job.weighs:
         pairs = zip(job.outputs, codes.columns, strict=True)
         weights = [_stored_weights(batch, output, cells, job) for output, cells in pairs]
     else:
-        segments = segments_of_outputs(frames, job)
-        parts = zip(job.outputs, segments, codes.columns, strict=True)
+        parts = zip(job.outputs, segments_of_outputs(frames, job), codes.columns, strict=True)
         weights = [ShiftedColumn(*part).weights for part in parts]
-    streams = len(job.recipe.streams)
     steps = codes.lengths
     return Group(
-        _tensor(rows_first(codes.columns)),
-        _tensor(rows_first(weights)),
-        streams,
-        ((np.cumsum(steps) - steps) * streams).tolist(),
+        tuple(
+            Part(output.first, _as_type(output, cells, dtype), their_weights)
+            for output, cells, their_weights in zip(
+                job.outputs, codes.columns, weights, strict=True
+            )
+        ),
+        (np.cumsum(steps) - steps).tolist(),
         steps.tolist(),
         {name: batch.column(name).to_pylist() for name in columns},
     )
+
+
+def _as_type(output: Output, codes: Codes, dtype: np.dtype[Any]) -> Codes:
+    """Codes of another type; raises DataError for one that it does not hold."""
+    flat, info = codes.flat, np.iinfo(dtype)
+    if flat.size and not np.can_cast(flat.dtype, dtype):
+        wrong = np.flatnonzero((flat < info.min) | (flat > info.max))
+        if wrong.size:
+            row, _, timestep = codes.place(int(wrong[0]))
+            raise DataError(
+                "token",
+                f"token {flat[wrong[0]]}",
+                expected=f"one of the recipe's, which a {dtype} holds",
+                advice="make the shard anew",
+                place=Place(row=row, column=output.name, timestep=timestep),
+            )
+    return codes.with_flat(flat.astype(dtype, copy=False))
 
 
 def _stored_weights(batch: pa.RecordBatch, output: Output, cells: Codes, job: Job) -> Codes:
@@ -160,31 +219,3 @@ def _stored_weights(batch: pa.RecordBatch, output: Output, cells: Codes, job: Jo
             place=Place(row=int(row), column=output.weights),
         )
     return weights.with_flat(weights.flat.astype(np.float32, copy=False))
-
-
-def rows_first(columns: Sequence[Codes]) -> Array:
-    """The values of several columns' streams as one flat array, row after row.
-
-    Rows of 1 and 2 timesteps, streams [1], [2, 3] and, in another column, [4], [5, 6]
-    -> [1, 4, 2, 3, 5, 6]
-    """
-    if len(columns) == 1 and not columns[0].by_stream:
-        return columns[0].flat
-    dtype = common_type([codes.flat.dtype for codes in columns])
-    sizes, orders, before = [], [], 0
-    for codes in columns:
-        rows = np.arange(len(codes.lengths), dtype=np.int64)
-        # Runs that stay together: a row's streams, or each stream of a row.
-        runs = codes.streams if codes.by_stream else 1
-        sizes.append(np.tile(codes.lengths * (codes.streams // runs), runs))
-        orders += [before + number * len(rows) + rows for number in range(runs)]
-        before += runs * len(rows)
-    values = np.concatenate([codes.flat.astype(dtype, copy=False) for codes in columns])
-    return taken(values, np.concatenate(sizes), np.stack(orders, axis=1).reshape(-1))
-
-
-def _tensor(values: Array) -> torch.Tensor:
-    """Values as a tensor, which may be written to: of memory of its own where they may not be."""
-    if not values.dtype.isnative or values.dtype.kind == "u":
-        values = values.astype(np.int64 if values.dtype.itemsize > 2 else np.int32)
-    return torch.from_numpy(values if values.flags.writeable else values.copy())

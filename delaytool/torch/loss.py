@@ -8,9 +8,7 @@ from delaytool.errors import RecipeError
 from delaytool.pattern.weights import NO_LABEL
 
 
-def weighted_loss(
-    logits: torch.Tensor, codes: torch.Tensor, weights: torch.Tensor
-) -> torch.Tensor:
+def weighted_loss(logits: torch.Tensor, codes: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     """The weighted mean of the cross-entropy: sum(weight x cross-entropy) / sum(weight).
 
     logits:  [B, K, S, card], what predicts each cell

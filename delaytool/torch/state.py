@@ -33,17 +33,20 @@ class State:
     def to_dict(self) -> dict[str, Any]:
         """Every field, as plain values."""
         fields = dataclasses.asdict(self)
-        return {**fields, **fields.pop("share")}
+        return {**fields.pop("share"), **fields}
 
     @classmethod
-    def from_dict(cls, fields: Mapping[str, Any]) -> State:
+    def from_dict(cls, fields: object) -> State:
         """The state that `to_dict` has written; raises RecipeError for anything else."""
-        whose = [field.name for field in dataclasses.fields(Share)]
-        names = [field.name for field in dataclasses.fields(cls) if field.name != "share"]
-        if not isinstance(fields, Mapping) or set(fields) != {*whose, *names}:
-            raise RecipeError("the state is none that ShardDataset.state_dict() returned")
-        share = Share(**{name: fields[name] for name in whose})
-        return cls(share=share, **{name: fields[name] for name in names})
+        empty = cls("", False, 0, 0, Share(), 0, 0).to_dict()
+        rest = dict(fields) if isinstance(fields, Mapping) else {}
+        types = {name: type(value) for name, value in rest.items()}
+        if types != {name: type(value) for name, value in empty.items()}:
+            raise RecipeError(
+                "the state is none that ShardDataset.state_dict() returned: give one of those"
+            )
+        share = Share(**{field.name: rest.pop(field.name) for field in dataclasses.fields(Share)})
+        return cls(share=share, **rest)
 
     def check_set(self, here: State) -> None:
         """Raise RecipeError unless the state is of the same shards, read in the same order."""
@@ -69,7 +72,4 @@ class State:
 
 
 def _words(share: Share) -> str:
-    return (
-        f"rank {share.rank} of {share.world_size}, worker {share.worker} of "
-        f"{max(share.workers, 1)}"
-    )
+    return f"rank {share.rank} of {share.world_size}, worker {share.worker} of {share.workers}"
