@@ -342,6 +342,11 @@ def _fsspec_filesystem(root: str) -> Any:
         ) from None
 
 
+# The event loop of a file system of fsspec's is not there after a fork.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_fsspec_filesystem.cache_clear)
+
+
 def _fsspec_path(uri: str) -> str:
     import fsspec
 

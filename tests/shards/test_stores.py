@@ -2,14 +2,10 @@
 
 import contextlib
 import os
-import re
 import signal
 import subprocess
 import sys
-import threading
 import time
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import fsspec
 import pyarrow as pa
@@ -24,6 +20,7 @@ from make import (
     files_in,
     finish,
     free_port,
+    on_the_web,
     summary_of,
     tokens_job,
     tokens_table,
@@ -395,42 +392,13 @@ def test_file_uris_are_paths(data, tmp_path):
     assert sorted(files_in(tmp_path / "out")) == ["a.parquet", "more/b.parquet"]
 
 
-class Ranges(SimpleHTTPRequestHandler):
-    """Serves parts of files, as stores on the web do."""
-
-    def log_message(self, *_):
-        pass
-
-    def do_GET(self):
-        path = Path(self.translate_path(self.path))
-        if not path.is_file():
-            self.send_error(404)
-            return
-        content = path.read_bytes()
-        wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", "bytes=0-"))
-        first, last = int(wanted[1]), int(wanted[2] or len(content) - 1)
-        part = content[first : last + 1]
-        self.send_response(206)
-        self.send_header("Content-Range", f"bytes {first}-{first + len(part) - 1}/{len(content)}")
-        self.send_header("Accept-Ranges", "bytes")
-        self.send_header("Content-Length", str(len(part)))
-        self.end_headers()
-        self.wfile.write(part)
-
-
 def test_http(data, tmp_path):
-    server = ThreadingHTTPServer(
-        ("127.0.0.1", 0), lambda *given: Ranges(*given, directory=str(data))
-    )
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    where = f"http://127.0.0.1:{server.server_address[1]}/a.parquet"
-    try:
+    with on_the_web(data) as address:
+        where = f"{address}/a.parquet"
         delaytool("apply", where, tmp_path / "out.parquet", *PLAIN)
         delaytool("verify", tmp_path / "out.parquet", "--source", where)
         done = delaytool("apply", data / "a.parquet", f"{where}/out", *PLAIN, status=1)
         assert "Error: " in done.stderr
-    finally:
-        server.shutdown()
     delaytool("verify", tmp_path / "out.parquet", "--source", data / "a.parquet")
 
 

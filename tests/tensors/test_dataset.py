@@ -1,14 +1,17 @@
 """`ShardDataset`: every row of every layout as it is in the shards, and what is refused."""
 
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 import pytest
 import torch
 from layouts import LAYOUTS, read_slowly, rows_of
-from make import PLAIN, delaytool, entry_of, rewrite, tokens_table
+from make import KEYS, PATIENCE, PLAIN, delaytool, entry_of, on_the_web, rewrite, tokens_table
 
 from delaytool import DataError, RecipeError, loss_weights
 from delaytool.shards.find import Shard
@@ -169,17 +172,40 @@ def test_a_row_may_be_changed_and_go_to_another_process(rows47):
     assert (batch.weights[1, :, : batch.lengths[1]] == 2).all()
 
 
-def test_shards_in_a_store(rows47):
-    import fsspec
-
-    store = fsspec.filesystem("memory")
+@pytest.mark.parametrize("context", ["fork", "spawn"])
+def test_shards_in_a_bucket(rows47, server, monkeypatch, context):
+    """Also in workers, whose process a client does not outlive."""
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    client = pafs.S3FileSystem(
+        endpoint_override=server, scheme="http", region="us-east-1", allow_bucket_creation=True
+    )
+    client.create_dir(f"rows-{context}")
     for path in rows47.iterdir():
-        store.pipe(f"/rows/{path.name}", path.read_bytes())
+        with client.open_output_stream(f"rows-{context}/{path.name}") as stream:
+            stream.write(path.read_bytes())
+    query = f"?scheme=http&endpoint_override={server}&region=us-east-1"
     here = [row.codes for row in ShardDataset(rows47)]
-    there = ShardDataset("memory://rows", shuffle=False)
-    for workers in (0, 1):
-        loader = torch.utils.data.DataLoader(there, None, num_workers=workers)
-        assert all(torch.equal(one, row.codes) for one, row in zip(here, loader, strict=True))
+    there = ShardDataset(f"s3://rows-{context}{query}")
+    list(there)
+    loader = torch.utils.data.DataLoader(
+        there, None, num_workers=1, multiprocessing_context=context, timeout=PATIENCE
+    )
+    for one, row in zip(here, loader, strict=True):
+        assert torch.equal(one, row.codes)
+
+
+def test_a_shard_that_fsspec_opens(rows47):
+    """Whose event loop a worker that is forked does not have."""
+    with on_the_web(rows47) as address:
+        rows = ShardDataset(f"{address}/0.parquet")
+        for workers in (0, 2):
+            loader = torch.utils.data.DataLoader(
+                rows, None, num_workers=workers, timeout=PATIENCE if workers else 0
+            )
+            assert sum(row.codes.shape[1] for row in loader) == sum(
+                row.codes.shape[1] for row in ShardDataset(rows47 / "0.parquet")
+            )
 
 
 # What is refused
@@ -338,3 +364,11 @@ def test_a_token_that_would_wrap_is_refused(shifted):
     with pytest.raises(DataError, match="token 1048576") as caught:
         list(ShardDataset(folder))
     assert (caught.value.place.row, caught.value.place.timestep) == (3, 0)
+
+
+def test_torch_that_is_not_installed():
+    code = "import sys; sys.modules['torch'] = None; import delaytool.torch"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("ModuleNotFoundError: delaytool.torch needs torch")
+    assert "pip install 'delaytool[torch]'" in last
