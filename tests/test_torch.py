@@ -13,13 +13,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from make import SAMPLE_DATA, delaytool
+from make import SAMPLE_DATA, delaytool, entry_of, rewrite
 from pages import example_with
 
 from delaytool import delay, load_preset, loss_weights
 from delaytool.recipes.adapt import with_audio, with_text
 
 torch = pytest.importorskip("torch")
+from delaytool.torch import Row, collate  # noqa: E402 - it needs torch
+
 sys.path.insert(0, str(Path(__file__).parent / "benchmarks"))
 others = importlib.import_module("others")
 
@@ -30,7 +32,7 @@ def shifted(tmp_path_factory):
     folder = tmp_path_factory.mktemp("training")
     delaytool("apply", SAMPLE_DATA / "moshi", folder / "shifted", "--label-columns")
     for path in (folder / "shifted").iterdir():
-        pq.write_table(pq.read_table(path), path, row_group_size=5)
+        rewrite(path, pq.read_table(path), entry_of(path), group=5)
     return folder
 
 
@@ -39,7 +41,7 @@ def example(shifted, monkeypatch):
     """What the page's training loop defines."""
     monkeypatch.chdir(shifted)
     names = {}
-    for what in ("class Rows", "streaming=True"):
+    for what in ("repeat=True", "streaming=True"):
         exec(compile(example_with(what), "sample_data/training/README.md", "exec"), names)
     return names
 
@@ -57,26 +59,25 @@ def rows_of(folder, *columns):
 def test_the_training_loops_see_every_row_once_and_padded(example, shifted, workers, streaming):
     if workers and "fork" not in multiprocessing.get_all_start_methods():
         pytest.skip("what exec defines can only be forked")
-    rows, collate = (
-        (example["rows"], "collate_rows") if streaming else (example["Rows"](), "collate")
-    )
+    once = example["ShardDataset"]("shifted", shuffle=True)
+    rows, collate = (example["stream"], "collate_rows") if streaming else (once, "collate")
     loader = torch.utils.data.DataLoader(
         rows, batch_size=7, collate_fn=example[collate], num_workers=workers
     )
     expected = {}
-    for text, audio, text_weights, audio_weights in rows_of(
-        shifted / "shifted", *example["COLUMNS"]
-    ):
+    columns = ("text_tokens", "audio_codes", "text_loss_weights", "audio_loss_weights")
+    for text, audio, text_weights, audio_weights in rows_of(shifted / "shifted", *columns):
         grid = np.vstack([text, audio])
         expected[grid.tobytes()] = np.vstack([text_weights, audio_weights])
     seen, padded = 0, 0
-    for codes, weights in loader:
+    for codes, weights, lengths, _ in loader:
         assert codes.dtype == torch.int64
         assert weights.dtype == torch.float32
         assert codes.shape == weights.shape
         assert codes.shape[1] == 17
-        for grid, weight in zip(codes.numpy(), weights.numpy(), strict=True):
-            steps = int((grid != -1).any(axis=0).sum())
+        for grid, weight, steps in zip(
+            codes.numpy(), weights.numpy(), lengths.tolist(), strict=True
+        ):
             assert (grid[:, steps:] == -1).all()
             assert (weight[:, steps:] == 0).all()
             np.testing.assert_array_equal(
@@ -87,6 +88,24 @@ def test_the_training_loops_see_every_row_once_and_padded(example, shifted, work
     assert not expected
     assert seen == 48
     assert padded
+
+
+def test_the_readmes_loader(shifted, monkeypatch):
+    monkeypatch.chdir(shifted)
+    names = {}
+    exec(compile(example_with("once ="), "README.md", "exec"), names)
+    assert len(names["once"]) == 48
+    assert names["batch"].codes.shape[:2] == (16, 17)
+
+
+def test_the_page_stops_and_goes_on(example):
+    torchdata = pytest.importorskip("torchdata.stateful_dataloader")
+    example["rows"] = example["ShardDataset"]("shifted", shuffle=True)
+    where = "sample_data/training/README.md"
+    exec(compile(example_with("load_state_dict"), where, "exec"), example)
+    assert isinstance(example["loader"], torchdata.StatefulDataLoader)
+    rest = sum(len(batch.lengths) for batch in example["loader"])
+    assert rest + len(example["first"].lengths) == 48
 
 
 def test_the_loss_is_that_of_the_label_columns(example, shifted):
@@ -186,11 +205,13 @@ def test_moshis_own_model_has_the_same_logits_and_losses(example, small_moshi, m
     model_class = type(small_moshi)
     monkeypatch.setattr(model_class, "forward", model_class.forward)
     exec(compile(example_with("def forward_shifted"), "sample_data/training/README.md", "exec"), {})
+    rows = zip(grid, loss_weights(grid, recipe), strict=True)
+    batch = collate([Row.of(*map(torch.from_numpy, row)) for row in rows])
     names = {
         **example,
         "device": "cpu",
         "model": small_moshi,
-        "batches": iter([(torch.from_numpy(grid), torch.from_numpy(loss_weights(grid, recipe)))]),
+        "batches": iter([batch]),
         "n_batch_tokens": 0,
         "n_real_tokens": 0,
     }

@@ -10,10 +10,11 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from delaytool.batches.codes import Codes
 from delaytool.errors import RecipeError
 from delaytool.pattern.segments import Array
 from delaytool.recipes.checks import ZERO_TOKEN
-from delaytool.torch.groups import Group
+from delaytool.torch.groups import Group, Part
 
 
 class Row:
@@ -30,6 +31,16 @@ class Row:
     def __init__(self, group: Group, number: int, dtype: torch.dtype) -> None:
         self._group, self._number, self.dtype = group, number, dtype
         self.columns = {name: values[number] for name, values in group.columns.items()}
+
+    @classmethod
+    def of(cls, codes: torch.Tensor, weights: torch.Tensor) -> Row:
+        """A row that was read by other means: codes, integers [K, S]; weights, float32 [K, S]."""
+        streams, steps = codes.shape
+        cells = (
+            Codes(tensor.numpy().reshape(-1), np.array([steps]), streams)
+            for tensor in (codes, weights)
+        )
+        return cls(Group((Part(0, *cells),), [0], [steps], {}), 0, codes.dtype)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -94,7 +105,7 @@ class Batch(NamedTuple):
 
 
 def collate(rows: Sequence[Row], *, pad_token: int = ZERO_TOKEN) -> Batch:
-    """A batch of rows of a `ShardDataset`, padded at their ends at weight 0.
+    """A batch of rows, those of a `ShardDataset`, padded at their ends at weight 0.
 
     pad_token: what pads the codes: the zero token -1, which Moshi's embeddings turn into zeros. For
                embeddings that don't know it, a token that they do: `partial(collate,

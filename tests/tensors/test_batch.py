@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from delaytool import RecipeError
-from delaytool.torch import ShardDataset, collate, weighted_loss
+from delaytool.torch import Row, ShardDataset, collate, weighted_loss
 
 
 def test_a_batch_is_padded_at_the_ends(rows47):
@@ -25,6 +25,13 @@ def test_a_batch_is_padded_at_the_ends(rows47):
             assert torch.equal(batch.weights[number, :, :steps], row.weights)
             assert (batch.codes[number, :, steps:] == pad_token).all()
             assert (batch.weights[number, :, steps:] == 0).all()
+
+
+def test_rows_that_were_read_by_other_means(rows47):
+    rows = list(ShardDataset(rows47))[:5]
+    others = [Row.of(row.codes.T.contiguous().T, row.weights) for row in rows]
+    for one, other in zip(collate(rows)[:3], collate(others)[:3], strict=True):
+        assert torch.equal(one, other)
 
 
 def test_a_padding_that_does_not_fit(rows47):
