@@ -28,6 +28,9 @@ workers  `delaytool apply` as a command on SHARDS shards, one worker and two in 
          one worker, beside two of each, it is what a worker is worth that has a core of its own.
          The machine's own scaling stands beside that: plain copies of the shards, in one process
          on one core, and in two on two.
+loaders  Tokens a second from LOADED shards to padded batches, see `loaders.py`: on one core, in
+         this process, and with two workers on all cores. Beside it a bare read of the row groups,
+         without threads, and what else people use.
 ray      the same command on TINY shards of one row, and on a tenth of them, on a local cluster.
 
 All tokens are synthetic, see `synthetic.py`; codes are uniform where nothing else is said.
@@ -77,6 +80,7 @@ TINY = 1000
 BATCH = 16
 BATCH_TOKENS = 100_000_000
 SHARD_TOKENS = 6_000_000
+LOADED = 8
 COMPILED = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
 QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "env": COMPILED}
 TOOL = str(Path(sys.executable).with_name("delaytool"))
@@ -417,6 +421,58 @@ def worker_figures(folder):
     yield what, "", f"{single / one / share:.2f}", None
 
 
+def loader_figures(folder):
+    """Loaders, each as often as in a training run: whole epochs."""
+    import loaders
+    import torch
+
+    torch.set_num_threads(1)
+    source, shards = folder / "unshifted", folder / "loaded"
+    source.mkdir()
+    for number in range(LOADED):
+        synthetic.write(source / f"{number}.parquet", SHARD_TOKENS)
+    apply_command(source, shards, 1)
+    tokens = sum(tokens_of(path) for path in shards.iterdir())
+    made = loaders.others_made(folder, shards)
+    ways = {
+        "delaytool.torch": lambda workers=0: loaders.ours(shards, workers),
+        "the same with int16": lambda workers=0: loaders.ours(shards, workers, torch.int16),
+        "row by row of tables": lambda workers=0: loaders.row_by_row(shards, workers),
+        "datasets, streaming": lambda workers=0: loaders.streaming(shards, workers),
+        **made,
+    }
+    cores = os.sched_getaffinity(0) if hasattr(os, "sched_setaffinity") else None
+    if cores:
+        pin({min(cores)})
+    read, *times = in_turn(lambda: loaders.read_row_groups(shards), *ways.values(), rounds=3)
+    if cores:
+        pin(cores)
+    by_two = in_turn(*(lambda way=way: way(2) for way in ways.values()), rounds=3)
+    yield "a bare read of row groups: tokens a second", "", f"{tokens / read / 1e6:.0f} M", None
+    for name, alone, two in zip(ways, times, by_two, strict=True):
+        rates = " and ".join(f"{tokens / time / 1e6:.0f}" for time in (alone, two))
+        yield f"{name}: M tokens a second, alone and with 2 workers", "", rates, None
+    ours, _, rows, streamed, *_ = times
+    for what, value, aim in (
+        ("a bare read", read / ours, 0.7),
+        ("row by row of tables", rows / ours, 1.5),
+        ("datasets, streaming", streamed / ours, 2),
+    ):
+        over = f"delaytool.torch: speed over {what}"
+        yield over, f"{aim:g} or more", f"{value:.2f}", value >= aim
+
+
+def tokens_of(path):
+    """Token cells of an output."""
+    metadata, columns = pq.read_metadata(path), ("text_tokens", "audio_codes")
+    return sum(
+        chunk.num_values
+        for group in range(metadata.num_row_groups)
+        for chunk in map(metadata.row_group(group).column, range(metadata.num_columns))
+        if chunk.path_in_schema.startswith(columns)
+    )
+
+
 def core_figures(data, out, two):
     """What a second core is worth: to a worker that has one of its own, and to plain copies."""
     cores = os.sched_getaffinity(0)
@@ -519,6 +575,7 @@ def main():
             *flat_figures(),
             *start_figures(folder),
             *worker_figures(folder),
+            *loader_figures(folder),
             *ray_figures(folder),
         ]
     print(f"{synthetic.STREAMS} streams, {TOKENS // 10**6} M tokens; the best of {ROUNDS} rounds\n")
