@@ -40,7 +40,9 @@ class Row:
             Codes(tensor.numpy().reshape(-1), np.array([steps]), streams)
             for tensor in (codes, weights)
         )
-        return cls(Group((Part(0, *cells),), [0], [steps], {}), 0, codes.dtype)
+        return cls(
+            Group((Part(slice(streams), *cells),), streams, [0], [steps], {}), 0, codes.dtype
+        )
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -84,7 +84,7 @@ class ShardDataset(torch.utils.data.IterableDataset[Row]):
         self._ranks = Ranks(rank, world_size)
         self._set = read_footers(path, columns)
         self._kept = _narrowest(dtype, self.recipe)
-        self._order = Order(self._set.rows, self._set.cells, shuffle, seed, buffer_size)
+        self._order = Order(self._set.rows, self._set.cells, bool(shuffle), seed, buffer_size)
         self._repeat, self._dtype = repeat, dtype
         self._epochs = Epochs()
         self._progress: _Progress | None = None

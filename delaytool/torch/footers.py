@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -48,7 +49,7 @@ class ShardSet:
         names = [*(output.name for output in outputs), *weights, *self.columns]
         return list(dict.fromkeys(names))
 
-    @property
+    @functools.cached_property
     def digest(self) -> str:
         """Tells sets apart: the same shards in the same order have the same."""
         shards = [

@@ -35,10 +35,10 @@ _OPEN = 16
 class Part:
     """The cells of some of the streams: all rows' codes, and their loss weights.
 
-    first: number of the first of these streams in the recipe
+    streams: which of the recipe's they are
     """
 
-    first: int
+    streams: slice
     codes: Codes
     weights: Codes
 
@@ -48,7 +48,7 @@ class Part:
             Codes(_row(cells, start, steps).flatten(), np.array([steps]), cells.streams)
             for cells in (self.codes, self.weights)
         )
-        return Part(self.first, *alone)
+        return Part(self.streams, *alone)
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,35 +56,36 @@ class Group:
     """The rows of a row group, as views of flat arrays.
 
     parts:         the cells of each column
+    streams:       K
     starts, steps: timesteps of all the rows before each row, and of the row
     columns:       the rows' values in other columns
     """
 
     parts: tuple[Part, ...]
+    streams: int
     starts: list[int]
     steps: list[int]
     columns: dict[str, list[Any]]
 
     def shape(self, row: int) -> tuple[int, int]:
         """K and S of a row."""
-        return sum(part.codes.streams for part in self.parts), self.steps[row]
+        return self.streams, self.steps[row]
 
     def copy_codes(self, row: int, out: Array) -> None:
         """Copy a row's codes to an array [K, S] of a type that holds them."""
         for part in self.parts:
-            streams = slice(part.first, part.first + part.codes.streams)
-            out[streams] = _row(part.codes, self.starts[row], self.steps[row])
+            out[part.streams] = _row(part.codes, self.starts[row], self.steps[row])
 
     def copy_weights(self, row: int, out: Array) -> None:
         """Copy a row's loss weights to an array [K, S]."""
         for part in self.parts:
-            streams = slice(part.first, part.first + part.weights.streams)
-            out[streams] = _row(part.weights, self.starts[row], self.steps[row])
+            out[part.streams] = _row(part.weights, self.starts[row], self.steps[row])
 
     def alone(self, row: int) -> Group:
         """One row, with memory of its own."""
         start, steps = self.starts[row], self.steps[row]
-        return Group(tuple(part.alone(start, steps) for part in self.parts), [0], [steps], {})
+        parts = tuple(part.alone(start, steps) for part in self.parts)
+        return Group(parts, self.streams, [0], [steps], {})
 
 
 def _row(cells: Codes, start: int, steps: int) -> Array:
@@ -178,11 +179,16 @@ def group_of(
     steps = codes.lengths
     return Group(
         tuple(
-            Part(output.first, _as_type(output, cells, dtype), their_weights)
+            Part(
+                slice(output.first, output.first + output.count),
+                _as_type(output, cells, dtype),
+                their_weights,
+            )
             for output, cells, their_weights in zip(
                 job.outputs, codes.columns, weights, strict=True
             )
         ),
+        len(job.recipe.streams),
         (np.cumsum(steps) - steps).tolist(),
         steps.tolist(),
         {name: batch.column(name).to_pylist() for name in columns},
@@ -192,17 +198,17 @@ def group_of(
 def _as_type(output: Output, codes: Codes, dtype: np.dtype[Any]) -> Codes:
     """Codes of another type; raises DataError for one that it does not hold."""
     flat, info = codes.flat, np.iinfo(dtype)
-    if flat.size and not np.can_cast(flat.dtype, dtype):
-        wrong = np.flatnonzero((flat < info.min) | (flat > info.max))
-        if wrong.size:
-            row, _, timestep = codes.place(int(wrong[0]))
-            raise DataError(
-                "token",
-                f"token {flat[wrong[0]]}",
-                expected=f"one of the recipe's, which a {dtype} holds",
-                advice="make the shard anew",
-                place=Place(row=row, column=output.name, timestep=timestep),
-            )
+    fits = not flat.size or np.can_cast(flat.dtype, dtype)
+    if not (fits or info.min <= int(flat.min()) <= int(flat.max()) <= info.max):
+        wrong = int(np.flatnonzero((flat < info.min) | (flat > info.max))[0])
+        row, _, timestep = codes.place(wrong)
+        raise DataError(
+            "token",
+            f"token {flat[wrong]}",
+            expected=f"one of the recipe's, which {dtype} holds",
+            advice="make the shard anew",
+            place=Place(row=row, column=output.name, timestep=timestep),
+        )
     return codes.with_flat(flat.astype(dtype, copy=False))
 
 
