@@ -28,8 +28,8 @@ workers  `delaytool apply` as a command on SHARDS shards, one worker and two in 
          one worker, beside two of each, it is what a worker is worth that has a core of its own.
          The machine's own scaling stands beside that: plain copies of the shards, in one process
          on one core, and in two on two.
-loaders  Tokens a second from LOADED shards to padded batches, see `loaders.py`: of processor time in
-         this process, and by the clock with two workers, their start included. Beside it a bare
+loaders  Tokens a second from LOADED shards to padded batches, see `loaders.py`: of processor time
+         in this process, and by the clock with two workers, their start included. Beside it a bare
          read of the row groups, without threads, and what else people use.
 ray      the same command on TINY shards of one row, and on a tenth of them, on a local cluster.
 
