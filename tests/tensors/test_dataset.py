@@ -1,5 +1,6 @@
 """`ShardDataset`: every row of every layout as it is in the shards, and what is refused."""
 
+import json
 import pickle
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import torch
 from layouts import LAYOUTS, read_slowly, rows_of
 from make import KEYS, PATIENCE, PLAIN, delaytool, entry_of, on_the_web, rewrite, tokens_table
 
-from delaytool import DataError, RecipeError, loss_weights
+from delaytool import DataError, RecipeError, delay, loss_weights
 from delaytool.shards.find import Shard
 from delaytool.shards.read import open_shard, read_record
 from delaytool.torch import Batch, ShardDataset, collate
@@ -29,12 +30,14 @@ def read_back(path):
     """Codes and weights of each row of a shard, read one by one from Python lists."""
     job, found = record_of(path).job, []
     for row in pq.read_table(path).to_pylist():
-        codes, weights = [], []
+        codes, weights = {}, {}
         for output in job.outputs:
-            codes += read_slowly(row[output.name], output.layout.name, output.count)
-            if output.weights:
-                weights += read_slowly(row[output.weights], output.layout.name, output.count)
-        found.append((codes, weights))
+            for name, lines in ((output.name, codes), (output.weights, weights)):
+                if name:
+                    values = read_slowly(row[name], output.layout.name, output.count)
+                    lines.update(zip(output.numbers, values, strict=True))
+        in_order = ([lines[number] for number in sorted(lines)] for lines in (codes, weights))
+        found.append(tuple(in_order))
     return found, job.recipe
 
 
@@ -80,6 +83,35 @@ def test_without_text_and_as_a_grid(shifted, options):
     for row, (codes, weights) in zip(rows, found, strict=True):
         assert row.codes.tolist() == codes
         assert row.weights.tolist() == weights
+
+
+@pytest.mark.parametrize("weights", [True, False])
+def test_text_anywhere_and_offsets(tmp_path, weights):
+    """Streams come in the recipe's order, whichever columns they are in."""
+    audio = {"initial": 50, "padding": 49, "cardinality": 50}
+    text = {"initial": 48, "padding": 3, "cardinality": 48, "token_weights": {"3": 0.5}}
+    kinds = ("semantic", "text", "acoustic", "text", "acoustic")
+    streams = [
+        {"name": f"s{k}", "kind": kind, "delay": k % 3, "offset": k - 2}
+        | (text if kind == "text" else audio)
+        for k, kind in enumerate(kinds)
+    ]
+    (tmp_path / "recipe.json").write_text(json.dumps({"streams": streams, "initial_step": True}))
+    rows = rows_of()
+    table = {name: [row[k] for row in rows] for k, name in ((1, "a"), (3, "b"))}
+    table["audio_codes"] = [[row[k] for k in (0, 2, 4)] for row in rows]
+    (tmp_path / "data").mkdir()
+    pq.write_table(pa.table(table), tmp_path / "data" / "a.parquet")
+    options = ["--recipe", tmp_path / "recipe.json", "--text-column", "a", "--text-column", "b"]
+    options += [] if weights else ["--no-weights"]
+    delaytool("apply", tmp_path / "data", tmp_path / "shifted", *options)
+    found, recipe = read_back(tmp_path / "shifted" / "a.parquet")
+    assert recipe.streams[3].offset == 1
+    shifted = list(ShardDataset(tmp_path / "shifted"))
+    for row, (codes, _), source in zip(shifted, found, rows, strict=True):
+        expected = delay(np.array(source, dtype=int), recipe)
+        assert row.codes.tolist() == codes == expected.tolist()
+        assert row.weights.tolist() == loss_weights(expected, recipe).tolist()
 
 
 def test_a_length_without_reading_a_row(rows47, monkeypatch):
@@ -249,7 +281,7 @@ def test_shards_of_quarantined_rows_are_left_out(shifted, tmp_path):
 @pytest.mark.parametrize(
     ("options", "what"),
     [
-        (("--final-weight", 1), "final_weight"),
+        (("--semantic-weight", 3), "weight"),
         (("--acoustic-delay", 3), "delay"),
         (("--label-columns",), "output columns"),
         (("--length", "truncate"), "length"),
