@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from delaytool.batches.job import Job
+from delaytool.batches.nesting import numbered
 from delaytool.errors import DataError, Place
 from delaytool.jobs.mixed import ways_differ
 from delaytool.jobs.paths import find, plain_path
@@ -88,7 +89,7 @@ def read_footers(path: str | os.PathLike[str], columns: Sequence[str]) -> ShardS
             read.append((shard, opened.fingerprint))
     texts = [note.text for note in notes]
     if left_out:
-        texts.append(f"{left_out} shards of quarantined rows are left out")
+        texts.append(f"left out: {numbered(left_out, 'shard')} of quarantined rows")
     if not read:
         raise DataError(
             "no-shards",
