@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -47,7 +47,8 @@ class Row:
     @property
     def shape(self) -> tuple[int, int]:
         """K and S."""
-        return self._group.shape(self._number)
+        made = self.__dict__.get("codes")
+        return self._group.shape(self._number) if made is None else tuple(made.shape)
 
     @functools.cached_property
     def codes(self) -> torch.Tensor:
@@ -106,9 +107,17 @@ class Batch(NamedTuple):
         return Batch(codes.to(torch.int64), weights, lengths, self.columns)
 
 
-def collate(rows: Sequence[Row], *, pad_token: int = ZERO_TOKEN) -> Batch:
-    """A batch of rows, those of a `ShardDataset`, padded at their ends at weight 0.
+class CodesAndWeights(Protocol):
+    """What a row has to have to become one of a batch: see `Row`."""
 
+    codes: torch.Tensor
+    weights: torch.Tensor
+
+
+def collate(rows: Sequence[Row | CodesAndWeights], *, pad_token: int = ZERO_TOKEN) -> Batch:
+    """A batch of rows, padded at their ends at weight 0.
+
+    rows:      those of a `ShardDataset`, or others with `codes` and `weights`
     pad_token: what pads the codes: the zero token -1, which Moshi's embeddings turn into zeros. For
                embeddings that don't know it, a token that they do: `partial(collate,
                pad_token=2048)`
@@ -117,20 +126,21 @@ def collate(rows: Sequence[Row], *, pad_token: int = ZERO_TOKEN) -> Batch:
 
     Raises RecipeError where the codes' type does not hold the token.
     """
-    info = torch.iinfo(rows[0].dtype)
+    made = [row if isinstance(row, Row) else Row.of(row.codes, row.weights) for row in rows]
+    info = torch.iinfo(made[0].dtype)
     if not info.min <= pad_token <= info.max:
         raise RecipeError(
-            f"`pad_token` is {pad_token}, expected {info.min} to {info.max}: what {rows[0].dtype} "
+            f"`pad_token` is {pad_token}, expected {info.min} to {info.max}: what {made[0].dtype} "
             "holds, the `dtype` of the dataset"
         )
-    lengths = [row.shape[1] for row in rows]
-    shape = len(rows), rows[0].shape[0], max(lengths)
-    codes, weights = _empty(shape, numpy_type(rows[0].dtype)), _empty(shape, np.float32)
-    for number, (row, length) in enumerate(zip(rows, lengths, strict=True)):
+    lengths = [row.shape[1] for row in made]
+    shape = len(made), made[0].shape[0], max(lengths)
+    codes, weights = _empty(shape, numpy_type(made[0].dtype)), _empty(shape, np.float32)
+    for number, (row, length) in enumerate(zip(made, lengths, strict=True)):
         row.copy_to(codes[number, :, :length], weights[number, :, :length])
         codes[number, :, length:] = pad_token
         weights[number, :, length:] = 0
-    columns = {name: [row.columns[name] for row in rows] for name in rows[0].columns}
+    columns = {name: [row.columns[name] for row in made] for name in made[0].columns}
     steps = torch.tensor(lengths, dtype=torch.int64)
     return Batch(torch.from_numpy(codes), torch.from_numpy(weights), steps, columns)
 

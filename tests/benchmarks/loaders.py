@@ -106,7 +106,10 @@ def mosaic(target, workers=0):
 def collate_arrays(rows):
     """A batch of rows as arrays."""
     return collate(
-        [Row.of(*(torch.as_tensor(row[name]) for name in ("codes", "weights"))) for row in rows]
+        [
+            Row.of(*(torch.from_numpy(np.array(row[name])) for name in ("codes", "weights")))
+            for row in rows
+        ]
     ).to("cpu")
 
 

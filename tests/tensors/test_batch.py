@@ -1,6 +1,7 @@
 """`collate` and `weighted_loss`, beside the obvious way to write them."""
 
 import functools
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -30,8 +31,21 @@ def test_a_batch_is_padded_at_the_ends(rows47):
 def test_rows_that_were_read_by_other_means(rows47):
     rows = list(ShardDataset(rows47))[:5]
     others = [Row.of(row.codes.T.contiguous().T, row.weights) for row in rows]
-    for one, other in zip(collate(rows)[:3], collate(others)[:3], strict=True):
-        assert torch.equal(one, other)
+    alike = [SimpleNamespace(codes=row.codes, weights=row.weights) for row in rows]
+    for batch in (collate(others), collate(alike)):
+        for one, other in zip(collate(rows)[:3], batch[:3], strict=True):
+            assert torch.equal(one, other)
+
+
+def test_rows_that_were_cut(rows47):
+    rows = list(ShardDataset(rows47))[:5]
+    for row in rows:
+        row.codes, row.weights = row.codes[:, 2:6], row.weights[:, 2:6]
+    batch = collate(rows)
+    assert batch.lengths.tolist() == [row.codes.shape[1] for row in rows]
+    for number, (row, steps) in enumerate(zip(rows, batch.lengths.tolist(), strict=True)):
+        assert torch.equal(batch.codes[number, :, :steps], row.codes)
+        assert torch.equal(batch.weights[number, :, :steps], row.weights)
 
 
 def test_a_padding_that_does_not_fit(rows47):
