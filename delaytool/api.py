@@ -14,9 +14,10 @@ import dataclasses
 import os
 import time
 from collections.abc import Callable, Sequence
-from typing import Literal
+from dataclasses import dataclass
+from typing import Any, Literal
 
-from delaytool.batches.column_options import ColumnOptions, names_of
+from delaytool.batches.column_options import ColumnOptions, names_of, numbers_of
 from delaytool.batches.job import Align
 from delaytool.errors import RecipeError
 from delaytool.grids.grid import Grid
@@ -32,6 +33,7 @@ from delaytool.jobs.paths import (
     paired,
     plain_path,
     quarantines_of,
+    shard_at,
     sources_of,
 )
 from delaytool.jobs.plan import plan
@@ -75,6 +77,8 @@ def apply(
     key: str | None = None,
     no_key: bool = False,
     align: Align = "error",
+    align_limit: int | None = None,
+    code_base: int | Sequence[int] = (),
     weight_column: str | None = None,
     output_layout: Literal["split", "grid"] | None = None,
     no_weights: bool = False,
@@ -92,34 +96,58 @@ def apply(
 
     frame_rate: frames a second, instead of the recipe's, for the hours in the report
     """
-    run = RunOptions(workers, engine, ray_address)
-    where = _columns(text_column, audio_column, grid_column, audio_layout, key, no_key)
-    where = dataclasses.replace(
-        where,
+    names = names_of(text_column), names_of(audio_column), names_of(grid_column)
+    where = ColumnOptions(
+        *names,
+        audio_layout=audio_layout,
         align=align,
+        align_limit=align_limit,
+        code_base=numbers_of(code_base),
         weight_column=weight_column,
         output_layout=output_layout,
         weights=not no_weights,
         label_columns=label_columns,
+        **_key(key, no_key),
     )
     _check_audio_input(where, audio_input)
-    notes, report = Notes(on_note), Report(frame_rate)
-    target, bad = plain_path(output, run.elsewhere), _plain(quarantine, run)
-    source, codes = plain_path(input, run.elsewhere), _plain(audio_input, run)
-    found = items_of(source, target, codes, bad)
-    notes.add(*found.notes)
-    items = as_found(found.items, target, bad) if overwrite else found.items
     if frame_rate is not None:
         recipe = dataclasses.replace(recipe, frame_rate=frame_rate)
+    how = _How(RunOptions(workers, engine, ray_address), Notes(on_note), frame_rate, progress)
+    return _apply(how, recipe, where, (input, output, audio_input, quarantine), overwrite)
+
+
+@dataclass(frozen=True)
+class _How:
+    """How to run, and to report."""
+
+    run: RunOptions
+    notes: Notes
+    frame_rate: float | None
+    progress: OnProgress | None
+
+
+def _apply(
+    how: _How,
+    recipe: Recipe,
+    where: ColumnOptions,
+    paths: tuple[Path, Path, Path | None, Path | None],
+    overwrite: bool,
+) -> ApplyResult:
+    """Plan, run and report; the paths are of input, output, codes and quarantine."""
+    source, target = (plain_path(path, how.run.elsewhere) for path in paths[:2])
+    codes, bad = (_plain(path, how.run) for path in paths[2:])
+    found = items_of(source, target, codes, bad)
+    how.notes.add(*found.notes)
+    items = as_found(found.items, target, bad) if overwrite else found.items
     planned = plan(items, recipe, where, overwrite)
-    notes.add(Note(describe(recipe, "as given"), "recipe"))
-    notes.add(*(Note(line, "column") for line in planned.columns), *map(Note, planned.notes))
-    began = time.monotonic()
+    how.notes.add(Note(describe(recipe, "as given"), "recipe"))
+    how.notes.add(*(Note(line, "column") for line in planned.columns), *map(Note, planned.notes))
+    began, report = time.monotonic(), Report(how.frame_rate)
     tasks = [ApplyShard(item, planned.job, overwrite) for item in planned.items]
     with no_empty_folders(path for task in tasks for path in task.writes):
-        results = run_tasks(tasks, "shifting", run, progress, counting(report))
-    results = without_left_out(results, notes, found.left_out)
-    return ApplyResult.of(results, report, began, notes.texts)
+        results = run_tasks(tasks, "shifting", how.run, how.progress, counting(report))
+    results = without_left_out(results, how.notes, found.left_out)
+    return ApplyResult.of(results, report, began, how.notes.texts)
 
 
 def verify(
@@ -190,7 +218,8 @@ def revert(
     recipe: that of grids without an entry, for which the keywords of columns are, too
     """
     run = RunOptions(workers, engine, ray_address)
-    where = _columns(text_column, audio_column, grid_column, audio_layout, key, no_key)
+    names = names_of(text_column), names_of(audio_column), names_of(grid_column)
+    where = ColumnOptions(*names, audio_layout=audio_layout, **_key(key, no_key))
     notes = Notes(on_note)
     target, codes = plain_path(restored, run.elsewhere), _plain(audio_output, run)
     found = items_of(plain_path(output, run.elsewhere), target, names=("output", "restored"))
@@ -221,6 +250,8 @@ def stats(
     key: str | None = None,
     no_key: bool = False,
     align: Align = "error",
+    align_limit: int | None = None,
+    code_base: int | Sequence[int] = (),
     frame_rate: float | None = None,
     workers: int | None = None,
     engine: Engine = "local",
@@ -233,27 +264,40 @@ def stats(
     recipe:     whose streams original shards hold; None for as many as there are, of any vocabulary
     frame_rate: frames a second, instead of what the recipes say
     """
-    run = RunOptions(workers, engine, ray_address)
-    where = _columns(text_column, audio_column, grid_column, audio_layout, key, no_key)
+    names = names_of(text_column), names_of(audio_column), names_of(grid_column)
+    where = ColumnOptions(
+        *names,
+        audio_layout=audio_layout,
+        align=align,
+        align_limit=align_limit,
+        code_base=numbers_of(code_base),
+        **_key(key, no_key),
+    )
     _check_audio_input(where, audio_input)
-    how = Reading(dataclasses.replace(where, align=align), recipe, text_padding, text_end_padding)
-    notes, report = Notes(on_note), Report(frame_rate)
-    path, codes = plain_path(input, run.elsewhere), _plain(audio_input, run)
+    how = _How(RunOptions(workers, engine, ray_address), Notes(on_note), frame_rate, progress)
+    reading = Reading(where, recipe, text_padding, text_end_padding)
+    return _stats(how, input, audio_input, reading)
+
+
+def _stats(how: _How, input: Path, audio_input: Path | None, reading: Reading) -> StatsResult:
+    """Look at all footers, read original shards, and report."""
+    notes, report = how.notes, Report(how.frame_rate)
+    path, codes = plain_path(input, how.run.elsewhere), _plain(audio_input, how.run)
     shards, how_found = find(path, "input")
     notes.add(*how_found)
     # A thousand footers take less time than workers take to start.
-    here = run if stores.is_remote(path) else RunOptions()
+    here = how.run if stores.is_remote(path) else RunOptions()
     footers = [FooterOf(shard) for shard in shards]
-    looks = run_tasks(footers, "footers", here, progress, counting(report))
+    looks = run_tasks(footers, "footers", here, how.progress, counting(report))
     if not all(look.left_out for look in looks):
         looks = without_left_out(looks, notes)
     kept = {look.name: look.shifted for look in looks}
     originals = [shard for shard in shards if not kept.get(shard.name, True)]
     pairs = _pairs(originals, codes, notes)
     if pairs:
-        planned = plan_stats(pairs, how)
-        tasks = [StatsOfShard(*pair, how, planned) for pair in pairs]
-        notes.by_order(run_tasks(tasks, "reading", run, progress, counting(report)))
+        planned = plan_stats(pairs, reading)
+        tasks = [StatsOfShard(*pair, reading, planned) for pair in pairs]
+        notes.by_order(run_tasks(tasks, "reading", how.run, how.progress, counting(report)))
     shifted, counts = sum(kept.values()), report.counts
     return StatsResult(
         shards=shifted + len(pairs),
@@ -284,6 +328,8 @@ def read_grid(
     key: str | None = None,
     no_key: bool = False,
     align: Align = "error",
+    align_limit: int | None = None,
+    code_base: int | Sequence[int] = (),
     weight_column: str | None = None,
 ) -> Grid:
     """One row of a shifted or an original shard as a grid, which a notebook shows as a table.
@@ -295,12 +341,21 @@ def read_grid(
     """
     if before and after:
         raise RecipeError("`before` and `after` exclude one another; give one of them")
-    where = _columns(text_column, audio_column, grid_column, audio_layout, key, no_key)
+    names = names_of(text_column), names_of(audio_column), names_of(grid_column)
+    where = ColumnOptions(
+        *names,
+        audio_layout=audio_layout,
+        align=align,
+        align_limit=align_limit,
+        code_base=numbers_of(code_base),
+        weight_column=weight_column,
+        **_key(key, no_key),
+    )
     _check_audio_input(where, audio_input)
-    codes = None if audio_input is None else _one_shard(audio_input)
+    codes = None if audio_input is None else shard_at(plain_path(audio_input))
     return _read_grid(
-        _one_shard(shard),
-        dataclasses.replace(where, align=align, weight_column=weight_column),
+        shard_at(plain_path(shard)),
+        where,
         codes=codes,
         row=row,
         key=id,
@@ -309,14 +364,11 @@ def read_grid(
     )
 
 
-def _columns(
-    text: Names, audio: Names, grid: Names, layout: Layout, key: str | None, no_key: bool
-) -> ColumnOptions:
-    """Where the tokens are; raises RecipeError for what excludes one another."""
+def _key(key: str | None, no_key: bool) -> dict[str, Any]:
+    """What names rows; raises RecipeError for what excludes one another."""
     if key is not None and no_key:
         raise RecipeError("`key` and `no_key` exclude one another; give one of them")
-    names = names_of(text), names_of(audio), names_of(grid)
-    return ColumnOptions(*names, audio_layout=layout, key=key, by_order=no_key)
+    return {"key": key, "by_order": no_key}
 
 
 def _check_audio_input(where: ColumnOptions, audio_input: Path | None) -> None:
@@ -326,13 +378,6 @@ def _check_audio_input(where: ColumnOptions, audio_input: Path | None) -> None:
 
 def _plain(path: Path | None, run: RunOptions) -> str | None:
     return None if path is None else plain_path(path, run.elsewhere)
-
-
-def _one_shard(path: Path) -> Shard:
-    plain = plain_path(path)
-    if stores.kind_of(plain) != "file":
-        raise RecipeError(f"{stores.shown(plain)} is not a file")
-    return Shard(stores.base_name(plain), plain)
 
 
 def _pairs(

@@ -44,6 +44,7 @@ KINDS = {
     "not-installed": "a package that is not installed",
     "null": "a null",
     "original-type": "tokens that their original type cannot hold",
+    "outer-list": "an outer list of more than one entry, or none",
     "output-in-the-way": "an output in the way",
     "output-twice": "one output for two shards",
     "outside-output": "an output outside the output folder",

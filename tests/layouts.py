@@ -124,6 +124,44 @@ def array2d(make):
     return table
 
 
+def encoded(make, *around):
+    """As an encoder returns them: in outer lists of one entry each."""
+
+    def table(rows, kind):
+        columns = nested(make)(rows, kind)
+        codes = columns["audio_codes"]
+        for outer in around:
+            ones = pa.array(range(len(codes) + 1), pa.int32())
+            wide = outer(codes.type)
+            if pa.types.is_fixed_size_list(wide):
+                codes = pa.FixedSizeListArray.from_arrays(codes, type=wide)
+            else:
+                codes = pa.ListArray.from_arrays(ones, codes, type=wide)
+        return columns | {"audio_codes": codes}
+
+    return table
+
+
+def tensors(make, axes=0, permutation=None):
+    """Arrow's fixed_shape_tensor: one list for each row, whose shape its type says."""
+
+    def table(rows, kind):
+        codes = np.array([make(row[1:]) for row in rows])
+        shape = [1] * axes + list(codes.shape[1:])
+        stored = codes.reshape(len(rows), *shape)
+        if permutation is not None:
+            # The axis i of the tensor is the axis permutation[i] of what is stored.
+            stored = stored.transpose([0, *(1 + axis for axis in np.argsort(permutation))])
+        kind = pa.fixed_shape_tensor(kind, list(stored.shape[1:]), permutation=permutation)
+        values = pa.array(stored.reshape(len(rows), -1).tolist(), kind.storage_type)
+        return {
+            "text_tokens": _text(rows, pa.list_(kind.value_type)),
+            "audio_codes": pa.ExtensionArray.from_storage(kind, values),
+        }
+
+    return table
+
+
 GRID = {"grid_column": ("grid",)}
 LAYOUTS = {
     "codebook": (nested(as_they_are), {}),
@@ -154,6 +192,11 @@ LAYOUTS = {
         },
     ),
     "Array2D, frame": (array2d(transposed), {}),
+    "one more list around": (encoded(as_they_are, pa.list_), {}),
+    "two more lists around, frame": (encoded(transposed, sized(1), pa.list_), {}),
+    "tensors, all fixed": (tensors(as_they_are), {}),
+    "tensors, all fixed, frame, outer axes": (tensors(transposed, axes=2), {}),
+    "tensors, all fixed, permuted": (tensors(as_they_are, axes=1, permutation=[1, 2, 0]), {}),
 }
 FIXED = {name for name in LAYOUTS if "all fixed" in name}
 

@@ -25,7 +25,10 @@ class ColumnOptions:
     output_layout: "split" or "grid"; None for as the tokens came
     weights:       whether there are columns of loss weights; label_columns: of labels
     align:         what becomes of text that is shorter or longer than the audio
+    align_limit:   how many frames it may differ by; None for any number
     weight_column: column of factors on the loss weights
+    code_base:     what was added to the codes of each codebook of a shared vocabulary; one number
+                   for q times it
     key:           column that names a row, and that pairs rows of text and codes in shards of their
                    own; `id` where there is one
     by_order:      whether there is no such column, so that the order of rows alone pairs them
@@ -41,7 +44,9 @@ class ColumnOptions:
     weights: bool = True
     label_columns: bool = False
     align: Align = "error"
+    align_limit: int | None = None
     weight_column: str | None = None
+    code_base: tuple[int, ...] = ()
     key: str | None = None
     by_order: bool = False
 
@@ -55,6 +60,11 @@ class ColumnOptions:
             raise RecipeError(f"align is {self.align!r}, expected one of {', '.join(ALIGNS)}")
         if self.output_layout not in (None, "split", "grid"):
             raise RecipeError(f"output_layout is {self.output_layout!r}, expected split or grid")
+
+
+def numbers_of(given: int | Sequence[int]) -> tuple[int, ...]:
+    """One number or several, as a tuple."""
+    return (given,) if isinstance(given, int) else tuple(given)
 
 
 def names_of(given: str | Sequence[str]) -> tuple[str, ...]:

@@ -63,10 +63,15 @@ def find_columns(
         return tuple(columns)
     names = where.grid_column or where.audio_column
     argument = "`grid_column`" if where.grid_column else "`audio_column`"
-    named = [
-        part for name in names for part in _look_up(name, schema, argument, where.audio_layout)
-    ]
     needed = None if recipe is None else (len(recipe.streams) if where.grid_column else recipe.n_q)
+    # Of more columns than there are streams, those of the first codebooks are meant.
+    series = all("{q}" in name and name not in schema.names for name in names)
+    most = needed // len(names) if needed and series else None
+    named = [
+        part
+        for name in names
+        for part in _look_up(name, schema, argument, where.audio_layout)[:most]
+    ]
     named = [_narrowed(part, schema, needed, len(named)) for part in named]
     sizes = sizes_without_rows(named, needed)
     if sizes is None:
@@ -117,13 +122,7 @@ def _look_up(name: str, schema: pa.Schema, argument: str, layout: str) -> list[N
     """The columns that a name stands for: one, or one for each codebook."""
     layouts = () if layout == "auto" else (LAYOUTS[layout],)
     if "{q}" in name and name not in schema.names:
-        numbers = [q for q in (0, 1) if name.replace("{q}", str(q)) in schema.names][:1]
-        check_there(schema, name.replace("{q}", str(*numbers or (0,))), argument)
-        found = itertools.takewhile(
-            lambda each: each in schema.names,
-            (name.replace("{q}", str(q)) for q in itertools.count(numbers[0])),
-        )
-        return [Named(each, None, None, (LIST,)) for each in found]
+        return [Named(each, None, None, (LIST,)) for each in _series(name, schema, argument)]
     start = stop = None
     sliced = re.fullmatch(r"(.*)\[(\d*):(\d*)\]", name)
     if sliced is not None and name not in schema.names:
@@ -131,6 +130,17 @@ def _look_up(name: str, schema: pa.Schema, argument: str, layout: str) -> list[N
         start, stop = (int(part) if part else None for part in sliced.groups()[1:])
     check_there(schema, name, argument)
     return [Named(name, start, stop, layouts)]
+
+
+def _series(name: str, schema: pa.Schema, argument: str) -> list[str]:
+    """The columns codes_0, codes_1, ..., from 0 or 1 on, with leading zeros or without."""
+    for first, width in itertools.product((0, 1), range(1, 5)):
+        each = (name.replace("{q}", f"{q:0{width}d}") for q in itertools.count(first))
+        found = list(itertools.takewhile(lambda column: column in schema.names, each))
+        if found:
+            return found
+    check_there(schema, name.replace("{q}", "0"), argument)
+    return []
 
 
 def _narrowed(part: Named, schema: pa.Schema, needed: int | None, columns: int) -> Named:
@@ -141,8 +151,10 @@ def _narrowed(part: Named, schema: pa.Schema, needed: int | None, columns: int) 
             check_column_type(field, layout)
         return part
     depth, leaf = depth_of(field.type)
+    # Deeper lists have one entry each, and those of a layout inside.
+    depth = min(depth, CODEBOOK.depth)
     layouts = tuple(layout for layout in LAYOUTS.values() if layout.depth == depth)
-    if not layouts or not pa.types.is_integer(leaf):
+    if not layouts or not pa.types.is_integer(leaf) or depth == CODEBOOK.depth:
         check_column_type(field, CODEBOOK)
     if depth == 1 and needed == columns:
         layouts = (LIST,)

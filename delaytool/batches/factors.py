@@ -10,10 +10,11 @@ import pyarrow as pa
 from delaytool.batches.codes import Codes, TokenBatch
 from delaytool.batches.job import Job
 from delaytool.batches.layouts import CODEBOOK, LIST
-from delaytool.batches.nesting import REPAIR, numbered
+from delaytool.batches.nesting import numbered
 from delaytool.batches.problems import Problems, first_problems
 from delaytool.batches.read import scan_column
 from delaytool.batches.types import depth_of
+from delaytool.batches.unwrapping import REPAIR
 from delaytool.errors import DataError
 from delaytool.pattern.segments import Array, Index, Segments
 from delaytool.pattern.weights import weights_with_factors

@@ -29,6 +29,7 @@ class Counts:
 
     lost:        tokens that truncation cut off, of delays and of offsets
     padded:      text tokens that alignment added; trimmed: those that it cut off
+    aligned:     rows in which it did
     quarantined: rows that went to quarantine, so that rows_in = rows_out + quarantined
     empty:       rows of no frames
     """
@@ -40,6 +41,7 @@ class Counts:
     lost: int = 0
     padded: int = 0
     trimmed: int = 0
+    aligned: int = 0
     quarantined: int = 0
     empty: int = 0
 
@@ -109,6 +111,7 @@ def count(lengths: Index, texts: Index, recipe: Recipe) -> Counts:
         lost=lost,
         padded=int(np.maximum(lengths - texts, 0).sum()),
         trimmed=int(np.maximum(texts - lengths, 0).sum()),
+        aligned=int(np.any(texts != lengths, axis=0).sum()),
         empty=int((lengths == 0).sum()),
     )
 

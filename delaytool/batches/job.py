@@ -11,18 +11,19 @@ import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from delaytool.batches.bases import with_bases
 from delaytool.batches.layouts import CODEBOOK, LIST, Column, Output
 from delaytool.errors import RecipeError
 from delaytool.pattern.segments import Index, Segments
 from delaytool.pattern.weights import check_trained_fills
-from delaytool.recipes.checks import MAX_STREAMS
+from delaytool.recipes.checks import MAX_FILL, MAX_STREAMS, check_integer
 from delaytool.recipes.recipe import Recipe
 
 if TYPE_CHECKING:
     from delaytool.batches.column_options import ColumnOptions
 
-Align = Literal["error", "pad", "trim"]
-ALIGNS = ("error", "pad", "trim")
+Align = Literal["error", "pad", "trim", "fit"]
+ALIGNS = ("error", "pad", "trim", "fit")
 GRID_COLUMN = "codes"
 """What the output's column of text and codes is called."""
 
@@ -33,7 +34,9 @@ class Job:
 
     columns: where the tokens are, those of text first; outputs: what they become; each holds every
              stream once
-    align:   what becomes of text that is shorter ("pad") or longer ("trim") than the audio
+    align:   what becomes of text that is shorter ("pad") or longer ("trim") than the audio, or of
+             either ("fit")
+    align_limit: how many frames it may differ by; None for any number
     factors: name of a column of factors on the loss weights
     key:     column that names a row in messages, and that pairs rows of text and codes in separate
              shards; None where their order alone pairs them
@@ -46,6 +49,7 @@ class Job:
     columns: tuple[Column, ...]
     outputs: tuple[Output, ...]
     align: Align = "error"
+    align_limit: int | None = None
     factors: str | None = None
     key: str | None = dataclasses.field(default=None, compare=False)
     by_order: bool = dataclasses.field(default=False, compare=False)
@@ -65,20 +69,30 @@ class Job:
                 raise RecipeError(f"the column {column.name!r} has not the codebooks that are used")
         _no_name_twice([column.name for column in self.columns])
         _no_name_twice([name for output in self.outputs for name in self.names_of(output)])
-        if self.align != "error" and not (self.recipe.has_text and self.recipe.n_q):
+        self._check_alignment()
+        if any(output.weights or output.labels for output in self.outputs):
+            check_trained_fills(self.recipe)
+
+    def _check_alignment(self) -> None:
+        """Raise RecipeError unless there is text that can be aligned as is asked for."""
+        if self.align == "error":
+            if self.align_limit is not None:
+                raise RecipeError("`align_limit` goes with `align`")
+            return
+        if not (self.recipe.has_text and self.recipe.n_q):
             raise RecipeError("there are no text and audio streams to align")
-        if self.align != "error" and not self.text_columns:
+        if not self.text_columns:
             raise RecipeError("text and codes in one column are aligned already")
-        if self.align != "error" and self.columns[-1] in self.text_columns:
+        if self.columns[-1] in self.text_columns:
             raise RecipeError("text that is to be aligned is in a column after those of the codes")
-        for text in self.recipe.text if self.align == "pad" else ():
+        if self.align_limit is not None:
+            check_integer("align_limit", self.align_limit, 0, MAX_FILL)
+        for text in self.recipe.text if self.pads else ():
             if not -1 <= text.padding < text.cardinality:
                 raise RecipeError(
                     f"stream {text.name} cannot be padded with its padding {text.padding}, which "
                     f"is no token of the text, expected one from 0 to {text.cardinality - 1}, or -1"
                 )
-        if any(output.weights or output.labels for output in self.outputs):
-            check_trained_fills(self.recipe)
 
     @staticmethod
     def names_of(output: Output) -> list[str]:
@@ -89,6 +103,16 @@ class Job:
     def weighs(self) -> bool:
         """Whether every output has a column of loss weights."""
         return all(output.weights for output in self.outputs)
+
+    @property
+    def pads(self) -> bool:
+        """Whether text that is shorter than the audio is padded."""
+        return self.align in ("pad", "fit")
+
+    @property
+    def trims(self) -> bool:
+        """Whether text that is longer than the audio is cut."""
+        return self.align in ("trim", "fit")
 
     @functools.cached_property
     def text_columns(self) -> tuple[Column, ...]:
@@ -125,6 +149,7 @@ class Job:
             "columns": [column.to_dict() for column in self.columns],
             "outputs": [output.to_dict() for output in self.outputs],
             "align": self.align,
+            "align_limit": self.align_limit,
             "factors": self.factors,
             "key": self.key,
             "by_order": self.by_order,
@@ -159,8 +184,18 @@ def make_job(recipe: Recipe, where: ColumnOptions, columns: tuple[Column, ...]) 
             f"`weight_column` is {where.weight_column}, which holds tokens; name a column of "
             "factors on the loss weights"
         )
-    keys = where.key, where.by_order
-    return Job(recipe, columns, tuple(outputs), where.align, where.weight_column, *keys)
+    if where.code_base:
+        columns = with_bases(columns, where.code_base, recipe)
+    return Job(
+        recipe,
+        columns,
+        tuple(outputs),
+        align=where.align,
+        align_limit=where.align_limit,
+        factors=where.weight_column,
+        key=where.key,
+        by_order=where.by_order,
+    )
 
 
 def _with_prefixes(outputs: list[Output], recipe: Recipe, where: ColumnOptions) -> list[Output]:

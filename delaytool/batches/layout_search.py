@@ -17,6 +17,7 @@ from delaytool.batches.layouts import CODEBOOK, FRAME, LIST
 from delaytool.batches.nesting import Layout
 from delaytool.batches.readings import Named, Reading, Search
 from delaytool.batches.types import depth_of, stored
+from delaytool.batches.unwrapping import unwrapped
 from delaytool.errors import DataError, Place
 
 
@@ -107,9 +108,15 @@ def _rows(
             )
 
 
-def _shapes(array: pa.Array) -> list[tuple[int, int | None] | None]:
+def _shapes(given: pa.Array) -> list[tuple[int, int | None] | None]:
     """For each row its length and that of the lists in it, None where they differ or are none."""
-    array = stored(array)
+    array, errors = unwrapped(given, min(depth_of(given.type)[0], CODEBOOK.depth))
+    if errors:
+        # Bad rows decide nothing; the others of their batch are left to the next ones.
+        bad = {error.place.row for error in errors}
+        good = pa.array([row not in bad for row in range(len(given))])
+        others = iter(_shapes(given.filter(good)))
+        return [None if row in bad else next(others) for row in range(len(given))]
     lengths = pc.list_value_length(array).to_pylist()
     inner: list[int | None] = []
     values = array.flatten()

@@ -9,7 +9,8 @@ from typing import Any
 import pyarrow as pa
 
 from delaytool.batches.nesting import Codebooks, Flat, Frames, Layout, OneList
-from delaytool.batches.types import are_words, depth_of
+from delaytool.batches.types import are_words, depth_of, is_tensor, type_name
+from delaytool.batches.unwrapping import tensor_shape
 from delaytool.errors import DataError, Place
 from delaytool.recipes.recipe import Recipe, Stream
 
@@ -31,6 +32,8 @@ class Column:
     numbers: which of the recipe's streams, in the column's order
     size:    how many codebooks the column holds; all but as many as there are streams, from `start`
              on, are none of them
+    bases:   what was added to the codes of each stream, in a vocabulary that all of them share;
+             none where nothing was
     """
 
     name: str
@@ -38,6 +41,7 @@ class Column:
     layout: Layout
     size: int
     start: int = 0
+    bases: tuple[int, ...] = ()
 
     @property
     def count(self) -> int:
@@ -88,13 +92,16 @@ class Output:
 def check_column_type(field: pa.Field, layout: Layout) -> None:
     """Raise DataError unless a column of this type can hold tokens in this layout."""
     depth, leaf = depth_of(field.type)
-    if depth != layout.depth or not pa.types.is_integer(leaf):
+    fits = depth == layout.depth or depth > layout.depth == CODEBOOK.depth
+    if is_tensor(field.type) and fits:
+        fits = set(tensor_shape(field.type)[: depth - layout.depth]) <= {1}
+    if not fits or not pa.types.is_integer(leaf):
         advice = "name another column or another `audio_layout`, or store the tokens like this"
         if are_words(field.type):
             advice = "make tokens of the words first, one for each frame, with padding between them"
         raise DataError(
             "column-type",
-            f"has the type {field.type}",
+            f"has the type {type_name(field.type) if is_tensor(field.type) else field.type}",
             expected=layout.expected,
             advice=advice,
             place=Place(column=field.name),

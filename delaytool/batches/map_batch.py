@@ -12,7 +12,7 @@ from typing import Literal, TypeVar
 
 import pyarrow as pa
 
-from delaytool.batches.column_options import ColumnOptions, names_of
+from delaytool.batches.column_options import ColumnOptions, names_of, numbers_of
 from delaytool.batches.columns import find_columns
 from delaytool.batches.job import Align, Job, make_job
 from delaytool.batches.problems import key_of
@@ -68,6 +68,8 @@ def map_batch(
     weights: bool = True,
     labels: bool = False,
     align: Align = "error",
+    align_limit: int | None = None,
+    code_base: int | Sequence[int] = (),
     weight_column: str | None = None,
     key: str | None = None,
 ) -> BatchMapper:
@@ -98,6 +100,8 @@ def map_batch(
         weights=weights,
         label_columns=labels,
         align=align,
+        align_limit=align_limit,
+        code_base=numbers_of(code_base),
         weight_column=weight_column,
         key=key,
     )

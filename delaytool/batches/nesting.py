@@ -21,14 +21,11 @@ from delaytool.batches.types import (
     list_lengths,
     lists_of,
     null_positions,
-    storage,
-    stored,
     with_list_sizes,
 )
+from delaytool.batches.unwrapping import REPAIR, inner_type, unwrapped, wrapped
 from delaytool.errors import DataError
 from delaytool.pattern.segments import Array, Index
-
-REPAIR = "remove or repair the row"
 
 
 def numbered(count: Any, noun: str) -> str:
@@ -103,7 +100,9 @@ class Layout(ABC):
 
         names: of the codebooks that every row must have
         """
-        array = stored(array)
+        array, errors = unwrapped(array, self.depth)
+        if errors:
+            return None, errors
         errors = [_null("row", row) for row in null_positions(array)]
         values, lengths, more = self._unnest(array.flatten(), list_lengths(array), names)
         errors += more
@@ -141,9 +140,8 @@ class Layout(ABC):
         """
         mask = None if lost is None else self._in_arrows_order(lost)
         values = pa.array(self._in_arrows_order(codes), mask=mask)
-        array = self._nest(values, codes, storage(kind))
-        is_extension = isinstance(kind, pa.BaseExtensionType)
-        return pa.ExtensionArray.from_storage(kind, array) if is_extension else array
+        array = self._nest(values, codes, inner_type(kind, self.depth))
+        return wrapped(array, kind, self.depth)
 
     def _in_arrows_order(self, codes: Codes) -> Array:
         if not self.by_stream:
@@ -153,17 +151,21 @@ class Layout(ABC):
     def type_of_shifted(self, kind: pa.DataType, leaf: pa.DataType) -> pa.DataType:
         """The same lists around another leaf type, with a time axis of any length.
 
+        What stands around them is left out.
+
         fixed_size_list<fixed_size_list<uint8>[4]>[8], int16, codebook
         -> fixed_size_list<list<int16>>[8]
         """
         return with_list_sizes(
-            kind, leaf, lambda level, size: size if level == self.codebook_axis else None
+            inner_type(kind, self.depth),
+            leaf,
+            lambda level, size: size if level == self.codebook_axis else None,
         )
 
     def type_of_codebooks(self, kind: pa.DataType, n_q: int) -> pa.DataType:
         """The same type for another number of codebooks."""
         return with_list_sizes(
-            kind,
+            inner_type(kind, self.depth),
             depth_of(kind)[1],
             lambda level, size: n_q if level == self.codebook_axis else size,
         )

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
+from delaytool.batches.bases import without_base
 from delaytool.batches.codes import Codes, TokenBatch
 from delaytool.batches.job import Job, segments_of_column
 from delaytool.batches.layouts import LIST, Column, Output
@@ -64,7 +65,10 @@ def scan_once(
         codes, found = scan_column(array, column.name, column.layout, column.size, streams)
         if codes is not None:
             codes = codes.part(column.start, column.count)
-            found = {} if any_token else _wrong_tokens(codes, column, job)
+            codes, below = without_base(codes, column, job.recipe)
+            found = first_problems(error.at(column=column.name) for error in below)
+            if not found and not any_token:
+                found = _wrong_tokens(codes, column, job)
             columns.append(codes)
         if found:
             # What is said of a row must not depend on the rows around it, so columns go in turn.
@@ -102,18 +106,36 @@ def _wrong_lengths(tokens: TokenBatch, job: Job) -> Problems:
     audio, errors = tokens.lengths, []
     for column, codes in zip(job.columns, tokens.columns, strict=True):
         lengths = codes.lengths
-        allowed = lengths == audio
-        if job.aligns(column):
-            allowed = lengths <= audio if job.align == "pad" else lengths >= audio
-        for row in np.flatnonzero(~allowed):
+        # How many tokens there are too many (trimmed), or too few (padded).
+        more = np.maximum(lengths - audio, 0) * (not (job.aligns(column) and job.trims))
+        less = np.maximum(audio - lengths, 0) * (not (job.aligns(column) and job.pads))
+        beyond = np.zeros_like(audio, dtype=bool)
+        if job.aligns(column) and job.align_limit is not None:
+            beyond = np.abs(lengths - audio) > job.align_limit
+        for row in np.flatnonzero((more + less > 0) | beyond):
+            expected = f"{audio[row]}, as many as column {job.columns[-1].name} has"
+            if beyond[row] and not more[row] + less[row]:
+                expected = f"{audio[row]} and at most {job.align_limit} more or less"
             error = DataError(
                 "text-length",
                 numbered(lengths[row], "frame"),
-                expected=f"{audio[row]}, as many as column {job.columns[-1].name} has",
-                advice="align text and codes to the same frames, or see `align`",
+                expected=expected,
+                advice=_other_align(job, bool(lengths[row] > audio[row]), bool(beyond[row])),
             )
             errors.append(error.at(row=int(row), column=column.name))
     return first_problems(errors)
+
+
+def _other_align(job: Job, is_longer: bool, is_beyond: bool) -> str:
+    """What to do with text that is longer than the audio, or shorter."""
+    if not job.text_columns:
+        return "repair the row, or choose other columns"
+    if is_beyond:
+        return "look at the row, or allow more with `align_limit`"
+    way = "trim" if is_longer else "pad"
+    what = "cuts" if is_longer else "pads"
+    alone = "" if job.align != "error" else f'`align="{way}"` {what} it; '
+    return f'{alone}`align="fit"` pads or cuts, whichever is needed'
 
 
 def read_tokens(batch: pa.RecordBatch, job: Job, *, any_token: bool = False) -> TokenBatch:

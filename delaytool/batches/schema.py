@@ -21,7 +21,6 @@ from delaytool.batches.types import (
     common_type,
     depth_of,
     lists_around,
-    storage,
 )
 from delaytool.errors import DataError, Place
 from delaytool.pattern.flat import possible_fills, widened
@@ -36,13 +35,13 @@ def output_type(kinds: Sequence[pa.DataType], output: Output, job: Job) -> pa.Da
     """
     leaves = [np.dtype(str(depth_of(kind)[1])) for kind in kinds]
     fills = possible_fills(job.recipe, output.streams(job.recipe))
-    if job.align == "pad":
+    if job.pads:
         fills |= {s.padding for s in output.streams(job.recipe) if s.kind == "text"}
     leaf = pa.from_numpy_dtype(widened(common_type(leaves), fills))
     twin = job.twin(output)
     if twin is None:
         return lists_around(leaf, output.layout.depth)
-    return output.layout.type_of_shifted(storage(kinds[0]), leaf)
+    return output.layout.type_of_shifted(kinds[0], leaf)
 
 
 def labels_type(kind: pa.DataType) -> pa.DataType:
@@ -160,7 +159,7 @@ def shifted_schema(schema: pa.Schema, job: Job) -> pa.Schema:
             new.append(_output_field(twins[field.name], schema, job))
         elif not column.is_whole:
             rest = column.size - column.count
-            kind = column.layout.type_of_codebooks(storage(field.type), rest)
+            kind = column.layout.type_of_codebooks(field.type, rest)
             new.append(_plain_field(field).with_type(kind))
         changed += new
         fields += new

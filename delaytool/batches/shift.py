@@ -30,12 +30,14 @@ class Shifted:
 
     padded:  how many tokens alignment has added to each column of text and each row,
              [columns, rows]
+    differences: how many tokens too many they had, [columns, rows]; below 0 for too few
     figures: what the cells hold
     """
 
     batch: pa.RecordBatch
     counts: Counts
     padded: Index
+    differences: Index
     figures: Figures
 
 
@@ -69,6 +71,7 @@ def shift_batch(batch: pa.RecordBatch, job: Job, schema: pa.Schema) -> Shifted:
         pa.RecordBatch.from_arrays([arrays[name] for name in schema.names], schema=schema),
         count(tokens.lengths, texts, job.recipe),
         np.maximum(tokens.lengths - texts, 0),
+        texts - tokens.lengths,
         figures_of(shifted, job),
     )
 
@@ -121,14 +124,14 @@ def _aligned(tokens: TokenBatch, job: Job, schema: pa.Schema | None) -> TokenBat
     """The tokens with text as long as the audio."""
     columns = list(tokens.columns)
     for place, (column, codes) in enumerate(zip(job.columns, tokens.columns, strict=True)):
-        is_fine = job.align == "trim" and np.array_equal(codes.lengths, tokens.lengths)
+        is_fine = not job.pads and np.array_equal(codes.lengths, tokens.lengths)
         if job.aligns(column) and not is_fine:
             (stream,) = column.streams(job.recipe)
             output = next(output for output in job.outputs if overlap(column, output))
             kind = "int64" if schema is None else depth_of(schema.field(output.name).type)[1]
             dtype = np.dtype(str(kind))
             # What is only cut needs no padding, which may lie outside its type.
-            padding = stream.padding if job.align == "pad" else 0
+            padding = stream.padding if job.pads else 0
             columns[place] = codes.resized(tokens.lengths, padding, dtype)
     return TokenBatch(tuple(columns))
 

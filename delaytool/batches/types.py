@@ -30,6 +30,11 @@ def stored(array: pa.Array) -> pa.Array:
     return array.storage if isinstance(array.type, pa.BaseExtensionType) else array
 
 
+def is_tensor(kind: pa.DataType) -> bool:
+    """Whether values are tensors of one shape, in one list each: Arrow's fixed_shape_tensor."""
+    return isinstance(kind, pa.FixedShapeTensorType)
+
+
 def is_list_view(kind: pa.DataType) -> bool:
     """Whether values of this type are lists with offsets and sizes in any order."""
     return bool(pa.types.is_list_view(kind) or pa.types.is_large_list_view(kind))
@@ -52,7 +57,12 @@ def is_bytes(kind: pa.DataType) -> bool:
 
 
 def depth_of(kind: pa.DataType) -> tuple[int, pa.DataType]:
-    """How deep lists are nested, and the type inside: list<list<int16>> -> 2, int16"""
+    """How deep lists are nested, and the type inside: list<list<int16>> -> 2, int16
+
+    Of a tensor as many as it has axes.
+    """
+    if is_tensor(kind):
+        return len(kind.shape), kind.value_type
     kind, depth = storage(kind), 0
     while is_list(kind):
         kind, depth = kind.value_type, depth + 1
@@ -165,6 +175,8 @@ def lists_of(values: pa.Array, lengths: Index, kind: pa.DataType) -> pa.Array:
 
 def type_name(kind: pa.DataType) -> str:
     """list<element: list<element: int16>> as list<list<int16>>"""
+    if is_tensor(kind):
+        return f"fixed_shape_tensor<{kind.value_type}>{list(kind.shape)}"
     if isinstance(kind, pa.BaseExtensionType):
         return f"{kind.extension_name}<{type_name(kind.storage_type)}>"
     if pa.types.is_fixed_size_list(kind):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
+from delaytool.batches.bases import with_base
 from delaytool.batches.codes import Codes, TokenBatch, lines_of
 from delaytool.batches.job import Job, segments_of_column, segments_of_outputs
 from delaytool.batches.layouts import Column
@@ -112,7 +113,7 @@ def cut(batch: pa.RecordBatch, job: Job) -> pa.RecordBatch:
 
     Tokens that truncation cuts off are null, text that alignment cuts off is gone.
     """
-    if not job.recipe.may_lose and job.align != "trim":
+    if not job.recipe.may_lose and not job.trims:
         return batch
     tokens = read_tokens(batch, job)
     arrays = {name: batch.column(name) for name in batch.schema.names}
@@ -141,6 +142,7 @@ def _original(
     kept: how many tokens of each row were in the original, where alignment added some
     """
     lost = segments_of_column(column, codes.lengths, job).lost()
+    codes = with_base(codes, column)
     # A mask of what was cut off goes the way of the tokens.
     parts = [codes] if lost is None else [codes, codes.with_flat(lost)]
     if kept is not None:

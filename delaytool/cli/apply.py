@@ -110,6 +110,8 @@ def apply(
             **columns.keywords(),
             audio_input=columns.audio_input,
             align=columns.align,
+            align_limit=columns.align_limit,
+            code_base=columns.code_base or (),
             weight_column=columns.weight_column,
             output_layout=output_layout,
             no_weights=no_weights,

@@ -75,6 +75,8 @@ class ColumnChoice:
     no_key: bool
     audio_input: str | None = None
     align: Align = "error"
+    align_limit: int | None = None
+    code_base: tuple[int, ...] | None = None
     weight_column: str | None = None
 
     def check(self) -> None:
@@ -109,6 +111,8 @@ class ColumnChoice:
             grid_column=self.grid_column,
             audio_layout=self.audio_layout,
             align=self.align,
+            align_limit=self.align_limit,
+            code_base=self.code_base or (),
             weight_column=self.weight_column,
             key=self.key,
             by_order=self.no_key,

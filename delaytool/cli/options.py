@@ -160,15 +160,31 @@ column_options = stacked(
         help="Text and codes in one [K][T] column; repeat and slice it to stack: A, then 'B[1:]'.",
     ),
 )
-align_option = option(
+_align_option = option(
     "--align",
-    type=click.Choice(["error", "pad", "trim"]),
+    type=click.Choice(["error", "pad", "trim", "fit"]),
     default="error",
     show_default=True,
     heading=WHERE,
-    help="Text shorter or longer than the audio: refuse, pad with the recipe's text padding, or "
-    "cut.",
+    help="Text shorter or longer than the audio: refuse, pad with the recipe's text padding, cut, "
+    "or whichever of the two is needed.",
 )
+_align_limit_option = option(
+    "--align-limit",
+    type=click.IntRange(min=0),
+    metavar="N",
+    heading=WHERE,
+    help="A row of which text and audio differ by more than N frames is bad.  [default: none is]",
+)
+_code_base_option = option(
+    "--code-base",
+    type=Delays(),
+    metavar="LIST",
+    heading=WHERE,
+    help="Codes of a shared vocabulary: what was added to each codebook's, as 0,1024,2048; one "
+    "number N: q times N. It is taken off, and put back by revert.",
+)
+align_option = stacked(_code_base_option, _align_option, _align_limit_option)
 factor_option = option(
     "--weight-column",
     shell_complete=complete_columns,

@@ -73,6 +73,8 @@ def stats(
             **columns.keywords(),
             audio_input=columns.audio_input,
             align=columns.align,
+            align_limit=columns.align_limit,
+            code_base=columns.code_base or (),
             frame_rate=frame_rate,
             **run.keywords(),
             progress=progress,

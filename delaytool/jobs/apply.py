@@ -31,6 +31,7 @@ from delaytool.shards.failures import reading
 from delaytool.shards.find import Shard
 from delaytool.shards.pairs import Opened, open_source
 from delaytool.shards.record import Digests, Record, reasons_of
+from delaytool.shards.recorded_rows import further
 from delaytool.shards.sources import digest_of_sources
 from delaytool.shards.write import writing
 
@@ -152,6 +153,7 @@ class _Work:
         self.counts, self.figures = Counts(), figures_of_nothing(job)
         self.reasons: Counter[tuple[str, str | None]] = Counter()
         self.padded: list[list[tuple[int, int]]] = [[] for _ in job.text_columns]
+        self.furthest: tuple[int, ...] = ()
         self.quarantined: list[tuple[int, int]] = []
         self.bad_digest: BatchDigest | None = None
 
@@ -177,6 +179,7 @@ class _Work:
                     (self.counts.rows_out + int(row), int(padded[row]))
                     for row in np.flatnonzero(padded)
                 ]
+            self.furthest = further(self.furthest, self.counts.rows_out, shifted.differences)
             self.counts += shifted.counts
             self.figures += shifted.figures
             yield shifted.batch, bad
@@ -222,6 +225,7 @@ class _Work:
                 {} if self.bad_digest is None else self.bad_digest.hexdigests(),
             ),
             padded=tuple(map(tuple, self.padded)),
+            furthest=self.furthest,
             quarantined=tuple(self.quarantined),
             reasons=reasons_of(self.reasons),
         )

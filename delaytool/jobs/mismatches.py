@@ -12,10 +12,12 @@ import numpy as np
 import pyarrow as pa
 
 from delaytool.batches.job import Job
+from delaytool.batches.layouts import Column
 from delaytool.batches.problems import key_of
 from delaytool.batches.shifted import ShiftedColumn
 from delaytool.errors import Place
 from delaytool.jobs.report import Summary
+from delaytool.recipes.recipe import Recipe
 from delaytool.shards.record import Reason
 from delaytool.texts import printable
 
@@ -89,6 +91,30 @@ def _plain(value: Any) -> Any:
     """A value as JSON has it, which knows no NaN."""
     value = value.item() if isinstance(value, np.generic) else value
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def token_differences(
+    rows: tuple[list[Any], list[Any]], column: Column, recipe: Recipe, place: Place
+) -> Iterator[tuple[str, Any, Any, Place]]:
+    """Where the tokens of one row differ: what it is, what was expected, what was found, the place.
+
+    rows: the source's lists and what the output reverts to, as the column's layout has them
+    """
+    wanted, had = (column.layout.codebooks(row, column.size) for row in rows)
+    for number, (want, have) in enumerate(zip(wanted, had, strict=False)):
+        stream = None
+        if 0 <= number - column.start < column.count:
+            stream = column.streams(recipe)[number - column.start]
+        where = dataclasses.replace(place, stream=stream.name if stream else f"codebook {number}")
+        if len(want) != len(have):
+            yield "frames", len(want), len(have), where
+            return
+        for frame, (token, other) in enumerate(zip(want, have, strict=True)):
+            if token != other:
+                moved = recipe.first_timestep(stream) if stream else 0
+                yield "token", token, other, dataclasses.replace(where, timestep=frame + moved)
+    if len(wanted) != len(had):
+        yield "codebooks", len(wanted), len(had), place
 
 
 def entry_differences(

@@ -106,6 +106,15 @@ def find(path: str, what: str, outside: Sequence[str] = ()) -> tuple[list[Shard]
         raise RecipeError(f"`{what}` {stores.shown(path)} does not exist") from None
 
 
+def shard_at(path: str) -> Shard:
+    """The shard that is one file; raises RecipeError where there is none."""
+    from delaytool.shards import stores
+
+    if stores.kind_of(path) != "file":
+        raise RecipeError(f"{stores.shown(path)} is not a file")
+    return Shard(stores.base_name(path), path)
+
+
 def items_of(
     input: str,
     output: str,

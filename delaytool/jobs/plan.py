@@ -13,6 +13,7 @@ from delaytool.batches.columns import describe_columns, find_columns
 from delaytool.batches.job import Job, make_job
 from delaytool.batches.schema import already_shifted
 from delaytool.batches.types import check_there, depth_of, list_lengths
+from delaytool.batches.unwrapping import lists_at
 from delaytool.jobs.existing import check_source, existing_record
 from delaytool.jobs.misfits import check_most_fit
 from delaytool.jobs.paths import Item, pairs_of_data
@@ -138,10 +139,8 @@ def _unshifted_columns(source: Opened, job: Job) -> list[str]:
 def _frames_of_first_row(batch: pa.RecordBatch, job: Job) -> int:
     """T of a batch's first row, by its first column; 0 where that is null."""
     column = job.columns[0]
-    value = batch.column(column.name)[0].as_py()
-    if not value:
-        return 0
-    return column.layout.frames(value, column.size)
+    value = lists_at(batch.column(column.name), 0, column.layout.depth)
+    return column.layout.frames(value, column.size) if value else 0
 
 
 def _length(array: pa.Array) -> int | None:

@@ -32,11 +32,26 @@ class Summary:
     counts: Counts
     figures: Figures
     reasons: tuple[Reason, ...] = ()
+    furthest: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, record: Record) -> Summary:
         """What the record of an output says."""
-        return cls(record.job.recipe, record.counts, record.figures, record.reasons)
+        how = record.reasons, record.furthest
+        return cls(record.job.recipe, record.counts, record.figures, *how)
+
+
+@dataclass(frozen=True, order=True)
+class Furthest:
+    """The row whose text differed most from the audio before it was aligned.
+
+    tokens: how many there were too many, below 0 where there were too few; size: without the sign
+    """
+
+    size: int = 0
+    tokens: int = 0
+    shard: str = ""
+    row: int = 0
 
 
 class Report:
@@ -53,18 +68,22 @@ class Report:
         self.counts = Counts()
         self.reasons: Counter[tuple[str, str | None]] = Counter()
         self.padding_ids: set[int] = set()
+        self.furthest = Furthest()
         self.cells = self.filled = self.offset = self.zero = self.text = self.padding = 0
         self._weights: dict[str, Fraction] = {}
         self._cells: Counter[str] = Counter()
         self._kinds: dict[str, str] = {}
 
-    def add(self, summary: Summary | None) -> None:
+    def add(self, summary: Summary | None, shard: str) -> None:
         """Count a shard in; None for one of which nothing is known."""
         if summary is None:
             return
         recipe, figures = summary.recipe, summary.figures
         self.shards, self.counts = self.shards + 1, self.counts + summary.counts
         self._frames[self.frame_rate or recipe.frame_rate] += summary.counts.frames
+        if summary.furthest:
+            row, tokens = summary.furthest
+            self.furthest = max(self.furthest, Furthest(abs(tokens), tokens, shard, row))
         for reason in summary.reasons:
             self.reasons[reason.kind, reason.column] += reason.rows
         for text in recipe.text:
@@ -92,6 +111,7 @@ class Report:
         return {
             "hours": round(self.hours, 6),
             "empty_rows": self.counts.empty,
+            "aligned": self._aligned() if self.counts.aligned else None,
             "text_tokens": self.text,
             "text_padding": self.padding,
             "text_padding_share": _share(self.padding, self.text),
@@ -104,6 +124,25 @@ class Report:
             "mean_weights": {name: self.mean_weight(name) for name in self._weights} or None,
             "reasons": [dataclasses.asdict(reason) for reason in self._ranked_reasons()],
         }
+
+    def _aligned(self) -> dict[str, Any]:
+        """What alignment did to text, as JSON has it."""
+        most = dataclasses.asdict(self.furthest)
+        del most["size"]
+        counts = self.counts
+        return {
+            "rows": counts.aligned,
+            "padded": counts.padded,
+            "trimmed": counts.trimmed,
+            "most": most,
+        }
+
+    def _aligned_line(self) -> str:
+        counts, most = self.counts, self.furthest
+        done = [f"{counts.padded:,} tokens added"] * bool(counts.padded)
+        done += [f"{counts.trimmed:,} cut off"] * bool(counts.trimmed)
+        where = f"{printable(most.shard)}, row {most.row}"
+        return f"{counts.aligned:,} rows: {', '.join(done)}; at most {most.size:,} ({where})"
 
     def table(self, shards: str = "") -> str:
         """The same for the eye.
@@ -119,6 +158,8 @@ class Report:
             ("hours of audio", f"{self.hours:,.2f} ({counts.frames:,} frames at {at} a second)"),
             ("tokens", f"{counts.tokens:,}"),
         ]
+        if self.counts.aligned:
+            lines.append(("aligned text", self._aligned_line()))
         if self.zero:
             kept = counts.tokens - counts.lost
             lines.append(("zero tokens", f"{_percent(self.zero, kept)} of the tokens"))

@@ -20,6 +20,8 @@ from delaytool.jobs.revert import Reverted
 class _OfShard(Protocol):
     @property
     def left_out(self) -> bool: ...
+    @property
+    def name(self) -> str: ...
 
 
 R = TypeVar("R")
@@ -209,7 +211,7 @@ def counting(report: Report) -> Callable[[R], R]:
     """What counts a result in and drops its summary: those of a million shards are too large."""
 
     def keep(result: Any) -> Any:
-        report.add(result.summary)
+        report.add(result.summary, result.name)
         return dataclasses.replace(result, summary=None)
 
     return keep

@@ -12,7 +12,6 @@ import dataclasses
 from collections import Counter
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,12 +20,12 @@ from delaytool.batches.digest import BatchDigest, first_difference
 from delaytool.batches.factors import read_factors
 from delaytool.batches.figures import Counts, count, figures_of, figures_of_nothing
 from delaytool.batches.job import segments_of_outputs
-from delaytool.batches.layouts import Column
 from delaytool.batches.problems import key_of, kind_of_problem, placed, split_rows
 from delaytool.batches.read import text_lengths
 from delaytool.batches.shift import bad_rows
 from delaytool.batches.shifted import ShiftedColumn
 from delaytool.batches.unshift import cut, originals, read_shifted, undelayed
+from delaytool.batches.unwrapping import lists_at
 from delaytool.batches.values import value_of
 from delaytool.errors import DataError, Place
 from delaytool.jobs.mismatches import (
@@ -35,6 +34,7 @@ from delaytool.jobs.mismatches import (
     Verified,
     reasons_in_words,
     shortened,
+    token_differences,
 )
 from delaytool.jobs.mixed import differences, digest_of_way
 from delaytool.jobs.report import Summary
@@ -50,7 +50,7 @@ from delaytool.shards.pairs import Opened, is_by_order_alone, open_source
 from delaytool.shards.quarantine import is_quarantine
 from delaytool.shards.read import OpenShard, open_shard, read_record
 from delaytool.shards.record import Record, reasons_of
-from delaytool.shards.recorded_rows import Padded, Quarantined
+from delaytool.shards.recorded_rows import Padded, Quarantined, further
 from delaytool.shards.sources import (
     source_schema,
 )
@@ -141,7 +141,8 @@ class _Check:
         self.quarantined = Quarantined(record)
         self.counts, self.figures = Counts(), figures_of_nothing(record.job)
         # What only the source can tell is counted there, if it is at hand.
-        self.source_rows = self.trimmed = 0
+        self.source_rows = self.trimmed = self.aligned = 0
+        self.furthest: tuple[int, ...] = ()
         self.reasons: Counter[tuple[str, str | None]] = Counter()
         self.quarantine: QuarantineCheck | None = None
 
@@ -153,7 +154,7 @@ class _Check:
         if not footer.run():
             return
         digest = BatchDigest(self.schema.names)
-        rows = self.verified.rows
+        rows, record = self.verified.rows, self.record
         with contextlib.closing(self._pairs()) as pairs:
             for batch, original in pairs:
                 try:
@@ -167,10 +168,12 @@ class _Check:
                 self.verified.tokens = self.counts.tokens
                 yield rows / max(self.output.rows, 1)
         if self.original is None:
-            self.trimmed = self.record.counts.trimmed
+            self.trimmed, self.aligned = record.counts.trimmed, record.counts.aligned
+            self.furthest = record.furthest
         self.verified.lost, self.verified.trimmed = self.counts.lost, self.trimmed
-        recipe, reasons = self.job.recipe, self.record.reasons
-        self.verified.summary = Summary(recipe, self.counts, self.figures, reasons)
+        self.verified.summary = dataclasses.replace(
+            Summary.of(record), counts=self._recounted(), figures=self.figures
+        )
         self._check_counts(rows)
         for name, found in digest.hexdigests().items():
             if self.record.digests.columns.get(name) != found:
@@ -254,9 +257,12 @@ class _Check:
         digest.update(restored)
         if self.original is not None:
             self._compare(restored, original, rows)
-        if original is not None and self.job.align == "trim":
+        if original is not None and self.job.align != "error":
             texts = text_lengths(original, self.job)
-            self.trimmed += int(np.maximum(texts - frames[: texts.shape[1]], 0).sum())
+            differences = texts - frames[: texts.shape[1]]
+            self.trimmed += int(np.maximum(differences, 0).sum())
+            self.aligned += int(np.any(differences, axis=0).sum())
+            self.furthest = further(self.furthest, rows, differences)
 
     def _compare(
         self,
@@ -281,43 +287,31 @@ class _Check:
                     break
                 row += start
                 place = Place(row=rows + row, key=key_of(original, row, self.job), column=name)
-                pair = value_of(theirs[row]), value_of(ours[row])
                 if name in columns:
-                    self._tokens_differ(pair, columns[name], place)
+                    depth = columns[name].layout.depth
+                    pair = lists_at(theirs, row, depth), lists_at(ours, row, depth)
+                    for mismatch in token_differences(pair, columns[name], self.job.recipe, place):
+                        self.verified.add(*mismatch)
                 else:
+                    pair = value_of(theirs[row]), value_of(ours[row])
                     self.verified.add("value", shortened(pair[0]), shortened(pair[1]), place)
                 start = row + 1
 
-    def _tokens_differ(self, pair: tuple[Any, Any], column: Column, place: Place) -> None:
-        """Note where the tokens of one row differ from the source's."""
-        wanted, had = (column.layout.codebooks(row, column.size) for row in pair)
-        recipe = self.job.recipe
-        for number, (want, have) in enumerate(zip(wanted, had, strict=False)):
-            stream = None
-            if 0 <= number - column.start < column.count:
-                stream = column.streams(recipe)[number - column.start]
-            where = dataclasses.replace(
-                place, stream=stream.name if stream else f"codebook {number}"
-            )
-            if len(want) != len(have):
-                self.verified.add("frames", len(want), len(have), where)
-                return
-            for frame, (token, other) in enumerate(zip(want, have, strict=True)):
-                if token != other:
-                    moved = recipe.first_timestep(stream) if stream else 0
-                    self.verified.add(
-                        "token", token, other, dataclasses.replace(where, timestep=frame + moved)
-                    )
-        if len(wanted) != len(had):
-            self.verified.add("codebooks", len(wanted), len(had), place)
-
-    def _check_counts(self, rows: int) -> None:
-        counts = self.record.counts
+    def _recounted(self) -> Counts:
+        """The counts of what was read, as a record should have them."""
         quarantined = self.quarantined.count
         rows_in = self.counts.rows_out + quarantined if self.original is None else self.source_rows
-        found = dataclasses.replace(
-            self.counts, trimmed=self.trimmed, rows_in=rows_in, quarantined=quarantined
+        return dataclasses.replace(
+            self.counts,
+            trimmed=self.trimmed,
+            aligned=self.aligned,
+            rows_in=rows_in,
+            quarantined=quarantined,
         )
+
+    def _check_counts(self, rows: int) -> None:
+        counts, found = self.record.counts, self._recounted()
+        quarantined = found.quarantined
         if self.output.rows != rows:
             self.verified.add("rows", self.output.rows, rows)
         for name in dataclasses.asdict(counts):
@@ -333,6 +327,8 @@ class _Check:
             self.verified.add("rows with a reason", with_reason, quarantined)
         elif self.original is not None and reasons != (seen := reasons_of(self.reasons)):
             self.verified.add("reasons", reasons_in_words(reasons), reasons_in_words(seen))
-        for name, align in (("trimmed", "trim"), ("padded", "pad")):
-            if getattr(counts, name) and self.job.align != align:
+        if self.furthest != self.record.furthest:
+            self.verified.add("row aligned by most", self.record.furthest, self.furthest)
+        for name, may in (("trimmed", self.job.trims), ("padded", self.job.pads)):
+            if getattr(counts, name) and not may:
                 self.verified.add(f"count of {name}", 0, getattr(counts, name))

@@ -104,6 +104,8 @@ class Record:
 
     sources:     the shard it was made from; two where text and codes came in shards of their own
     padded:      (row, tokens) for each row that alignment has made longer, of each column of text
+    furthest:    (row, tokens) of the row whose text differed most from the audio, where alignment
+                 changed any; the tokens are below 0 where there were too few
     quarantined: (row of the source, how many from there on) that were put into quarantine
     reasons:     what is wrong with the rows that were put into quarantine
     """
@@ -115,6 +117,7 @@ class Record:
     figures: Figures
     digests: Digests
     padded: tuple[tuple[tuple[int, int], ...], ...] = ()
+    furthest: tuple[int, ...] = ()
     quarantined: tuple[tuple[int, int], ...] = ()
     reasons: tuple[Reason, ...] = ()
 
@@ -125,7 +128,8 @@ class Record:
         for name in ("counts", "digests"):
             fields[name] = dataclasses.asdict(getattr(self, name))
         fields["figures"] = self.figures.rounded().to_dict()
-        fields |= {"padded": self.padded, "quarantined": self.quarantined}
+        fields |= {"padded": self.padded, "furthest": self.furthest}
+        fields["quarantined"] = self.quarantined
         fields["reasons"] = [dataclasses.asdict(reason) for reason in self.reasons]
         entry = _dump({**fields, "checksum": _checksum(fields)})
         if len(entry) > MAX_ENTRY:
@@ -172,6 +176,7 @@ class Record:
             columns=tuple(_plain(Column, column) for column in _list(fields["columns"])),
             outputs=tuple(_plain(Output, output) for output in _list(fields["outputs"])),
             align=_one_of(fields["align"], ALIGNS),  # type: ignore[arg-type]
+            align_limit=fields["align_limit"],
             factors=_name(fields["factors"]),
             key=_name(fields["key"]),
             by_order=_flag(fields["by_order"]),
@@ -191,6 +196,7 @@ class Record:
             ),
             figures=figures,
             padded=tuple(map(_pairs, _list(fields["padded"]))),
+            furthest=_furthest(fields["furthest"]),
             quarantined=_pairs(fields["quarantined"]),
             reasons=_reasons(fields["reasons"]),
         )
@@ -303,6 +309,16 @@ def _list(value: object) -> list[Any]:
 
 def _pairs(value: object) -> tuple[tuple[int, int], ...]:
     return tuple((_count(first), _count(second)) for first, second in map(_list, _list(value)))
+
+
+def _furthest(value: object) -> tuple[int, ...]:
+    """A row and a number of tokens, which may be below 0; or nothing."""
+    if not _list(value):
+        return ()
+    row, tokens = _list(value)
+    if type(tokens) is not int:
+        raise ValueError(f"{_shown(tokens)} is no number of tokens")
+    return _count(row), tokens
 
 
 def _numbers(value: object) -> tuple[int, ...]:

@@ -38,6 +38,22 @@ class Padded:
         return padded
 
 
+def further(furthest: tuple[int, ...], rows: int, differences: Index) -> tuple[int, ...]:
+    """The row whose text differs most from the audio, and by how many tokens, as a record has it.
+
+    furthest:    that of the rows before
+    rows:        how many these are
+    differences: of the columns of text in the next ones, [columns, rows]; below 0 for too few
+    """
+    if not np.any(differences):
+        return furthest
+    _, row = np.unravel_index(np.argmax(np.abs(differences)), differences.shape)
+    column = np.argmax(np.abs(differences[:, row]))
+    tokens = int(differences[column, row])
+    is_further = not furthest or abs(tokens) > abs(furthest[1])
+    return (rows + int(row), tokens) if is_further else furthest
+
+
 class Quarantined:
     """Which rows of a source are not in a shard but in quarantine, as its record says."""
 

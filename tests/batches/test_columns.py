@@ -217,7 +217,6 @@ def test_without_a_recipe_rows_agree_on_the_codebooks():
         ({"audio_codes": books(2)}, "there is no column text_tokens"),
         ({"text_tokens": text(2), "audio_codes": ["x"]}, "audio_codes: has the type string"),
         ({"text_tokens": [0.5], "audio_codes": books(2)}, "text_tokens: has the type double"),
-        ({"text_tokens": text(2), "audio_codes": [[books(2)]]}, "audio_codes: has the type list"),
         ({"text_tokens": books(2), "audio_codes": books(2)}, "text_tokens: has the type list"),
     ],
 )

@@ -329,7 +329,6 @@ def test_padding_that_alignment_adds_widens_too():
         (LIST, pa.list_(pa.string())),
         (LIST, pa.list_(pa.null())),
         (CODEBOOK, pa.list_(pa.int32())),
-        (CODEBOOK, pa.list_(pa.list_(pa.list_(pa.int32())))),
         (CODEBOOK, pa.list_(pa.list_(pa.float64()))),
         (CODEBOOK, pa.map_(pa.int32(), pa.int32())),
         (CODEBOOK, pa.dictionary(pa.int8(), pa.string())),

@@ -14,11 +14,18 @@ from delaytool.cli.main import main
 LIBRARY = [
     path
     for path in Path(delaytool.__file__).parent.rglob("*.py")
-    if "cli" not in path.relative_to(Path(delaytool.__file__).parent).parts
+    if not {"cli", "torch"} & set(path.relative_to(Path(delaytool.__file__).parent).parts)
 ]
 FUNCTIONS = ("apply", "verify", "revert", "stats", "read_grid")
 # What the options of a recipe are in Python: fields of a Recipe.
-OPTIONS_ONLY = {"text_padding_weight", "text_padding", "text_end_padding"}
+OPTIONS_ONLY = {
+    "final_weight",
+    "length",
+    "offset",
+    "text_end_padding",
+    "text_padding",
+    "text_padding_weight",
+}
 
 
 def texts_of(path):
