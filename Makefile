@@ -31,7 +31,8 @@ $(VENV)/installed-test: $(VENV)/installed
 
 # moshi asks for older versions of torch and numpy than there are; its model runs with these.
 $(VENV)/installed-torch: $(VENV)/installed-test
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH) torchdata einops safetensors sphn
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH) torchdata einops safetensors sphn \
+		transformers==5.24.0
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps moshi==0.2.13
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,torch]'
 	@touch $@
@@ -59,7 +60,7 @@ test-deep: $(VENV)/installed-test
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --deep
 
 test-torch: $(VENV)/installed-torch
-	$(BIN)/python -m pytest tests/tensors tests/test_torch.py
+	$(BIN)/python -m pytest tests/tensors tests/test_torch.py tests/recipes/test_transformers.py
 
 test-oldest: $(OLDEST)/installed
 	$(OLDEST)/bin/python -m pytest --numprocesses 2 --dist loadgroup --ignore tests/run/test_on_ray.py
