@@ -21,12 +21,14 @@ if TYPE_CHECKING:
     from delaytool.api import revert as revert
     from delaytool.api import stats as stats
     from delaytool.api import verify as verify
+    from delaytool.api_align import align as align
     from delaytool.batches.map_batch import map_batch as map_batch
     from delaytool.errors import DataError as DataError
     from delaytool.errors import RecipeError as RecipeError
     from delaytool.pattern.delay import delay as delay
     from delaytool.pattern.delay import undelay as undelay
     from delaytool.pattern.weights import loss_weights as loss_weights
+    from delaytool.pattern.words import align_words as align_words
     from delaytool.recipes.presets import load_preset as load_preset
     from delaytool.recipes.recipe import Recipe as Recipe
     from delaytool.recipes.recipe import Stream as Stream
@@ -36,6 +38,8 @@ _ROOMS = {
     "Recipe": "recipes.recipe",
     "RecipeError": "errors",
     "Stream": "recipes.recipe",
+    "align": "api_align",
+    "align_words": "pattern.words",
     "apply": "api",
     "delay": "pattern.delay",
     "load_preset": "recipes.presets",

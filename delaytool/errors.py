@@ -13,6 +13,7 @@ from typing import Any
 from delaytool.texts import printable
 
 KINDS = {
+    "audio-delay": "a delay that the text has already",
     "batch-size": "too many cells in one batch",
     "changed": "a file that changed while it was read",
     "cluster": "a task that could not be run on the cluster",
@@ -26,6 +27,7 @@ KINDS = {
     "decimal": "a decimal of more digits than its type has",
     "digest": "other rows than recorded",
     "files-not-shared": "files that not every node sees",
+    "frames": "a number of frames that cannot be",
     "killed": "a file that killed who read it",
     "keys-differ": "keys that differ",
     "layout-misfits": "a layout that most rows do not fit",
@@ -41,6 +43,8 @@ KINDS = {
     "no-shards": "no shards",
     "no-such-row": "no such row",
     "no-weights": "factors on loss weights without the weights",
+    "no-such-speaker": "a speaker whom no word names",
+    "no-tokenizer": "words without a tokenizer",
     "not-installed": "a package that is not installed",
     "null": "a null",
     "original-type": "tokens that their original type cannot hold",
@@ -70,6 +74,8 @@ KINDS = {
     "unwritable": "a file that cannot be written",
     "weight": "a factor that is no weight",
     "weight-length": "factors and audio of different lengths",
+    "word": "a word that cannot be read",
+    "word-time": "a word whose time is no number",
 }
 """What can be wrong with data, in words. Programs tell errors apart by the kind alone: kinds stay,
 words may change."""

@@ -16,6 +16,7 @@ from make import (
     entry_of,
     free_port,
     rewrite,
+    sentencepiece_model,
     tokens_table,
     wait_for_port,
 )
@@ -90,6 +91,11 @@ def names(tmp_path_factory):
     write("data/train-00000.parquet", table)
     write("text/a.parquet", table.drop_columns(["audio_codes"]))
     write("codes/a.parquet", table.select(["id", "audio_codes"]))
+    spoken = pq.read_table(SAMPLE_DATA / "words" / "train-00000.parquet")
+    write("words/a.parquet", spoken)
+    write("transcripts/a.parquet", spoken.drop_columns(["audio_codes"]))
+    write("speech/a.parquet", spoken.select(["id", "audio_codes"]))
+    (folder / "tokenizer.model").write_bytes(sentencepiece_model())
     grids = []
     for first in (0, 8):
         pairs = zip(table["text_tokens"].to_pylist(), table["audio_codes"].to_pylist(), strict=True)
@@ -110,6 +116,7 @@ def names(tmp_path_factory):
         "delays": load_preset().delays,
     }
     (folder / "config.json").write_text(json.dumps({**config, "existing_text_padding_id": 3}))
+    delaytool("align", "words", "aligned", cwd=folder)
     delaytool("apply", "data", "made/shifted", cwd=folder)
     text = pa.array([None, *table["text_tokens"].to_pylist()[1:]], table["text_tokens"].type)
     spoiled = table.set_column(table.column_names.index("text_tokens"), "text_tokens", text)

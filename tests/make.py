@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import io
 import json
 import os
 import re
@@ -86,6 +87,21 @@ def job_on(table, recipe, **where):
     return make_job(recipe, ColumnOptions(**where), columns)
 
 
+def sentencepiece_model(**options):
+    """The content of a small SentencePiece model; left out where the package is missing."""
+    sentencepiece = pytest.importorskip("sentencepiece")
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(["the quick brown fox jumps over the lazy dog"] * 20),
+        model_writer=model,
+        vocab_size=300 if options.get("byte_fallback") else 40,
+        hard_vocab_limit=False,
+        minloglevel=2,
+        **options,
+    )
+    return model.getvalue()
+
+
 def finish(steps):
     """Run a job's generator to its end; what it returns."""
     while True:
@@ -146,7 +162,7 @@ def delaytool(*arguments, status=0, cwd=None, env=None):
             [str(argument) for argument in arguments],
             prog_name="delaytool",
             env={"COLUMNS": "100", **(env or {})},
-            default_map=dict.fromkeys(("apply", "verify", "revert", "stats"), alone),
+            default_map=dict.fromkeys(("align", "apply", "verify", "revert", "stats"), alone),
             catch_exceptions=False,
         )
     finally:

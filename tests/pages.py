@@ -23,7 +23,16 @@ README = ROOT / "README.md"
 CHANGELOG = ROOT / "CHANGELOG.md"
 CONTRIBUTING = ROOT / ".github" / "CONTRIBUTING.md"
 COMMAND_LINE = ROOT / "delaytool" / "cli" / "README.md"
-COMMANDS = ((), ("apply",), ("verify",), ("revert",), ("inspect",), ("stats",), ("presets",))
+COMMANDS = (
+    (),
+    ("align",),
+    ("apply",),
+    ("verify",),
+    ("revert",),
+    ("inspect",),
+    ("stats",),
+    ("presets",),
+)
 BEGIN, END = "<!-- help -->\n", "<!-- end of help -->\n"
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
@@ -41,6 +50,7 @@ NOT_RUN = {
     ".ci/run": "CI runs it",
     ".venv/bin/python -m pytest tests/pages": "is part of `make test`",
     ".venv/bin/python -m pytest tests/run --deep -k kill": "is part of `make test-deep`",
+    ".venv/bin/python tests/benchmarks/words.py interleaver.py": "needs moshi-finetune and torch",
     ".venv/bin/ruff format .": "changes files; `make lint` runs it with --check",
     "pip install .": "`make demo` does it",
     "pip install delaytool": "is for when it is published",
@@ -140,6 +150,8 @@ def prepare(command, here):
         (here / "made" / made).rename(here / "shifted")
     if "--audio-output" in command:
         shutil.rmtree(here / "text")
+    if command.startswith("delaytool align"):
+        shutil.rmtree(here / "aligned")
     if command.startswith(("delaytool revert", "delaytool apply data/")):
         shutil.rmtree(here / "codes")
     if "--quarantine bad/" in command:

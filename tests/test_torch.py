@@ -5,6 +5,8 @@ torch is a large download, so these tests have a target of their own: `make test
 
 import dataclasses
 import importlib
+import importlib.util
+import json
 import multiprocessing
 import sys
 from pathlib import Path
@@ -13,14 +15,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from make import SAMPLE_DATA, delaytool, entry_of, rewrite
+from make import SAMPLE_DATA, delaytool, entry_of, rewrite, sentencepiece_model
 from pages import example_with
 
-from delaytool import delay, load_preset, loss_weights
+from delaytool import align_words, delay, load_preset, loss_weights
 from delaytool.recipes.adapt import with_audio, with_text
 
 torch = pytest.importorskip("torch")
-from delaytool.torch import Row, collate  # noqa: E402 - it needs torch
+from delaytool.torch import Row, ShardDataset, collate, weighted_loss  # noqa: E402 - it needs torch
 
 sys.path.insert(0, str(Path(__file__).parent / "benchmarks"))
 others = importlib.import_module("others")
@@ -136,6 +138,74 @@ def test_delay_is_a_roll_and_fill(preset):
     shifted = delay(codes, recipe)
     np.testing.assert_array_equal(shifted, rolled.numpy())
     np.testing.assert_array_equal(loss_weights(shifted, recipe), weights.numpy())
+
+
+# From words and from wav files to a loss
+
+
+def test_from_sample_words_to_a_loss_that_falls(tmp_path):
+    """Align, apply, and steps of a model that predicts each stream from the column before."""
+    delaytool("align", SAMPLE_DATA / "words", tmp_path / "aligned")
+    delaytool("apply", tmp_path / "aligned", tmp_path / "shifted", "--preset", "moshi-finetune")
+    torch.manual_seed(1)
+    batch = collate(list(ShardDataset(str(tmp_path / "shifted"))))
+    codes, weights = batch.codes, batch.weights
+    assert codes.shape[1] == 17
+    card = 64  # Ids are folded: a table of 32,000 learns no more.
+    table = torch.nn.Embedding(card, 32)
+    heads = torch.nn.ModuleList(torch.nn.Linear(32, card) for _ in range(9))
+    steps = torch.optim.Adam([*table.parameters(), *heads.parameters()], lr=0.03)
+    losses = []
+    for _ in range(8):
+        hidden = table(codes[:, :9, :-1] % card).sum(1)
+        logits = torch.stack([head(hidden) for head in heads], 1)
+        targets, factors = codes[:, :, 1:] % card, weights[:, :, 1:]
+        text = weighted_loss(logits[:, :1], targets[:, :1], factors[:, :1])
+        audio = weighted_loss(logits[:, 1:], targets[:, 1:9], factors[:, 1:9])
+        steps.zero_grad()
+        (text + audio).backward()
+        steps.step()
+        losses.append((text + audio).item())
+    assert all(np.isfinite(losses))
+    assert losses[-1] < losses[0] - 0.1
+    # Frames without a word weigh half.
+    words = (codes[:, 0] > 3) & (codes[:, 0] < 32000)
+    assert set(weights[:, 0][words].tolist()) == {1.0}
+    assert set(weights[:, 0][(codes[:, 0] == 3) | (codes[:, 0] == 0)].tolist()) <= {0.5, 0.0}
+
+
+def test_wav_files_become_a_shard_of_words_and_codes(tmp_path):
+    """The page's script with a Mimi that knows nothing yet, align and apply on what it makes."""
+    loaders = pytest.importorskip("moshi.models.loaders")
+    sphn = pytest.importorskip("sphn")
+    spec = importlib.util.spec_from_file_location(
+        "encode_audio", SAMPLE_DATA / "training" / "encode_audio.py"
+    )
+    encode_audio = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(encode_audio)
+    torch.manual_seed(0)
+    mimi = loaders.get_mimi(None).eval()
+    (tmp_path / "wavs").mkdir()
+    random = np.random.default_rng(2)
+    for name, seconds in (("a", 1.0), ("b", 0.5)):
+        noise = (random.standard_normal(int(24_000 * seconds)) / 10).astype(np.float32)
+        sphn.write_wav(str(tmp_path / "wavs" / f"{name}.wav"), noise, 24_000)
+    words = {"alignments": [["hello", [0.1, 0.3], "SPEAKER_MAIN"]]}
+    (tmp_path / "wavs" / "a.json").write_text(json.dumps(words))
+    encode_audio.write_shard(tmp_path / "wavs", tmp_path / "words" / "a.parquet", mimi)
+    table = pq.read_table(tmp_path / "words" / "a.parquet")
+    assert table["id"].to_pylist() == ["a", "b"]
+    frames = [[len(book) for book in codes] for codes in table["audio_codes"].to_pylist()]
+    assert frames == [[13] * 8, [7] * 8]
+    (tmp_path / "words.model").write_bytes(sentencepiece_model())
+    tokenizer = ("--tokenizer", tmp_path / "words.model")
+    delaytool("align", tmp_path / "words", tmp_path / "aligned", *tokenizer)
+    text = pq.read_table(tmp_path / "aligned" / "a.parquet")["text_tokens"].to_pylist()
+    assert text[0] == align_words(words["alignments"], 13, tokenizer=tokenizer[1]).tolist()
+    assert text[1] == [-1] * 7
+    recipe = ("--n-q", 8, "--delays", 1)
+    delaytool("apply", tmp_path / "aligned", tmp_path / "shifted", *recipe)
+    delaytool("verify", tmp_path / "shifted")
 
 
 # moshi's own model, small and random

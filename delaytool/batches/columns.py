@@ -28,7 +28,7 @@ from delaytool.batches.layouts import (
     check_column_type,
 )
 from delaytool.batches.readings import Named, Search
-from delaytool.batches.types import check_there, depth_of, type_name
+from delaytool.batches.types import check_there, depth_of, have_times, type_name
 from delaytool.errors import RecipeError
 from delaytool.recipes.adapt import with_delays, without_text
 from delaytool.recipes.presets import load_preset, plain_recipe
@@ -55,7 +55,9 @@ def find_columns(
     """
     texts = _text_columns(where, schema, recipe)
     for name in texts:
-        check_there(schema, name, _TEXT)
+        words = [field.name for field in schema if have_times(field.type)]
+        aligned = f"; delaytool align makes it of the words in {words[0]}" if words else ""
+        check_there(schema, name, _TEXT + aligned)
         check_column_type(schema.field(name), LIST)
     numbers = range(len(texts)) if recipe is None else recipe.text_numbers
     columns = [Column(*pair, LIST, 1) for pair in zip(texts, ((n,) for n in numbers), strict=False)]

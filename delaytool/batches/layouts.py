@@ -97,8 +97,11 @@ def check_column_type(field: pa.Field, layout: Layout) -> None:
         fits = set(tensor_shape(field.type)[: depth - layout.depth]) <= {1}
     if not fits or not pa.types.is_integer(leaf):
         advice = "name another column or another `audio_layout`, or store the tokens like this"
-        if are_words(field.type):
-            advice = "make tokens of the words first, one for each frame, with padding between them"
+        if layout == LIST and are_words(field.type):
+            advice = (
+                "make tokens of the words first, one for each frame: delaytool align does it, by "
+                "their times"
+            )
         raise DataError(
             "column-type",
             f"has the type {type_name(field.type) if is_tensor(field.type) else field.type}",

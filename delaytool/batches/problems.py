@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
 
-from delaytool.batches.job import Job
 from delaytool.batches.types import filtered
 from delaytool.batches.values import value_of
 from delaytool.errors import DataError
 
 Problems = dict[int, DataError]
 """The first problem of each bad row of a batch, by row number in the batch."""
+
+
+class Keyed(Protocol):
+    """A job, as far as it says which column names a row."""
+
+    @property
+    def key(self) -> str | None:
+        """The column's name; None where there is none."""
 
 
 def first_problems(errors: Iterable[DataError]) -> Problems:
@@ -62,7 +70,7 @@ def kind_of_problem(error: DataError) -> tuple[str, str | None]:
     return error.kind, error.place.column
 
 
-def key_of(batch: pa.RecordBatch, row: int, job: Job) -> str | None:
+def key_of(batch: pa.RecordBatch, row: int, job: Keyed) -> str | None:
     """What the job's key column calls a row of a batch; None where there is no such column."""
     if job.key is None or job.key not in batch.schema.names:
         return None
@@ -70,7 +78,7 @@ def key_of(batch: pa.RecordBatch, row: int, job: Job) -> str | None:
     return key if len(key) <= 80 else key[:77] + "..."
 
 
-def placed(error: DataError, shard: str, rows: int, batch: pa.RecordBatch, job: Job) -> DataError:
+def placed(error: DataError, shard: str, rows: int, batch: pa.RecordBatch, job: Keyed) -> DataError:
     """An error of one batch with the shard's name, row number and key.
 
     rows: how many rows of the shard come before the batch

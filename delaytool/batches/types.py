@@ -73,8 +73,17 @@ def are_words(kind: pa.DataType) -> bool:
     """Whether values are text, or words with their times: list<struct<word, start, end>>"""
     _, leaf = depth_of(kind)
     if pa.types.is_struct(leaf):
-        return any(is_bytes(leaf.field(i).type) for i in range(leaf.num_fields))
+        texts = (is_bytes(leaf.field(i).type) for i in range(leaf.num_fields))
+        return any(texts) or have_times(kind)
     return is_bytes(leaf)
+
+
+def have_times(kind: pa.DataType) -> bool:
+    """Whether values are lists of what has a start and an end, as words have."""
+    depth, leaf = depth_of(kind)
+    if depth != 1 or not pa.types.is_struct(leaf):
+        return False
+    return {"start", "end"} <= {leaf.field(i).name for i in range(leaf.num_fields)}
 
 
 def common_type(types: Sequence[np.dtype[Any]]) -> np.dtype[Any]:

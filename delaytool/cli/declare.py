@@ -163,6 +163,22 @@ class Offset(click.ParamType):  # type: ignore[type-arg]
         return stream, time
 
 
+class TurnTokens(click.ParamType):  # type: ignore[type-arg]
+    """BOS,EOS as a pair of tokens."""
+
+    name = "BOS,EOS"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The value; a usage error for what cannot be one."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            bos, eos = (int(part) for part in value.split(","))
+        except ValueError:
+            self.fail(f"{value!r} is no pair of tokens like 1,2", param, ctx)
+        return bos, eos
+
+
 class Steps(click.ParamType):  # type: ignore[type-arg]
     """A:B as a pair of timesteps; either may be left out."""
 

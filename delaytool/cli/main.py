@@ -10,6 +10,7 @@ import sys
 import click
 
 from delaytool import __version__
+from delaytool.cli.align import align
 from delaytool.cli.apply import apply
 from delaytool.cli.declare import HELP_WIDTH, Group, terminal_width
 from delaytool.cli.inspect import inspect
@@ -32,15 +33,15 @@ from delaytool.cli.verify import verify
 def main() -> None:
     """Shift token streams by the delay pattern of Moshi-like models, weigh the loss, prove it.
 
-    apply writes shifted shards, verify proves that they revert to the original ones, revert does
-    it, inspect shows a row of them, stats tells what is in all.
+    align makes text tokens of words, apply writes shifted shards, verify proves that they revert to
+    the original ones, revert does it, inspect shows a row of them, stats tells what is in all.
 
     Exit status: 0 all good; 1 the data is bad or does not verify; 2 the command line is wrong; 128
     + the signal's number when it was stopped.
     """
 
 
-for command in (apply, verify, revert, inspect, stats, presets):
+for command in (align, apply, verify, revert, inspect, stats, presets):
     main.add_command(command)
 
 

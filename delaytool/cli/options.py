@@ -123,15 +123,7 @@ key_options = stacked(
         help="No column names a row: paired rows are matched by their order.",
     ),
 )
-column_options = stacked(
-    option(
-        "--text-column",
-        shell_complete=complete_columns,
-        metavar="NAME",
-        multiple=True,
-        heading=WHERE,
-        help="List of T text tokens; repeat it for several text streams.  [default: text_tokens]",
-    ),
+audio_options = stacked(
     option(
         "--audio-column",
         shell_complete=complete_columns,
@@ -151,6 +143,17 @@ column_options = stacked(
         help="codebook [n_q][T], frame [T][n_q], one list as flat-codebook or flat-frame, or auto: "
         "from the types and the first row that only one of them fits.",
     ),
+)
+column_options = stacked(
+    option(
+        "--text-column",
+        shell_complete=complete_columns,
+        metavar="NAME",
+        multiple=True,
+        heading=WHERE,
+        help="List of T text tokens; repeat it for several text streams.  [default: text_tokens]",
+    ),
+    audio_options,
     option(
         "--grid-column",
         shell_complete=complete_columns,

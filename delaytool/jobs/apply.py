@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections import Counter
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
@@ -14,26 +12,22 @@ from delaytool import __version__
 from delaytool.batches.digest import BatchDigest
 from delaytool.batches.figures import Counts, figures_of_nothing
 from delaytool.batches.job import Job
-from delaytool.batches.metadata import ENTRY
-from delaytool.batches.problems import kind_of_problem, placed, split_rows
-from delaytool.batches.schema import output_entries, quarantine_schema
+from delaytool.batches.problems import Problems
+from delaytool.batches.schema import output_entries
 from delaytool.batches.shift import bad_rows, shift_batch
 from delaytool.batches.unshift import cut
-from delaytool.errors import DataError
-from delaytool.jobs.existing import check_source, existing_record
+from delaytool.jobs.existing import SHIFTED, check_source, existing_record
 from delaytool.jobs.paths import Item
-from delaytool.jobs.quarantine import QuarantineWriter, check_is_quarantine, is_left_out
+from delaytool.jobs.quarantine import check_is_quarantine, is_left_out
 from delaytool.jobs.report import Summary
 from delaytool.jobs.shard_task import ShardTask
-from delaytool.shards.bounded import ahead
-from delaytool.shards.commit import NameTakenError, State, remove_second_names
+from delaytool.jobs.work import Work, write_shard
+from delaytool.shards.commit import remove_second_names
 from delaytool.shards.failures import reading
 from delaytool.shards.find import Shard
 from delaytool.shards.pairs import Opened, open_source
-from delaytool.shards.record import Digests, Record, reasons_of
+from delaytool.shards.record import Record, reasons_of
 from delaytool.shards.recorded_rows import further
-from delaytool.shards.sources import digest_of_sources
-from delaytool.shards.write import writing
 
 
 @dataclass(frozen=True)
@@ -92,138 +86,54 @@ class ApplyShard(ShardTask):
                 yield 1.0
                 return Applied(self.name, False, Summary.of(existing.record))
             work = _Work(source, job, schema, item.quarantine is not None)
-            quarantine = QuarantineWriter(item.quarantine, source, existing.quarantine)
-            try:
-                record = yield from _write(item.target, existing.target, work, quarantine)
-            except NameTakenError as taken:
-                theirs = _record_of_other(item, work, quarantine, taken)
-                return Applied(self.name, False, Summary.of(theirs))
-        return Applied(self.name, True, Summary.of(record))
+            record, written = yield from write_shard(item, work, existing, SHIFTED)
+        return Applied(self.name, written, Summary.of(record))
 
 
-def _write(
-    target: str, replaces: State | None, work: _Work, quarantine: QuarantineWriter
-) -> Generator[float, None, Record]:
-    """Write the shifted rows, and the bad ones into quarantine; their record.
-
-    Raises NameTakenError as `writing` does.
-    """
-    done = 0
-    with contextlib.ExitStack() as stack:
-        batches = stack.enter_context(contextlib.closing(ahead(work.batches())))
-        output = stack.enter_context(writing(target, work.schema, replaces=replaces))
-        stack.enter_context(quarantine)
-        for batch, bad in batches:
-            output.write(batch)
-            if bad is not None:
-                quarantine.write(bad)
-            done += batch.num_rows + (0 if bad is None else bad.num_rows)
-            yield done / max(work.source.rows, 1)
-        record = work.record()
-        output.metadata = {**work.entries(), ENTRY.encode(): record.to_json().encode()}
-        # The output is the commit point: what it leaves out is in its place before it is.
-        quarantine.commit(record)
-    return record
-
-
-def _record_of_other(
-    item: Item, work: _Work, quarantine: QuarantineWriter, taken: NameTakenError
-) -> Record:
-    """The record of the output that another run has made meanwhile.
-
-    Raises DataError when it was not made the same way, and so is in the way.
-    """
-    try:
-        existing = existing_record(item, work.source, work.job, overwrite=False)
-    except DataError as error:
-        quarantine.undo()
-        texts = {"expected": error.expected, "advice": taken.advice}
-        raise DataError(error.kind, error.found, **texts, place=error.place) from None
-    if existing.record is None:
-        raise taken.at(shard=item.shard.name)
-    return existing.record
-
-
-class _Work:
-    """The shifted batches of a source, and the record of them."""
+class _Work(Work[Job, Record]):
+    """The shifted batches of a source."""
 
     def __init__(self, source: Opened, job: Job, schema: pa.Schema, quarantine: bool) -> None:
-        self.source, self.job, self.schema, self.quarantine = source, job, schema, quarantine
+        super().__init__(source, job, schema, quarantine)
         self.digest = BatchDigest(source.schema.names)
         self.counts, self.figures = Counts(), figures_of_nothing(job)
-        self.reasons: Counter[tuple[str, str | None]] = Counter()
         self.padded: list[list[tuple[int, int]]] = [[] for _ in job.text_columns]
         self.furthest: tuple[int, ...] = ()
-        self.quarantined: list[tuple[int, int]] = []
-        self.bad_digest: BatchDigest | None = None
 
-    def batches(self) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch | None]]:
-        """Each batch of the source shifted, and its bad rows; counts and digests on the way."""
-        for batch in self.source.batches(self.job, self.job.recipe.steps(0)):
-            rows, good, bad = self.counts.rows_in, batch, None
-            try:
-                try:
-                    shifted = shift_batch(batch, self.job, self.schema)
-                except DataError as error:
-                    if not self.quarantine or error.place.row is None:
-                        raise
-                    # An error holds on to the calls that raised it, and these to their batch.
-                    error.__traceback__ = None
-                    good, bad = self._sift(batch, rows)
-                    shifted = shift_batch(good, self.job, self.schema)
-                self.digest.update(cut(good, self.job))
-            except DataError as error:
-                raise placed(error, self.source.shard.name, rows, batch, self.job) from None
-            for pairs, padded in zip(self.padded, shifted.padded, strict=True):
-                pairs += [
-                    (self.counts.rows_out + int(row), int(padded[row]))
-                    for row in np.flatnonzero(padded)
-                ]
-            self.furthest = further(self.furthest, self.counts.rows_out, shifted.differences)
-            self.counts += shifted.counts
-            self.figures += shifted.figures
-            yield shifted.batch, bad
+    def read(self) -> Iterator[pa.RecordBatch]:
+        """The batches of the source, which leave room for what the pattern adds."""
+        return self.source.batches(self.job, self.job.recipe.steps(0))
 
-    def _sift(self, batch: pa.RecordBatch, rows: int) -> tuple[pa.RecordBatch, pa.RecordBatch]:
-        """The good rows of a batch, and the bad ones with their reasons."""
+    def make(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Shift a batch; counts and digests on the way."""
+        shifted = shift_batch(batch, self.job, self.schema)
+        self.digest.update(cut(batch, self.job))
+        for pairs, padded in zip(self.padded, shifted.padded, strict=True):
+            pairs += [
+                (self.counts.rows_out + int(row), int(padded[row]))
+                for row in np.flatnonzero(padded)
+            ]
+        self.furthest = further(self.furthest, self.counts.rows_out, shifted.differences)
+        self.counts += shifted.counts
+        self.figures += shifted.figures
+        return shifted.batch
+
+    def find_bad(self, batch: pa.RecordBatch) -> Problems:
+        """The first problem of every bad row."""
         problems = bad_rows(batch, self.job)
-        numbers = sorted(problems)
-        reasons = [
-            str(placed(problems[number], "", rows, batch, self.job).at(shard=None))
-            for number in numbers
-        ]
-        for number in numbers:
-            first, count = self.quarantined[-1] if self.quarantined else (0, 0)
-            if count and first + count == rows + number:
-                self.quarantined[-1] = first, count + 1
-            else:
-                self.quarantined.append((rows + number, 1))
-        self.counts += Counts(rows_in=len(numbers), quarantined=len(numbers))
-        self.reasons.update(map(kind_of_problem, problems.values()))
-        good, bad = split_rows(batch, numbers)
-        schema = quarantine_schema(batch.schema)
-        reason = pa.array(reasons, pa.string())
-        bad = pa.RecordBatch.from_arrays([*bad.columns, reason], schema=schema)
-        if self.bad_digest is None:
-            self.bad_digest = BatchDigest(schema.names)
-        self.bad_digest.update(bad)
-        return good, bad
+        self.counts += Counts(rows_in=len(problems), quarantined=len(problems))
+        return problems
 
     def record(self) -> Record:
         """What the output is to say of itself, once every batch has been through."""
         self.source.check_unchanged()
-        sources = self.source.sources
         return Record(
             version=__version__,
             job=self.job,
-            sources=sources,
+            sources=self.source.sources,
             counts=self.counts,
             figures=self.figures.rounded(),
-            digests=Digests(
-                self.digest.hexdigests(),
-                digest_of_sources(sources),
-                {} if self.bad_digest is None else self.bad_digest.hexdigests(),
-            ),
+            digests=self.digests(self.digest),
             padded=tuple(map(tuple, self.padded)),
             furthest=self.furthest,
             quarantined=tuple(self.quarantined),

@@ -33,7 +33,7 @@ from delaytool.shards.pairs import (
 )
 from delaytool.shards.quarantine import first_of_data
 
-_LOOKED_AT, _LOOKERS = 1000, 8
+LOOKED_AT, LOOKERS = 1000, 8
 """Shards that are looked at before the first one is written, and how many at once where each takes
 its time to answer. Each is looked at again by its own task; a million would take too long."""
 
@@ -56,7 +56,7 @@ def plan(items: list[Item], recipe: Recipe, where: ColumnOptions, overwrite: boo
     """
     notes: list[str] = []
     # Those that cannot even be opened are reported by their own tasks, once the others are done.
-    good = [item for item in items if not _is_deadly(item)] or items
+    good = [item for item in items if not is_deadly(item)] or items
     data = first_of_data([item.shard for item in good])
     if data is None:
         items, good = ([replace(item, from_quarantine=True) for item in x] for x in (items, good))
@@ -74,19 +74,19 @@ def plan(items: list[Item], recipe: Recipe, where: ColumnOptions, overwrite: boo
         if is_by_order_alone(source, where):
             notes.append(ORDER_ALONE)
     # One after the other here: whoever is killed by one has to know which it was.
-    with ThreadPoolExecutor(_LOOKERS if stores.is_remote(first.shard.path) else 1) as pool:
-        looks = [pool.submit(_look_at, item, job, overwrite) for item in good[:_LOOKED_AT]]
+    with ThreadPoolExecutor(LOOKERS if stores.is_remote(first.shard.path) else 1) as pool:
+        looks = [pool.submit(_look_at, item, job, overwrite) for item in good[:LOOKED_AT]]
         try:
             changed = [look.result() for look in looks]
         finally:
             pool.shutdown(cancel_futures=True)
-    check_not_shifted(good[:_LOOKED_AT], job)
+    check_not_shifted(good[:LOOKED_AT], job)
     if first.quarantine is not None:
-        check_most_fit(good[:_LOOKED_AT], job)
-    return Plan(job, described, notes + _changed_types(changed), items)
+        check_most_fit(good[:LOOKED_AT], job)
+    return Plan(job, described, notes + changed_types(changed), items)
 
 
-def _changed_types(shards: Iterable[Mapping[str, tuple[str, str]]]) -> list[str]:
+def changed_types(shards: Iterable[Mapping[str, tuple[str, str]]]) -> list[str]:
     """Notes on columns of other types than their outputs have, a line for each."""
     found: dict[tuple[str, str], list[str]] = {}
     for path, (was, becomes) in (item for shard in shards for item in shard.items()):
@@ -116,7 +116,8 @@ def _look_at(item: Item, job: Job, overwrite: bool) -> Mapping[str, tuple[str, s
         return source.changed_types({name for name in schema.names if name not in tokens})
 
 
-def _is_deadly(item: Item) -> bool:
+def is_deadly(item: Item) -> bool:
+    """Whether a shard has killed who read it."""
     codes = item.codes
     return item.shard.path in NOTES.deadly or bool(codes and codes.path in NOTES.deadly)
 

@@ -15,7 +15,7 @@ from delaytool.jobs.paths import Item
 from delaytool.shards import stores
 from delaytool.shards.commit import NameTakenError, State, file_state
 from delaytool.shards.pairs import Opened
-from delaytool.shards.record import Record
+from delaytool.shards.record import Recorded
 from delaytool.shards.write import ShardWriter, writing
 
 
@@ -64,7 +64,7 @@ class QuarantineWriter:
             self.shard = self.stack.enter_context(new)
         self.shard.write(batch)
 
-    def commit(self, record: Record) -> None:
+    def commit(self, record: Recorded) -> None:
         """Give the shard its name; without a bad row, remove what an earlier run put there.
 
         Raises DataError when another run has put other rows there meanwhile.

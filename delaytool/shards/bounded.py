@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any, TypeVar
 
 import numpy as np
@@ -97,10 +97,22 @@ def bounded(
     batches: Iterator[pa.RecordBatch], schema: pa.Schema, job: Job, added: int
 ) -> Iterator[pa.RecordBatch]:
     """Coalesce and split batches: as many rows as fit MAX_CELLS and MAX_BYTES, at least one."""
+    return bounded_by(batches, schema, lambda batch: _row_sizes(batch, job, added))
+
+
+def bounded_by(
+    batches: Iterator[pa.RecordBatch],
+    schema: pa.Schema,
+    sizes_of: Callable[[pa.RecordBatch], tuple[Any, Any]],
+) -> Iterator[pa.RecordBatch]:
+    """The same.
+
+    sizes_of: token cells and decoded bytes of each row of a batch
+    """
     pending: list[pa.RecordBatch] = []
     cells = size = 0
     for batch in batches:
-        batch_cells, batch_sizes = _row_sizes(batch, job, added)
+        batch_cells, batch_sizes = sizes_of(batch)
         start = 0
         while start < batch.num_rows:
             taken = _rows_that_fit(batch_cells[start:], MAX_CELLS - cells)
@@ -158,6 +170,14 @@ def decoded(batch: pa.RecordBatch) -> pa.RecordBatch:
         for column in batch.columns
     ]
     return pa.RecordBatch.from_arrays(arrays, names=batch.schema.names)
+
+
+def byte_sizes(batch: pa.RecordBatch) -> Any:
+    """Decoded bytes of each row, int64 [rows]."""
+    sizes = np.zeros(batch.num_rows, dtype=np.int64)
+    for array in batch.columns:
+        sizes += cell_sizes(array)
+    return sizes
 
 
 def _row_sizes(batch: pa.RecordBatch, job: Job, added: int) -> tuple[Any, Any]:

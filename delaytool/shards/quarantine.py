@@ -16,7 +16,7 @@ from delaytool.errors import DataError
 from delaytool.shards import stores
 from delaytool.shards.find import Shard
 from delaytool.shards.read import open_shard
-from delaytool.shards.record import Record
+from delaytool.shards.record import Recorded
 
 _LOOKERS = 8
 """How many footers are read at once where each takes its time to come."""
@@ -101,7 +101,7 @@ def _may_be_quarantine(shard: Shard) -> bool:
         return True
 
 
-def is_intact(path: str, record: Record) -> bool:
+def is_intact(path: str, record: Recorded) -> bool:
     """Whether a shard of quarantined rows holds those that its record tells of."""
     try:
         with open_shard(Shard(path, path), whole=True) as opened:

@@ -1,18 +1,16 @@
 """What a finished shard says of itself: the JSON entry in its footer.
 
-A record comes from a file that anyone may have changed, so parsing it believes nothing: each field
-is checked, and the entry as a whole against its own checksum."""
+Parsing it believes nothing: each field is checked, and the entry as a whole against its own
+checksum."""
 
 from __future__ import annotations
 
 import base64
 import dataclasses
-import hashlib
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import pyarrow as pa
 
@@ -22,14 +20,12 @@ from delaytool.batches.layouts import LAYOUTS, Column, Output
 from delaytool.batches.metadata import ENTRY
 from delaytool.errors import KINDS, DataError
 from delaytool.recipes.recipe import Recipe
+from delaytool.shards.entry import bad_entry, entry_of, fields_of, shown
 
 T = TypeVar("T")
 FORMAT = 4
 """Of the record. 2 has figures and reasons, 3 tells reasons by kind, 4 has offsets and text at any
 place; none of them was released."""
-MAX_ENTRY = 32 << 20
-"""Bytes of an entry that are still written and parsed: enough for 4096 columns, whose schema takes
-about one, and for 2 million rows that were padded."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +117,11 @@ class Record:
     quarantined: tuple[tuple[int, int], ...] = ()
     reasons: tuple[Reason, ...] = ()
 
+    @property
+    def quarantined_rows(self) -> int:
+        """How many rows were put into quarantine."""
+        return self.counts.quarantined
+
     def to_json(self) -> str:
         """The entry, its checksum last; raises DataError when it would be too long to read."""
         fields: dict[str, Any] = {"format": FORMAT, "version": self.version, **self.job.to_dict()}
@@ -131,169 +132,124 @@ class Record:
         fields |= {"padded": self.padded, "furthest": self.furthest}
         fields["quarantined"] = self.quarantined
         fields["reasons"] = [dataclasses.asdict(reason) for reason in self.reasons]
-        entry = _dump({**fields, "checksum": _checksum(fields)})
-        if len(entry) > MAX_ENTRY:
-            raise DataError(
-                "record-too-long",
-                f"what there is to record of it takes {len(entry)} bytes",
-                expected=f"at most {MAX_ENTRY}",
-                advice="split the shard",
-            )
-        return entry
+        return entry_of(fields)
 
     @classmethod
     def from_json(cls, text: bytes) -> Record:
         """Parse an entry; raises DataError that says what is wrong with it."""
-        if len(text) > MAX_ENTRY:
-            raise _bad(f"has {len(text)} bytes, expected at most {MAX_ENTRY}")
-        try:
-            fields = json.loads(
-                text, parse_constant=_no_constant, object_pairs_hook=_no_field_twice
-            )
-        except (ValueError, RecursionError):
-            raise _bad("is not JSON") from None
-        if not isinstance(fields, dict):
-            raise _bad("is not a JSON object")
-        if fields.get("format") != FORMAT:
-            raise _other_format(fields)
-        checksum = fields.pop("checksum", None)
-        # What cannot be written, such as 1e999, has no checksum that an entry could match.
-        if checksum is None or checksum != _checksum(fields):
-            raise _bad("does not match its own checksum")
+        fields = fields_of(text, ENTRY, FORMAT)
         try:
             return cls._parse(fields)
         except (LookupError, TypeError, AttributeError, ValueError) as error:
-            raise _bad(f"cannot be: {type(error).__name__}: {error}") from None
+            raise bad_entry(f"cannot be: {type(error).__name__}: {error}", ENTRY) from None
 
     @classmethod
     def _parse(cls, fields: Mapping[str, Any]) -> Record:
         digests = fields["digests"]
-        sources = tuple(_plain(Source, source) for source in _list(fields["sources"]))
+        sources = tuple(parsed(Source, source) for source in list_of(fields["sources"]))
         if len(sources) not in (1, 2):
             raise ValueError(f"{len(sources)} sources")
         job = Job(
             recipe=Recipe.from_dict(fields["recipe"]),
-            columns=tuple(_plain(Column, column) for column in _list(fields["columns"])),
-            outputs=tuple(_plain(Output, output) for output in _list(fields["outputs"])),
+            columns=tuple(parsed(Column, column) for column in list_of(fields["columns"])),
+            outputs=tuple(parsed(Output, output) for output in list_of(fields["outputs"])),
             align=_one_of(fields["align"], ALIGNS),  # type: ignore[arg-type]
             align_limit=fields["align_limit"],
             factors=_name(fields["factors"]),
             key=_name(fields["key"]),
             by_order=_flag(fields["by_order"]),
         )
-        figures = _plain(Figures, fields["figures"])
+        figures = parsed(Figures, fields["figures"])
         if len(figures.weights) != len(job.recipe.streams) * job.weighs:
             raise ValueError(f"{len(figures.weights)} sums of weights")
         return cls(
-            version=_text(fields["version"]),
+            version=text_of(fields["version"]),
             job=job,
             sources=sources,
-            counts=_plain(Counts, fields["counts"]),
+            counts=parsed(Counts, fields["counts"]),
             digests=Digests(
-                _texts(digests["columns"]),
-                _text(digests["schema"]),
-                _texts(digests["quarantined"]),
+                texts_of(digests["columns"]),
+                text_of(digests["schema"]),
+                texts_of(digests["quarantined"]),
             ),
             figures=figures,
-            padded=tuple(map(_pairs, _list(fields["padded"]))),
+            padded=tuple(map(_pairs, list_of(fields["padded"]))),
             furthest=_furthest(fields["furthest"]),
             quarantined=_pairs(fields["quarantined"]),
-            reasons=_reasons(fields["reasons"]),
+            reasons=parsed_reasons(fields["reasons"]),
         )
 
 
-def _bad(what: str) -> DataError:
-    return DataError(
-        "record", f"the {ENTRY} entry in the footer {what}", advice="make the shard anew"
-    )
+class Recorded(Protocol):
+    """What any record says, of whatever has been made of a shard."""
+
+    @property
+    def job(self) -> object:
+        """What was to be done, which equals that of a shard made in the same way."""
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """The shards it was made from."""
+
+    @property
+    def quarantined_rows(self) -> int:
+        """How many rows were put into quarantine."""
+
+    @property
+    def digests(self) -> Digests:
+        """Those of what was made, and of the rows in quarantine."""
+
+    def to_json(self) -> str:
+        """The entry of a footer."""
 
 
-def _other_format(fields: Mapping[str, Any]) -> DataError:
-    """The error for an entry that another version of delaytool wrote."""
-    found, version = fields.get("format"), fields.get("version")
-    found = found if isinstance(found, int) and abs(found) < 10**9 else _shown(found)
-    return DataError(
-        "record-format",
-        f"the {ENTRY} entry in the footer has the format {found}, of delaytool {_shown(version)}",
-        expected=f"the format {FORMAT}, which this version reads and writes",
-        advice="make the shard anew with this version, or read it with the one that made it",
-    )
-
-
-def _no_constant(name: str) -> None:
-    """NaN and infinities, which Python reads though they are no JSON."""
-    raise ValueError(name)
-
-
-def _no_field_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    fields = dict(pairs)
-    if len(fields) != len(pairs):
-        raise ValueError("a field is there twice")
-    return fields
-
-
-def _dump(fields: Mapping[str, Any]) -> str:
-    return json.dumps(fields, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
-
-
-def _checksum(fields: Mapping[str, Any]) -> str | None:
-    try:
-        return hashlib.sha256(_dump(fields).encode()).hexdigest()
-    except (ValueError, RecursionError):
-        return None
-
-
-def _shown(value: object) -> str:
-    """The beginning of a value's text, or its type where that might be endless."""
-    if isinstance(value, (str, bool, float, type(None))):
-        return repr(value[:60] if isinstance(value, str) else value)
-    return f"a value of type {type(value).__name__}"
-
-
-def _text(value: object) -> str:
+def text_of(value: object) -> str:
+    """A value that has to be a string."""
     if not isinstance(value, str):
-        raise TypeError(f"{_shown(value)} is not a string")
+        raise TypeError(f"{shown(value)} is not a string")
     return value
 
 
-def _texts(value: object) -> dict[str, str]:
+def texts_of(value: object) -> dict[str, str]:
+    """A value that has to be strings by strings."""
     if not isinstance(value, dict):
-        raise TypeError(f"{_shown(value)} is no digests")
-    return {_text(name): _text(digest) for name, digest in value.items()}
+        raise TypeError(f"{shown(value)} is no digests")
+    return {text_of(name): text_of(digest) for name, digest in value.items()}
 
 
 def _name(value: object) -> str | None:
-    return None if value is None else _text(value)
+    return None if value is None else text_of(value)
 
 
 def _flag(value: object) -> bool:
     if not isinstance(value, bool):
-        raise TypeError(f"{_shown(value)} is neither true nor false")
+        raise TypeError(f"{shown(value)} is neither true nor false")
     return value
 
 
 def _entries(value: object) -> dict[str, str | None]:
     if not isinstance(value, dict):
-        raise TypeError(f"{_shown(value)} is no entries")
-    return {_text(key): _name(text) for key, text in value.items()}
+        raise TypeError(f"{shown(value)} is no entries")
+    return {text_of(key): _name(text) for key, text in value.items()}
 
 
 def _count(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
-        raise TypeError(f"{_shown(value)} is not a count")
+        raise TypeError(f"{shown(value)} is not a count")
     return value
 
 
 def _sums(value: object) -> tuple[Fraction, ...]:
-    for number in _list(value):
+    for number in list_of(value):
         # An integer may be too large for a float, and infinity for a fraction.
         if not isinstance(number, float) or not 0 <= number < float("inf"):
-            raise TypeError(f"{_shown(number)} is not a sum of weights")
-    return tuple(Fraction(number) for number in _list(value))
+            raise TypeError(f"{shown(number)} is not a sum of weights")
+    return tuple(Fraction(number) for number in list_of(value))
 
 
-def _reasons(value: object) -> tuple[Reason, ...]:
-    reasons = tuple(_plain(Reason, reason) for reason in _list(value))
+def parsed_reasons(value: object) -> tuple[Reason, ...]:
+    """Reasons from JSON, each of which is there once."""
+    reasons = tuple(parsed(Reason, reason) for reason in list_of(value))
     if len({(reason.kind, reason.column) for reason in reasons}) != len(reasons):
         raise ValueError("a reason is there twice")
     if not all(reason.rows for reason in reasons):
@@ -301,38 +257,39 @@ def _reasons(value: object) -> tuple[Reason, ...]:
     return reasons
 
 
-def _list(value: object) -> list[Any]:
+def list_of(value: object) -> list[Any]:
+    """A value that has to be a list."""
     if not isinstance(value, list):
-        raise TypeError(f"{_shown(value)} is not a list")
+        raise TypeError(f"{shown(value)} is not a list")
     return value
 
 
 def _pairs(value: object) -> tuple[tuple[int, int], ...]:
-    return tuple((_count(first), _count(second)) for first, second in map(_list, _list(value)))
+    return tuple((_count(first), _count(second)) for first, second in map(list_of, list_of(value)))
 
 
 def _furthest(value: object) -> tuple[int, ...]:
     """A row and a number of tokens, which may be below 0; or nothing."""
-    if not _list(value):
+    if not list_of(value):
         return ()
-    row, tokens = _list(value)
+    row, tokens = list_of(value)
     if type(tokens) is not int:
-        raise ValueError(f"{_shown(tokens)} is no number of tokens")
+        raise ValueError(f"{shown(tokens)} is no number of tokens")
     return _count(row), tokens
 
 
 def _numbers(value: object) -> tuple[int, ...]:
-    return tuple(map(_count, _list(value)))
+    return tuple(map(_count, list_of(value)))
 
 
 def _one_of(value: object, valid: tuple[str, ...]) -> str:
     if not isinstance(value, str) or value not in valid:
-        raise TypeError(f"{_shown(value)} is none of {', '.join(valid)}")
+        raise TypeError(f"{shown(value)} is none of {', '.join(valid)}")
     return value
 
 
 _PARSERS: dict[str, Callable[[object], Any]] = {
-    "str": _text,
+    "str": text_of,
     "str | None": _name,
     "int": _count,
     "Layout": lambda value: LAYOUTS[_one_of(value, tuple(LAYOUTS))],
@@ -342,13 +299,13 @@ _PARSERS: dict[str, Callable[[object], Any]] = {
 }
 
 
-def _plain(kind: type[T], fields: object) -> T:
+def parsed(kind: type[T], fields: object) -> T:
     """A dataclass of strings, counts and layouts from a JSON object with just its fields."""
     if not isinstance(fields, dict):
-        raise TypeError(f"{_shown(fields)} is no {kind.__name__}")
+        raise TypeError(f"{shown(fields)} is no {kind.__name__}")
     parsers = {field.name: _PARSERS[str(field.type)] for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
     if set(fields) != set(parsers):
-        raise TypeError(f"{_shown(fields)} is no {kind.__name__}")
+        raise TypeError(f"{shown(fields)} is no {kind.__name__}")
     return kind(**{name: parse(fields[name]) for name, parse in parsers.items()})
 
 

@@ -16,7 +16,7 @@ LIBRARY = [
     for path in Path(delaytool.__file__).parent.rglob("*.py")
     if not {"cli", "torch"} & set(path.relative_to(Path(delaytool.__file__).parent).parts)
 ]
-FUNCTIONS = ("apply", "verify", "revert", "stats", "read_grid")
+FUNCTIONS = ("align", "apply", "verify", "revert", "stats", "read_grid")
 # What the options of a recipe are in Python: fields of a Recipe.
 OPTIONS_ONLY = {
     "final_weight",

@@ -32,6 +32,7 @@ def folders(tmp_path):
         "slice": {"codes": pa.array([codes(33)], GRID)},
         "string": {"text_tokens": ["hi there"], "audio_codes": sixteen},
         "words": {"text_tokens": [[word]], "audio_codes": sixteen},
+        "only-words": {"spoken": [[word]], "audio_codes": sixteen},
         "empty": {
             "text_tokens": pa.array([[]], TOKENS),
             "audio_codes": pa.array([[[]] * 16], GRID),
@@ -62,6 +63,8 @@ def folders(tmp_path):
         (1, "slice out --grid-column codes[:17] --output-layout grid", "Rename the column."),
         (1, "string out", "Make tokens of the words first"),
         (1, "words out", "Make tokens of the words first"),
+        (1, "words out", "delaytool align does it"),
+        (1, "only-words out", "delaytool align makes it of the words in spoken"),
         (1, "lfs out", "it is a pointer of Git LFS; git lfs pull fetches the file"),
         (2, "good/sub good", "INPUT good/sub lies within OUTPUT good"),
         (2, "good/*.parquet good", "INPUT good/*.parquet lies within OUTPUT good"),

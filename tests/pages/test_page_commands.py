@@ -52,7 +52,7 @@ def test_it_runs(command, here):
     before = {path for path in here.rglob("*") if path.is_file()}
     done = run_in_shell(command, here)
     made = {path for path in here.rglob("*") if path.is_file()} - before
-    writes = re.match(r"delaytool (apply|revert)\b|.*(>|--image) ", command)
+    writes = re.match(r"delaytool (align|apply|revert)\b|.*(>|--image) ", command)
     assert bool(made) == bool(writes)
     assert made or done.stdout or command.startswith("eval ")
 

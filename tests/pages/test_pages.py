@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from make import delaytool
+from make import delaytool, sentencepiece_model
 from pages import (
     COMMAND_LINE,
     CONTRIBUTING,
@@ -23,7 +23,7 @@ from pages import (
     with_help,
 )
 
-from delaytool import Recipe, load_preset
+from delaytool import Recipe, align_words, load_preset
 from delaytool.errors import KINDS
 from delaytool.recipes.presets import preset_names
 
@@ -54,6 +54,61 @@ def test_json_lines_become_shards(tmp_path, monkeypatch):
     names = {}
     exec(compile(example_with("record ="), "README.md", "exec"), names)
     assert Recipe.from_dict(json.loads(names["record"])["recipe"]).n_q == 2
+
+
+def test_words_are_placed_as_the_page_says():
+    example = example_with("from delaytool import align_words")
+    (said,) = re.findall(r"# (\[.*\])", example)
+    names = {}
+    exec(
+        compile(example.replace("align_words(words,", "found = align_words(words,"), "x", "exec"),
+        names,
+    )
+    assert names["found"].tolist() == json.loads(said)
+
+
+CTM = """rec-1 1 0.10 0.20 hello 0.98
+rec-1 1 0.70 0.20 there
+rec-2 A 0.00 0.50 quick NA lex
+"""
+WHISPERX = {
+    "segments": [
+        {
+            "start": 0.1,
+            "end": 0.9,
+            "text": " hello 7 there",
+            "words": [
+                {"word": "hello", "start": 0.1, "end": 0.3, "score": 0.98},
+                {"word": "7"},
+                {"word": "there", "start": 0.7, "end": 0.9, "score": 0.5},
+            ],
+        }
+    ],
+    "word_segments": [],
+}
+
+
+@pytest.mark.parametrize("which", ["words.ctm", "whisperx"])
+def test_words_of_other_aligners(tmp_path, monkeypatch, which):
+    """The page's lines, and align on what they make."""
+    (tmp_path / "words.ctm").write_text(CTM)
+    (tmp_path / "whisperx").mkdir()
+    (tmp_path / "whisperx" / "rec-1.json").write_text(json.dumps(WHISPERX))
+    (tmp_path / "transcripts").mkdir()
+    (tmp_path / "tokenizer.model").write_bytes(sentencepiece_model())
+    monkeypatch.chdir(tmp_path)
+    exec(compile(example_with(f'("{which}")'), "sample_data/README.md", "exec"), {})
+    made = pq.read_table("transcripts/train-00000.parquet")
+    rows = made.to_pylist()
+    assert [row["id"] for row in rows] == (["rec-1", "rec-2"] if "ctm" in which else ["rec-1"])
+    spoken = [(word["word"], word["start"], round(word["end"], 3)) for word in rows[0]["words"]]
+    assert spoken == [("hello", 0.1, 0.3), ("there", 0.7, 0.9)]
+    frames = pa.array([20] * len(rows))
+    pq.write_table(made.append_column("frames", frames), "transcripts/train-00000.parquet")
+    options = ("--tokenizer", "tokenizer.model", "--frames-column", "frames")
+    delaytool("align", "transcripts", "aligned", *options, cwd=tmp_path)
+    text = pq.read_table("aligned/train-00000.parquet")["text_tokens"][0].as_py()
+    assert text == align_words(rows[0]["words"], 20, tokenizer="tokenizer.model").tolist()
 
 
 def test_the_recipe_in_json_is_one():

@@ -18,8 +18,8 @@ from delaytool.batches.layouts import CODEBOOK, LIST, Column, Output
 from delaytool.errors import DataError, RecipeError
 from delaytool.recipes.adapt import with_audio, with_text, with_weights
 from delaytool.recipes.presets import load_preset, plain_recipe
+from delaytool.shards.entry import MAX_ENTRY
 from delaytool.shards.record import (
-    MAX_ENTRY,
     MAX_REASONS,
     Digests,
     Reason,

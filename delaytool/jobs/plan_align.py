@@ -1,0 +1,163 @@
+"""What is settled before the words of the first shard are aligned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import pyarrow as pa
+
+from delaytool.batches.align_job import AlignJob
+from delaytool.batches.column_options import ColumnOptions
+from delaytool.batches.columns import describe_columns, find_columns
+from delaytool.batches.layouts import Column
+from delaytool.batches.schema import already_shifted
+from delaytool.batches.types import check_there, depth_of, type_name
+from delaytool.batches.words import speakers_in
+from delaytool.errors import DataError, Place
+from delaytool.jobs.align import ALIGNED, check_words
+from delaytool.jobs.existing import existing_of
+from delaytool.jobs.paths import Item, pairs_of_data
+from delaytool.jobs.plan import LOOKED_AT, LOOKERS, changed_types, is_deadly
+from delaytool.jobs.quarantine import is_left_out
+from delaytool.shards import stores
+from delaytool.shards.failures import reading
+from delaytool.shards.pairs import (
+    ORDER_ALONE,
+    is_by_order_alone,
+    key_in,
+    open_source,
+    rows_of,
+)
+from delaytool.shards.quarantine import first_of_data
+
+_ROWS = 1000
+"""Rows whose speakers are looked at, before the first shard is written."""
+_OR_FRAMES = ", or name a column that holds the number of frames with `frames_column`"
+_NAMED_SPEAKERS = 20
+"""The most speakers that a message lists."""
+
+
+@dataclass(frozen=True)
+class AlignPlan:
+    """What is to be done to every shard, and what there is to say about it before it starts."""
+
+    job: AlignJob
+    columns: list[str]
+    notes: list[str]
+    items: list[Item]
+
+
+def plan_align(
+    items: list[Item], asked: AlignJob, where: ColumnOptions, overwrite: bool
+) -> AlignPlan:
+    """Settle where words and frames are, and look at the shards before the first one is written.
+
+    asked:  the job without what the shards say: the layout of the codes, and the key
+    where:  the columns of codes, and the key
+    raises: DataError for a shard that cannot be read or does not fit, an output in the way, or a
+            main speaker whom nobody names
+    """
+    good = [item for item in items if not is_deadly(item)] or items
+    data = first_of_data([item.shard for item in good])
+    if data is None:
+        items, good = ([replace(item, from_quarantine=True) for item in x] for x in (items, good))
+    first = next(item for item in good if data in (None, item.shard))
+    notes: list[str] = []
+    with open_source(first.shard, first.codes, where) as source, reading(first.shard.name):
+        if source.entry is not None:
+            raise already_shifted()
+        where = replace(where, key=key_in(source, where))
+        if is_by_order_alone(source, where):
+            notes.append(ORDER_ALONE)
+        schema = source.schema
+        job = replace(asked, key=where.key, by_order=where.by_order)
+        check_there(schema, job.words_column, "`words_column`")
+        if job.frames_column is None:
+            job = replace(job, codes=_codes(good, schema, where))
+        check_words(source, job, first.quarantine is not None)
+    described = describe_columns(job.codes, schema)
+    for name, what in ((job.words_column, "words"), (job.frames_column, "frames")):
+        if name is not None:
+            described.append(f"{name}: {type_name(schema.field(name).type)}, {what}")
+    # One after the other here: whoever is killed by one has to know which it was.
+    with ThreadPoolExecutor(LOOKERS if stores.is_remote(first.shard.path) else 1) as pool:
+        looks = [pool.submit(_look_at, item, job, overwrite) for item in good[:LOOKED_AT]]
+        try:
+            changed = [look.result() for look in looks]
+        finally:
+            pool.shutdown(cancel_futures=True)
+    if not job.how.all_speakers:
+        _check_speaker(good, job)
+    return AlignPlan(job, described, notes + changed_types(changed), items)
+
+
+def _codes(items: Sequence[Item], schema: pa.Schema, where: ColumnOptions) -> tuple[Column, ...]:
+    """The columns of codes, which say how many frames there are."""
+    rows = rows_of(pairs_of_data(items), where)
+    try:
+        return find_columns(where, schema, None, rows)
+    except DataError as error:
+        if error.kind not in ("missing-column", "no-layout", "several-layouts", "no-rows"):
+            raise
+        found, expected = error.found, error.expected
+        advice = error.advice or "name the layout with `audio_layout`"
+        if error.kind == "no-layout" and depth_of(schema.field(error.place.column).type)[0] == 1:
+            found = "one list of all codes does not say how many frames there are"
+            expected, advice = "a list for each codebook or frame", "name other codes"
+        raise DataError(
+            error.kind, found, expected=expected, advice=advice + _OR_FRAMES, place=error.place
+        ) from None
+
+
+def _look_at(item: Item, job: AlignJob, overwrite: bool) -> dict[str, tuple[str, str]]:
+    """The types of a shard that pass through changed, by the leaves of its columns.
+
+    Raises DataError when the shard does not fit the job, or an output is in the way.
+    """
+    with open_source(item.shard, item.codes, job.keys) as source, reading(item.shard.name):
+        if is_left_out(item, source):
+            return {}
+        if job.key is not None:
+            check_there(source.schema, job.key, "`key`")
+        check_words(source, job, item.quarantine is not None)
+        existing_of(ALIGNED, item, source, job, overwrite)
+        return source.changed_types(set(source.schema.names))
+
+
+def _check_speaker(items: Sequence[Item], job: AlignJob) -> None:
+    """Raise DataError where the first rows name speakers, but never the main one."""
+    rows, names, main = 0, set[str](), job.how.main_speaker
+    for batch in _first_rows(items, job):
+        names |= speakers_in(batch.column(job.words_column))
+        rows += batch.num_rows
+        if main in names:
+            return
+    if names:
+        listed = sorted(names)
+        more = len(listed) - _NAMED_SPEAKERS
+        shown = ", ".join(listed[:_NAMED_SPEAKERS]) + (f" and {more} more" if more > 0 else "")
+        raise DataError(
+            "no-such-speaker",
+            f"no word of the first {rows:,} rows is of speaker {main}; there are {shown}",
+            expected="the main speaker",
+            advice="name the main one with `speaker`, or keep everyone's words with "
+            "`all_speakers=True`",
+            place=Place(column=job.words_column),
+        )
+
+
+def _first_rows(items: Sequence[Item], job: AlignJob) -> Iterator[pa.RecordBatch]:
+    """The words of the first rows of all shards."""
+    left = _ROWS
+
+    def names_in(schema: pa.Schema) -> list[str]:
+        return [job.words_column]
+
+    batches: Iterable[pa.RecordBatch] = rows_of(pairs_of_data(items), job.keys, names_in)
+    for batch in batches:
+        yield batch.slice(0, left)
+        left -= min(left, batch.num_rows)
+        if not left:
+            return
