@@ -155,14 +155,14 @@ def _said(rows: Sequence[str | None], prefers_text: bool) -> tuple[Said, list[Da
     said, errors = Said(prefers_text), []
     for row, text in enumerate(rows):
         try:
-            said.add(None if text is None else _loaded(text))
+            said.add(None if text is None else loaded(text))
         except DataError as error:
             errors.append(error.at(row=row))
     return said, errors
 
 
-def _loaded(text: str) -> Any:
-    """The words in a row's JSON."""
+def loaded(text: str) -> Any:
+    """The words in a row's JSON; raises DataError where there are none."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
@@ -16,12 +17,15 @@ from delaytool.batches.problems import Problems
 from delaytool.batches.schema import output_entries
 from delaytool.batches.shift import bad_rows, shift_batch
 from delaytool.batches.unshift import cut
+from delaytool.batches.word_at import word_at
+from delaytool.errors import DataError
 from delaytool.jobs.existing import SHIFTED, check_source, existing_record
 from delaytool.jobs.paths import Item
 from delaytool.jobs.quarantine import check_is_quarantine, is_left_out
 from delaytool.jobs.report import Summary
 from delaytool.jobs.shard_task import ShardTask
 from delaytool.jobs.work import Work, write_shard
+from delaytool.shards.align_record import jobs_in
 from delaytool.shards.commit import remove_second_names
 from delaytool.shards.failures import reading
 from delaytool.shards.find import Shard
@@ -123,6 +127,20 @@ class _Work(Work[Job, Record]):
         problems = bad_rows(batch, self.job)
         self.counts += Counts(rows_in=len(problems), quarantined=len(problems))
         return problems
+
+    def explained(self, error: DataError, batch: pa.RecordBatch) -> DataError:
+        """An error; of a text token that `align` has placed, with the word that it is of."""
+        place = error.place
+        if error.kind != "token" or place.row is None or place.timestep is None:
+            return error
+        with contextlib.suppress(DataError):
+            for made in jobs_in(self.source.entries):
+                if made.text_column == place.column:
+                    word = word_at(batch, place.row, place.timestep, made)
+                    found = error.found if word is None else f"{error.found}, of {word}"
+                    texts = {"expected": error.expected, "advice": error.advice}
+                    return DataError(error.kind, found, **texts, place=place)
+        return error
 
     def record(self) -> Record:
         """What the output is to say of itself, once every batch has been through."""

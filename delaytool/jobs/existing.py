@@ -14,7 +14,7 @@ from delaytool.batches.schema import already_shifted, quarantine_schema, shifted
 from delaytool.errors import DataError, Place
 from delaytool.jobs.paths import Item
 from delaytool.shards import stores
-from delaytool.shards.align_record import audio_delays_in
+from delaytool.shards.align_record import jobs_in
 from delaytool.shards.commit import State, file_state, is_as_before
 from delaytool.shards.find import Shard
 from delaytool.shards.pairs import Opened
@@ -58,7 +58,8 @@ def _check_delays(source: Opened, job: Job) -> None:
     """
     if not any(stream.offset for stream in job.recipe.streams):
         return
-    delay = next((delay for delay in audio_delays_in(source.entries) if delay), 0)
+    delays = [made.how.audio_delay for made in jobs_in(source.entries)]
+    delay = next((delay for delay in delays if delay), 0)
     if delay:
         raise DataError(
             "audio-delay",

@@ -15,9 +15,10 @@ from delaytool.batches.layouts import Column
 from delaytool.batches.schema import already_shifted
 from delaytool.batches.types import check_there, depth_of, type_name
 from delaytool.batches.words import speakers_in
-from delaytool.errors import DataError, Place
+from delaytool.errors import AmbiguousError, DataError, Place
 from delaytool.jobs.align import ALIGNED, check_words
 from delaytool.jobs.existing import existing_of
+from delaytool.jobs.layout_by_words import columns_by_words
 from delaytool.jobs.paths import Item, pairs_of_data
 from delaytool.jobs.plan import LOOKED_AT, LOOKERS, changed_types, is_deadly
 from delaytool.jobs.quarantine import is_left_out
@@ -33,7 +34,7 @@ from delaytool.shards.pairs import (
 from delaytool.shards.quarantine import first_of_data
 
 _ROWS = 1000
-"""Rows whose speakers are looked at, before the first shard is written."""
+"""Rows whose words are looked at, before the first shard is written."""
 _OR_FRAMES = ", or name a column that holds the number of frames with `frames_column`"
 _NAMED_SPEAKERS = 20
 """The most speakers that a message lists."""
@@ -75,7 +76,7 @@ def plan_align(
         job = replace(asked, key=where.key, by_order=where.by_order)
         check_there(schema, job.words_column, "`words_column`")
         if job.frames_column is None:
-            job = replace(job, codes=_codes(good, schema, where))
+            job = replace(job, codes=_codes(good, schema, job, where))
         check_words(source, job, first.quarantine is not None)
     described = describe_columns(job.codes, schema)
     for name, what in ((job.words_column, "words"), (job.frames_column, "frames")):
@@ -93,22 +94,36 @@ def plan_align(
     return AlignPlan(job, described, notes + changed_types(changed), items)
 
 
-def _codes(items: Sequence[Item], schema: pa.Schema, where: ColumnOptions) -> tuple[Column, ...]:
+def _codes(
+    items: Sequence[Item], schema: pa.Schema, job: AlignJob, where: ColumnOptions
+) -> tuple[Column, ...]:
     """The columns of codes, which say how many frames there are."""
     rows = rows_of(pairs_of_data(items), where)
     try:
         return find_columns(where, schema, None, rows)
+    except AmbiguousError as error:
+        found = columns_by_words(list(_first(rows_of(pairs_of_data(items), where))), job, where)
+        if found is None:
+            raise _or_frames(error, error.advice) from None
+        return found
     except DataError as error:
-        if error.kind not in ("missing-column", "no-layout", "several-layouts", "no-rows"):
+        if error.kind not in ("missing-column", "no-layout", "no-rows"):
             raise
-        found, expected = error.found, error.expected
-        advice = error.advice or "name the layout with `audio_layout`"
         if error.kind == "no-layout" and depth_of(schema.field(error.place.column).type)[0] == 1:
-            found = "one list of all codes does not say how many frames there are"
-            expected, advice = "a list for each codebook or frame", "name other codes"
-        raise DataError(
-            error.kind, found, expected=expected, advice=advice + _OR_FRAMES, place=error.place
-        ) from None
+            error = DataError(
+                error.kind,
+                "one list of all codes does not say how many frames there are",
+                expected="a list for each codebook or frame",
+                advice="name other codes with `audio_column`",
+                place=error.place,
+            )
+        raise _or_frames(error, error.advice or "name the layout with `audio_layout`") from None
+
+
+def _or_frames(error: DataError, advice: str) -> DataError:
+    """An error of codes, with the way to do without them."""
+    texts = {"expected": error.expected, "advice": advice + _OR_FRAMES}
+    return DataError(error.kind, error.found, **texts, place=error.place)
 
 
 def _look_at(item: Item, job: AlignJob, overwrite: bool) -> dict[str, tuple[str, str]]:
@@ -129,7 +144,7 @@ def _look_at(item: Item, job: AlignJob, overwrite: bool) -> dict[str, tuple[str,
 def _check_speaker(items: Sequence[Item], job: AlignJob) -> None:
     """Raise DataError where the first rows name speakers, but never the main one."""
     rows, names, main = 0, set[str](), job.how.main_speaker
-    for batch in _first_rows(items, job):
+    for batch in _first_words(items, job):
         names |= speakers_in(batch.column(job.words_column))
         rows += batch.num_rows
         if main in names:
@@ -148,14 +163,18 @@ def _check_speaker(items: Sequence[Item], job: AlignJob) -> None:
         )
 
 
-def _first_rows(items: Sequence[Item], job: AlignJob) -> Iterator[pa.RecordBatch]:
+def _first_words(items: Sequence[Item], job: AlignJob) -> Iterator[pa.RecordBatch]:
     """The words of the first rows of all shards."""
-    left = _ROWS
 
     def names_in(schema: pa.Schema) -> list[str]:
         return [job.words_column]
 
-    batches: Iterable[pa.RecordBatch] = rows_of(pairs_of_data(items), job.keys, names_in)
+    return _first(rows_of(pairs_of_data(items), job.keys, names_in))
+
+
+def _first(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The first rows of these."""
+    left = _ROWS
     for batch in batches:
         yield batch.slice(0, left)
         left -= min(left, batch.num_rows)

@@ -61,6 +61,10 @@ class Work(ABC, Generic[J, R]):
     def entries(self) -> dict[bytes, bytes]:
         """The entries of the output's footer, without the record."""
 
+    def explained(self, error: DataError, batch: pa.RecordBatch) -> DataError:
+        """An error of a row of a batch, with more of what is known of it."""
+        return error
+
     def batches(self) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch | None]]:
         """Each batch of the output, and the bad rows of the source that are not in it."""
         for batch in self.read():
@@ -76,7 +80,7 @@ class Work(ABC, Generic[J, R]):
                     good, bad = self._sift(batch)
                     made = self.make(good)
             except DataError as error:
-                name = self.source.shard.name
+                error, name = self.explained(error, batch), self.source.shard.name
                 raise placed(error, name, self.rows, batch, self.job) from None
             self.rows += batch.num_rows
             yield made, bad
@@ -86,8 +90,8 @@ class Work(ABC, Generic[J, R]):
         problems = self.find_bad(batch)
         numbers = sorted(problems)
         reasons = [
-            str(placed(problems[number], "", self.rows, batch, self.job).at(shard=None))
-            for number in numbers
+            str(placed(self.explained(error, batch), "", self.rows, batch, self.job).at(shard=None))
+            for error in map(problems.__getitem__, numbers)
         ]
         for number in numbers:
             first, count = self.quarantined[-1] if self.quarantined else (0, 0)

@@ -52,10 +52,10 @@ class AlignRecord:
         return self.counts.quarantined
 
     @property
-    def audio_delays(self) -> list[float]:
-        """Seconds by which audio comes later than this column's text, and those made before it."""
-        before = [audio_delays_in(entries_of(source)) for source in self.sources]
-        return [self.job.how.audio_delay, *itertools.chain.from_iterable(before)]
+    def jobs(self) -> list[AlignJob]:
+        """The job, and those that made other columns of text before it."""
+        before = [jobs_in(entries_of(source)) for source in self.sources]
+        return [self.job, *itertools.chain.from_iterable(before)]
 
     def to_json(self) -> str:
         """The entry, its checksum last; raises DataError when it would be too long to read."""
@@ -94,10 +94,10 @@ class AlignRecord:
         )
 
 
-def audio_delays_in(entries: Mapping[bytes, bytes]) -> list[float]:
-    """The delays that the text columns of a shard have, by the entries of its footer.
+def jobs_in(entries: Mapping[bytes, bytes]) -> list[AlignJob]:
+    """What made the columns of text of a shard, by the entries of its footer, the last one first.
 
     Raises DataError for an entry that cannot be.
     """
     entry = entries.get(ALIGN_ENTRY.encode())
-    return [] if entry is None else AlignRecord.from_json(entry).audio_delays
+    return [] if entry is None else AlignRecord.from_json(entry).jobs

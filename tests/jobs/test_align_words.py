@@ -13,6 +13,7 @@ from delaytool import DataError, RecipeError, align, align_words, apply, load_pr
 from delaytool.errors import Place
 from delaytool.jobs.align import AlignShard
 from delaytool.jobs.paths import Item
+from delaytool.recipes.adapt import with_text
 from delaytool.recipes.presets import plain_recipe
 from delaytool.shards.align_record import AlignRecord
 from delaytool.shards.find import Shard
@@ -229,6 +230,28 @@ def test_codes_that_do_not_say_the_frames(tmp_path, codes, kind, advice):
     assert advice in caught.value.advice
 
 
+@pytest.mark.parametrize("layout", ["codebook", "frame"])
+def test_words_tell_the_layout_where_shapes_do_not(tmp_path, layout):
+    """Rows of one shape: in one reading they have 3 frames, in which most words would not begin."""
+    words = words_table()["words"].to_pylist()
+    shape = (3, 9) if layout == "codebook" else (9, 3)
+    codes = [[[1] * shape[1]] * shape[0]] * 6
+    table = words_table(audio_codes=pa.array(codes))
+    pq.write_table(table, tmp_path / "a.parquet")
+    align(tmp_path / "a.parquet", tmp_path / "out.parquet")
+    found = pq.read_table(tmp_path / "out.parquet")["text_tokens"].to_pylist()
+    assert found == [align_words(row, 9).tolist() for row in words]
+    # Words that fit both readings, or none, tell nothing.
+    for start in (0.0, 60.0):
+        same = pa.array([[word(start, start + 0.1, [5])]] * 6)
+        pq.write_table(words_table(words=same, audio_codes=pa.array(codes)), tmp_path / "a.parquet")
+        with pytest.raises(DataError) as caught:
+            align(tmp_path / "a.parquet", tmp_path / "other.parquet")
+        assert caught.value.kind == "several-layouts"
+        assert "`audio_layout=" in caught.value.advice
+        assert "`frames_column`" in caught.value.advice
+
+
 def test_a_row_without_codes_or_with_other_codebooks_is_bad(tmp_path):
     codes = words_table()["audio_codes"].to_pylist()
     codes[1], codes[4] = None, codes[4][:2]
@@ -250,7 +273,7 @@ def test_a_second_text_column_and_what_both_were_made_with(data, tmp_path):
     del other["text_column"]
     assert table["other"].to_pylist() == expected_of(words_table(), **other)
     record = AlignRecord.from_json(entry_of(tmp_path / "two" / "a.parquet", ENTRY))
-    assert record.audio_delays == [0.0, 1.28]
+    assert [job.how.audio_delay for job in record.jobs] == [0.0, 1.28]
     assert record.job.how.turn_tokens == (1, 2)
 
 
@@ -275,6 +298,46 @@ def test_a_delay_is_not_applied_twice(data, tmp_path, delay, twice):
     assert caught.value.kind == "audio-delay"
     assert f"an audio delay of {delay:g} s" in caught.value.found
     assert not (tmp_path / "offset").exists()
+
+
+@pytest.mark.parametrize("keep", [False, True])
+@pytest.mark.parametrize("column", ["tokens", "words", "json"])
+def test_apply_names_the_word_of_a_token_beyond_the_vocabulary(tmp_path, model, column, keep):
+    """Exactly where words are tokens, by the time where nobody knows how many each has."""
+    big = 39_999
+    words = [word(0.0, 0.3, [1, 2]), word(0.1, 0.2, [3, 3]), word(0.5, 0.9, [4, big, 5])]
+    keywords = {}
+    if column != "tokens":
+        # A model of few pieces has none beyond the vocabulary of 5 that the recipe is to have.
+        words = [{**w, "word": text} for w, text in zip(words, ("the", "fox", "dog"), strict=True)]
+        if column == "json":
+            words = json.dumps([[w["word"], [w["start"], w["end"]], w["speaker"]] for w in words])
+        keywords["tokenizer"] = model
+    codes = pa.array([[[1] * 20] * 3] * 2)
+    table = pa.table(
+        {
+            "id": ["a", "b"],
+            "words": [words[:0] if column != "json" else "[]", words],
+            "audio_codes": codes,
+        }
+    )
+    pq.write_table(table, tmp_path / "a.parquet")
+    align(tmp_path / "a.parquet", tmp_path / "b" / "a.parquet", keep_words=keep, **keywords)
+    text = pq.read_table(tmp_path / "b" / "a.parquet")["text_tokens"][1].as_py()
+    card = 30_000 if column == "tokens" else max(text)
+    recipe = with_text(plain_recipe(3, (0, 0, 1, 1)), card=card)
+    with pytest.raises(DataError) as caught:
+        apply(tmp_path / "b", tmp_path / "c", recipe)
+    frame = text.index(max(text))
+    named = {0.0: "word 0 ('the')", 0.1: "word 1 ('fox')", 0.5: "word 2 ('dog')"}
+    newest = named[max(start for start in named if start * 12.5 < frame + 1)]
+    of = {"tokens": ", of word 2"}.get(column, "" if keep else f", of {newest}")
+    assert caught.value.found == f"token {max(text)}{of}"
+    assert caught.value.place.timestep == frame
+    assert caught.value.place.row == 1
+    apply(tmp_path / "b", tmp_path / "d", recipe, quarantine=tmp_path / "bad")
+    (reason,) = pq.read_table(tmp_path / "bad" / "a.parquet")["reason"].to_pylist()
+    assert f"token {max(text)}{of}, expected" in reason
 
 
 def test_a_speaker_whom_nobody_is(data, tmp_path):

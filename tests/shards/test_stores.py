@@ -21,6 +21,7 @@ from make import (
     finish,
     free_port,
     on_the_web,
+    sentencepiece_model,
     summary_of,
     tokens_job,
     tokens_table,
@@ -119,6 +120,25 @@ def test_every_command_there_and_back(data, bucket, uri, tmp_path):
     assert (tmp_path / "one.parquet").read_bytes() == expected["a.parquet"]
     done = delaytool("inspect", uri("out/a.parquet"), "--id", "utt-3")
     assert "a.parquet, row 3 of 12 (id 'utt-3')" in done.stdout
+
+
+def test_words_are_aligned_in_a_bucket_with_a_tokenizer_from_there(bucket, uri, tmp_path):
+    (tmp_path / "words").mkdir()
+    spoken = [[{"word": "fox", "start": 0.1, "end": 0.4}], []]
+    table = pa.table({"words": spoken, "frames": [9, 3]})
+    pq.write_table(table, tmp_path / "words" / "a.parquet")
+    (tmp_path / "words" / "words.model").write_bytes(sentencepiece_model())
+    put(bucket, tmp_path / "words", "words")
+    options = ("--frames-column", "frames", "--tokenizer")
+    model = tmp_path / "words" / "words.model"
+    delaytool("align", tmp_path / "words", tmp_path / "out", *options, model)
+    there = ("align", uri("words"), uri("out"), *options, uri("words/words.model"), "--json")
+    assert summary_of(delaytool(*there))["written"] == 1
+    assert objects(bucket)["out/a.parquet"] == (tmp_path / "out" / "a.parquet").read_bytes()
+    assert summary_of(delaytool(*there))["unchanged"] == 1
+    missing = delaytool(*there[:-2], uri("words/no.model"), status=2)
+    assert "--tokenizer s3://" in missing.stderr
+    assert KEYS["AWS_SECRET_ACCESS_KEY"] not in missing.stderr
 
 
 def test_nothing_of_a_key_is_told(data, bucket, server, tmp_path):
