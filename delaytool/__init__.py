@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from delaytool.api import apply as apply
-    from delaytool.api import read_grid as read_grid
-    from delaytool.api import revert as revert
-    from delaytool.api import stats as stats
-    from delaytool.api import verify as verify
-    from delaytool.api_align import align as align
+    from delaytool.api.align import align as align
+    from delaytool.api.apply import apply as apply
+    from delaytool.api.grid import read_grid as read_grid
+    from delaytool.api.revert import revert as revert
+    from delaytool.api.stats import stats as stats
+    from delaytool.api.verify import verify as verify
     from delaytool.batches.map_batch import map_batch as map_batch
     from delaytool.errors import DataError as DataError
     from delaytool.errors import RecipeError as RecipeError
@@ -38,18 +38,18 @@ _ROOMS = {
     "Recipe": "recipes.recipe",
     "RecipeError": "errors",
     "Stream": "recipes.recipe",
-    "align": "api_align",
+    "align": "api.align",
     "align_words": "pattern.words",
-    "apply": "api",
+    "apply": "api.apply",
     "delay": "pattern.delay",
     "load_preset": "recipes.presets",
     "loss_weights": "pattern.weights",
     "map_batch": "batches.map_batch",
-    "read_grid": "api",
-    "revert": "api",
-    "stats": "api",
+    "read_grid": "api.grid",
+    "revert": "api.revert",
+    "stats": "api.stats",
     "undelay": "pattern.delay",
-    "verify": "api",
+    "verify": "api.verify",
 }
 __all__ = ["__version__", *_ROOMS]  # noqa: PLE0604 - the names below, by their rooms
 

@@ -21,7 +21,6 @@ LEVELS = {
     "run": 5,
     "api": 6,
     "torch": 6,
-    "api_align": 6,
     "cli": 7,
 }
 """How high each floor is; floors of one level don't import one another."""

@@ -35,7 +35,7 @@ from delaytool.cli.progress import progress_bar
 from delaytool.cli.session import counted, note_teller, print_json, put, session, shown
 
 if TYPE_CHECKING:
-    from delaytool.api import Layout
+    from delaytool.api.given import Layout
     from delaytool.jobs.align_report import AlignResult
 
 
@@ -231,9 +231,9 @@ def align(
     """
     with session(show.debug), progress_bar(show.quiet) as progress:
         keywords = words.keywords()
-        from delaytool import api_align
+        from delaytool.api.align import align as align_shards
 
-        result = api_align.align(
+        result = align_shards(
             input,
             output,
             **keywords,

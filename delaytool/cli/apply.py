@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Literal
 
 import click
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     ],
 )
 @path_argument("input")
-@path_argument("output")
+@path_argument("output", required=False)
 @pattern_options
 @column_options
 @audio_input_option()
@@ -63,6 +64,13 @@ if TYPE_CHECKING:
 )
 @worker_options
 @option(
+    "--dry-run",
+    is_flag=True,
+    heading=RUN,
+    help="Read and check every row, print the report and what is bad, and write nothing; OUTPUT "
+    "may be left out. Exit status 1 if anything is bad.",
+)
+@option(
     "--overwrite",
     is_flag=True,
     heading=RUN,
@@ -81,7 +89,7 @@ if TYPE_CHECKING:
 @gather(choice=RecipeChoice, columns=ColumnChoice, run=RunChoice, show=Output)
 def apply(
     input: str,
-    output: str,
+    output: str | None,
     choice: RecipeChoice,
     columns: ColumnChoice,
     run: RunChoice,
@@ -89,6 +97,7 @@ def apply(
     output_layout: Literal["split", "grid"] | None,
     no_weights: bool,
     label_columns: bool,
+    dry_run: bool,
     overwrite: bool,
     quarantine: str | None,
 ) -> None:
@@ -99,11 +108,13 @@ def apply(
     relative path; a single file may go to a path that ends in .parquet. Running the same command
     again goes on where it stopped.
     """
+    if output is None and not dry_run:
+        raise click.UsageError("Missing argument 'OUTPUT', which only --dry-run can do without.")
     with session(show.debug), progress_bar(show.quiet) as progress:
         recipe, origin = choice.choose()
-        from delaytool import api
+        from delaytool.api.apply import apply as apply_shards
 
-        result = api.apply(
+        result = apply_shards(
             input,
             output,
             recipe,
@@ -116,6 +127,7 @@ def apply(
             output_layout=output_layout,
             no_weights=no_weights,
             label_columns=label_columns,
+            dry_run=dry_run,
             overwrite=overwrite,
             quarantine=quarantine,
             frame_rate=choice.frame_rate,
@@ -126,13 +138,18 @@ def apply(
     if show.as_json:
         print_json(result.to_dict())
     elif not show.quiet:
-        _print_summary(result, output, quarantine)
+        _print_summary(result, input if output is None else output, quarantine, dry_run)
+    if result.bad:
+        sys.exit(1)
 
 
-def _print_summary(result: ApplyResult, output: str, quarantine: str | None) -> None:
-    put(f"{shown(output)}: shifted in {result.seconds:.1f} s")
+def _print_summary(result: ApplyResult, path: str, quarantine: str | None, is_dry: bool) -> None:
+    what = "checked, and nothing written," if is_dry else "shifted"
+    put(f"{shown(path)}: {what} in {result.seconds:.1f} s")
     written = f" ({result.written:,} written, {result.unchanged:,} unchanged)"
-    put(*result.report.table(written).split("\n"))
+    put(*result.report.table("" if is_dry else written).split("\n"))
+    for bad in result.bad:
+        put(f"bad: {counted(bad.rows, 'row')} like this one: {bad.first}")
     for what, number in (
         ("truncation cut off", result.lost),
         ("alignment added", result.padded),

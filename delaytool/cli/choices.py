@@ -17,7 +17,7 @@ from delaytool.cli.session import say_note
 from delaytool.errors import RecipeError
 
 if TYPE_CHECKING:
-    from delaytool.api import Engine, Layout, Names
+    from delaytool.api.given import Engine, Layout, Names
     from delaytool.batches.column_options import ColumnOptions
     from delaytool.batches.job import Align
     from delaytool.recipes.recipe import Recipe

@@ -234,9 +234,11 @@ def complete_paths(
     return [CompletionItem(incomplete, type="file")]
 
 
-def path_argument(name: str) -> Callable[[F], F]:
+def path_argument(name: str, *, required: bool = True) -> Callable[[F], F]:
     """An argument that is a path or a URI."""
-    return click.argument(name, metavar=name.upper(), shell_complete=complete_paths)
+    return click.argument(
+        name, metavar=name.upper(), required=required, shell_complete=complete_paths
+    )
 
 
 class FrameRate(click.FloatRange):

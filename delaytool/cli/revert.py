@@ -72,9 +72,9 @@ def revert(
     entry.
     """
     with session(show.debug), progress_bar(show.quiet) as progress:
-        from delaytool import api
+        from delaytool.api.revert import revert as revert_shards
 
-        result = api.revert(
+        result = revert_shards(
             output,
             restored,
             recipe=demanded.load(),

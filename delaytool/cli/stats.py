@@ -63,9 +63,9 @@ def stats(
     them. INPUT is a Parquet file, a folder, a quoted glob, or a URI.
     """
     with session(show.debug), progress_bar(show.quiet) as progress:
-        from delaytool import api
+        from delaytool.api.stats import stats as stats_shards
 
-        result = api.stats(
+        result = stats_shards(
             input,
             recipe=demanded.load(),
             text_padding=text_padding,

@@ -83,9 +83,9 @@ def verify(
     status 1 if anything differs.
     """
     with session(show.debug), progress_bar(show.quiet) as progress:
-        from delaytool import api
+        from delaytool.api.verify import verify as verify_shards
 
-        result = api.verify(
+        result = verify_shards(
             output,
             source=source,
             audio_input=audio_input,

@@ -89,16 +89,23 @@ class ApplyShard(ShardTask):
                 remove_second_names(item.target, item.quarantine)
                 yield 1.0
                 return Applied(self.name, False, Summary.of(existing.record))
-            work = _Work(source, job, schema, item.quarantine is not None)
+            work = ApplyWork(source, job, schema, item.quarantine is not None)
             record, written = yield from write_shard(item, work, existing, SHIFTED)
         return Applied(self.name, written, Summary.of(record))
 
 
-class _Work(Work[Job, Record]):
+class ApplyWork(Work[Job, Record]):
     """The shifted batches of a source."""
 
-    def __init__(self, source: Opened, job: Job, schema: pa.Schema, quarantine: bool) -> None:
-        super().__init__(source, job, schema, quarantine)
+    def __init__(
+        self,
+        source: Opened,
+        job: Job,
+        schema: pa.Schema,
+        quarantine: bool,
+        is_dry: bool = False,
+    ) -> None:
+        super().__init__(source, job, schema, quarantine, is_dry)
         self.digest = BatchDigest(source.schema.names)
         self.counts, self.figures = Counts(), figures_of_nothing(job)
         self.padded: list[list[tuple[int, int]]] = [[] for _ in job.text_columns]
@@ -141,6 +148,12 @@ class _Work(Work[Job, Record]):
                     texts = {"expected": error.expected, "advice": error.advice}
                     return DataError(error.kind, found, **texts, place=place)
         return error
+
+    def summary(self) -> Summary:
+        """What there is in numbers, once every batch has been through."""
+        self.source.check_unchanged()
+        figures, reasons = self.figures.rounded(), reasons_of(self.reasons)
+        return Summary(self.job.recipe, self.counts, figures, reasons, self.furthest)
 
     def record(self) -> Record:
         """What the output is to say of itself, once every batch has been through."""

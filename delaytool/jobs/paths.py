@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 class Item:
     """A shard, the shard of its codes if they are in one of their own, and where it goes.
 
+    target:               the output; empty where nothing is to be written
     quarantine:           where its bad rows go; None where the first one is an error
     from_quarantine: whether rows are taken that are in quarantine, since no others were given
     began_with:      what was at both targets when the run began; None where nobody looked
@@ -106,15 +107,6 @@ def find(path: str, what: str, outside: Sequence[str] = ()) -> tuple[list[Shard]
         raise RecipeError(f"`{what}` {stores.shown(path)} does not exist") from None
 
 
-def shard_at(path: str) -> Shard:
-    """The shard that is one file; raises RecipeError where there is none."""
-    from delaytool.shards import stores
-
-    if stores.kind_of(path) != "file":
-        raise RecipeError(f"{stores.shown(path)} is not a file")
-    return Shard(stores.base_name(path), path)
-
-
 def items_of(
     input: str,
     output: str,
@@ -170,6 +162,19 @@ def items_of(
                 )
     _check_places(items, os.path.dirname(output) if one_file else output, quarantine)
     notes += [] if one_file else [Note(text) for text in renamed(shards)]
+    return Items(items, notes, left_out)
+
+
+def items_to_check(input: str, audio_input: str | None) -> Items:
+    """Each shard of the input and that of its codes, of which nothing is to be written."""
+    shards, notes = find(input, "input")
+    left_out, codes = 0, {}
+    if audio_input is not None:
+        others, more = find(audio_input, "audio_input")
+        pairs = paired(shards, others)
+        shards, codes, left_out = pairs.shards, pairs.codes, pairs.left_out
+        notes = pairs.notes + notes + more
+    items = [Item(shard, codes.get(shard.name), "") for shard in shards]
     return Items(items, notes, left_out)
 
 

@@ -81,7 +81,7 @@ def plan(items: list[Item], recipe: Recipe, where: ColumnOptions, overwrite: boo
         finally:
             pool.shutdown(cancel_futures=True)
     check_not_shifted(good[:LOOKED_AT], job)
-    if first.quarantine is not None:
+    if first.quarantine is not None or not first.target:
         check_most_fit(good[:LOOKED_AT], job)
     return Plan(job, described, notes + changed_types(changed), items)
 
@@ -111,7 +111,8 @@ def _look_at(item: Item, job: Job, overwrite: bool) -> Mapping[str, tuple[str, s
         if job.key is not None:
             check_there(source.schema, job.key, "`key`")
         schema = check_source(source, job, item.quarantine is not None)
-        existing_record(item, source, job, overwrite)
+        if item.target:
+            existing_record(item, source, job, overwrite)
         tokens = {column.name for column in job.columns}
         return source.changed_types({name for name in schema.names if name not in tokens})
 

@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeVar
 from delaytool.batches.figures import Counts
 from delaytool.errors import DataError
 from delaytool.jobs.apply import Applied
+from delaytool.jobs.dry_run import BadRows, Checked, merged
 from delaytool.jobs.mismatches import Mismatch, Verified
 from delaytool.jobs.notes import Note, Notes
 from delaytool.jobs.report import Report
@@ -35,6 +36,7 @@ class ApplyResult:
     rows, frames, tokens: of all outputs, also of those that were there
     lost, padded, trimmed: tokens that truncation cut off, that alignment added and cut off
     report: the shards in numbers
+    bad:    of a dry run, the rows that are bad
     """
 
     shards: int
@@ -50,10 +52,15 @@ class ApplyResult:
     trimmed: int
     report: Report
     notes: tuple[str, ...] = ()
+    bad: tuple[BadRows, ...] = ()
 
     @classmethod
     def of(
-        cls, results: Sequence[Applied], report: Report, began: float, notes: tuple[str, ...]
+        cls,
+        results: Sequence[Applied | Checked],
+        report: Report,
+        began: float,
+        notes: tuple[str, ...],
     ) -> ApplyResult:
         """What was done to all shards since `began`, by the clock `time.monotonic`."""
         written, counts = sum(result.written for result in results), report.counts
@@ -73,9 +80,18 @@ class ApplyResult:
             notes=notes,
         )
 
+    @classmethod
+    def of_checks(
+        cls, results: list[Checked], report: Report, began: float, notes: tuple[str, ...]
+    ) -> ApplyResult:
+        """What a dry run found in all shards; nothing was written."""
+        result = cls.of(results, report, began, notes)
+        return dataclasses.replace(result, unchanged=0, bad=merged(results))
+
     def to_dict(self) -> dict[str, Any]:
         """The JSON of `delaytool apply --json`."""
-        return _plain(self) | self.report.to_dict()
+        bad = [dataclasses.asdict(rows) for rows in self.bad]
+        return _plain(self) | self.report.to_dict() | {"bad": bad}
 
 
 @dataclass(frozen=True)

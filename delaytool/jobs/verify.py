@@ -168,7 +168,9 @@ class _Check:
                 self.verified.tokens = self.counts.tokens
                 yield rows / max(self.output.rows, 1)
         if self.original is None:
-            self.trimmed, self.aligned = record.counts.trimmed, record.counts.aligned
+            self.trimmed, self.aligned = record.counts.trimmed, self.counts.aligned
+            if self.job.trims:
+                self.aligned = max(self.aligned, record.counts.aligned)
             self.furthest = record.furthest
         self.verified.lost, self.verified.trimmed = self.counts.lost, self.trimmed
         self.verified.summary = dataclasses.replace(

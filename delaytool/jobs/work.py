@@ -31,11 +31,21 @@ J = TypeVar("J", bound=Keyed)
 class Work(ABC, Generic[J, R]):
     """What is made of the batches of a source, and the record of it.
 
-    schema: that of the output; quarantine: whether bad rows go to quarantine
+    schema:     that of the output
+    quarantine: whether bad rows go to quarantine
+    is_dry:     whether they are counted only, and nothing is written
     """
 
-    def __init__(self, source: Opened, job: J, schema: pa.Schema, quarantine: bool) -> None:
+    def __init__(
+        self,
+        source: Opened,
+        job: J,
+        schema: pa.Schema,
+        quarantine: bool,
+        is_dry: bool = False,
+    ) -> None:
         self.source, self.job, self.schema, self.quarantine = source, job, schema, quarantine
+        self.is_dry, self.firsts = is_dry, dict[tuple[str, str | None], DataError]()
         self.rows = 0
         self.reasons: Counter[tuple[str, str | None]] = Counter()
         self.quarantined: list[tuple[int, int]] = []
@@ -73,7 +83,8 @@ class Work(ABC, Generic[J, R]):
                 try:
                     made = self.make(batch)
                 except DataError as error:
-                    if not self.quarantine or error.place.row is None:
+                    sifts = self.quarantine or self.is_dry
+                    if not sifts or error.place.row is None:
                         raise
                     # An error holds on to the calls that raised it, and these to their batch.
                     error.__traceback__ = None
@@ -85,15 +96,17 @@ class Work(ABC, Generic[J, R]):
             self.rows += batch.num_rows
             yield made, bad
 
-    def _sift(self, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch]:
+    def _sift(self, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch | None]:
         """The good rows of a batch, and the bad ones with their reasons."""
         problems = self.find_bad(batch)
         numbers = sorted(problems)
-        reasons = [
-            str(placed(self.explained(error, batch), "", self.rows, batch, self.job).at(shard=None))
+        name = self.source.shard.name
+        errors = [
+            placed(self.explained(error, batch), name, self.rows, batch, self.job)
             for error in map(problems.__getitem__, numbers)
         ]
-        for number in numbers:
+        for number, error in zip(numbers, errors, strict=True):
+            self.firsts.setdefault(kind_of_problem(problems[number]), error)
             first, count = self.quarantined[-1] if self.quarantined else (0, 0)
             if count and first + count == self.rows + number:
                 self.quarantined[-1] = first, count + 1
@@ -101,8 +114,10 @@ class Work(ABC, Generic[J, R]):
                 self.quarantined.append((self.rows + number, 1))
         self.reasons.update(map(kind_of_problem, problems.values()))
         good, bad = split_rows(batch, numbers)
+        if self.is_dry:
+            return good, None
         schema = quarantine_schema(batch.schema)
-        reason = pa.array(reasons, pa.string())
+        reason = pa.array([str(error.at(shard=None)) for error in errors], pa.string())
         bad = pa.RecordBatch.from_arrays([*bad.columns, reason], schema=schema)
         if self.bad_digest is None:
             self.bad_digest = BatchDigest(schema.names)

@@ -155,8 +155,11 @@ def test_a_column_for_each_codebook(first):
     found = find({"text_tokens": text(4, 2), **columns}, audio_column=("codes_{q}",))
     assert [column.name for column in found[1:]] == list(columns)
     two = plain_recipe(2, (0, 0, 1))
-    with pytest.raises(DataError, match="3 columns with one codebook each, expected 2"):
-        find({"text_tokens": text(4, 2), **columns}, two, audio_column=("codes_{q}",))
+    found = find({"text_tokens": text(4, 2), **columns}, two, audio_column=("codes_{q}",))
+    assert [column.name for column in found[1:]] == list(columns)[:2], "the first of more"
+    four = plain_recipe(4, (0,) * 5)
+    with pytest.raises(DataError, match="3 columns with one codebook each, expected 4"):
+        find({"text_tokens": text(4, 2), **columns}, four, audio_column=("codes_{q}",))
     with pytest.raises(DataError, match="there is no column q_0"):
         find({"text_tokens": text(4, 2), **columns}, audio_column=("q_{q}",))
 

@@ -131,7 +131,7 @@ def test_a_signal_is_one_json_object_too(data, tmp_path, name):
 
 
 def test_faults_of_the_program_are_one_json_object_too(data, tmp_path):
-    fault = "import delaytool.api; delaytool.api.plan = None"
+    fault = "import delaytool.api.apply as api; api.plan = None"
     code = f"{fault}; from delaytool.cli.main import program; program()"
     for debug in ([], ["--debug"]):
         command = [sys.executable, "-c", code, "apply", data, tmp_path / "o", "--json", *debug]

@@ -23,7 +23,7 @@ def summary(frames, weights, reasons=(), recipe=RECIPE, padding=0, zero=0, lost=
 def report_of(*parts, frame_rate=12.5):
     report = Report(frame_rate)
     for part in parts:
-        report.add(part)
+        report.add(part, "a.parquet")
     return report
 
 

@@ -166,7 +166,7 @@ def test_text_of_another_length(data):
     rows[4]["text_tokens"].pop()
     pq.write_table(pa.Table.from_pylist(rows, pq.read_schema(data)), data)
     done = delaytool("stats", data, status=1)
-    assert "see --align" in done.stderr
+    assert "--align fit" in done.stderr
     summary = summary_of(delaytool("stats", data, "--align", "pad", "--json"))
     assert summary["text_tokens"] == summary["frames"] - 1
     assert summary["tokens"] == 4 * summary["frames"] - 1

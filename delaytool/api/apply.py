@@ -1,0 +1,162 @@
+"""Shift shards, or check them as a dry run."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from delaytool.api.given import (
+    Engine,
+    How,
+    Layout,
+    Names,
+    Path,
+    check_audio_input,
+    key_of_rows,
+    plain_or_none,
+)
+from delaytool.batches.column_options import ColumnOptions, names_of, numbers_of
+from delaytool.batches.job import Align
+from delaytool.errors import RecipeError
+from delaytool.jobs.apply import ApplyShard
+from delaytool.jobs.dry_run import CheckShard
+from delaytool.jobs.notes import Note, Notes
+from delaytool.jobs.paths import (
+    Item,
+    Items,
+    as_found,
+    items_of,
+    items_to_check,
+    plain_path,
+)
+from delaytool.jobs.plan import Plan, plan
+from delaytool.jobs.report import Report
+from delaytool.jobs.results import (
+    ApplyResult,
+    counting,
+    without_left_out,
+)
+from delaytool.recipes.describe import describe
+from delaytool.recipes.recipe import Recipe
+from delaytool.run.engine import OnProgress, run_tasks
+from delaytool.run.tasks import RunOptions
+from delaytool.shards.commit import no_empty_folders
+
+
+def apply(
+    input: Path,
+    output: Path | None,
+    recipe: Recipe,
+    *,
+    text_column: Names = "text_tokens",
+    audio_column: Names = "audio_codes",
+    grid_column: Names = (),
+    audio_layout: Layout = "auto",
+    audio_input: Path | None = None,
+    key: str | None = None,
+    no_key: bool = False,
+    align: Align = "error",
+    align_limit: int | None = None,
+    code_base: int | Sequence[int] = (),
+    weight_column: str | None = None,
+    output_layout: Literal["split", "grid"] | None = None,
+    no_weights: bool = False,
+    label_columns: bool = False,
+    dry_run: bool = False,
+    overwrite: bool = False,
+    quarantine: Path | None = None,
+    frame_rate: float | None = None,
+    workers: int | None = None,
+    engine: Engine = "local",
+    ray_address: str | None = None,
+    progress: OnProgress | None = None,
+    on_note: Callable[[Note], None] | None = None,
+) -> ApplyResult:
+    """Shift every shard of `input` by the recipe, add loss weights, and write them to `output`.
+
+    dry_run:    whether every row is read and checked, and nothing written; `output` may be None
+    frame_rate: frames a second, instead of the recipe's, for the hours in the report
+    """
+    names = names_of(text_column), names_of(audio_column), names_of(grid_column)
+    where = ColumnOptions(
+        *names,
+        audio_layout=audio_layout,
+        align=align,
+        align_limit=align_limit,
+        code_base=numbers_of(code_base),
+        weight_column=weight_column,
+        output_layout=output_layout,
+        weights=not no_weights,
+        label_columns=label_columns,
+        **key_of_rows(key, no_key),
+    )
+    check_audio_input(where, audio_input)
+    if frame_rate is not None:
+        recipe = dataclasses.replace(recipe, frame_rate=frame_rate)
+    how = How(RunOptions(workers, engine, ray_address), Notes(on_note), frame_rate, progress)
+    if dry_run:
+        return _check(how, recipe, where, (input, output, audio_input, quarantine), overwrite)
+    if output is None:
+        raise RecipeError("`output` is not given, which only `dry_run` can do without")
+    return _apply(how, recipe, where, (input, output, audio_input, quarantine), overwrite)
+
+
+def _check(
+    how: How,
+    recipe: Recipe,
+    where: ColumnOptions,
+    paths: tuple[Path, Path | None, Path | None, Path | None],
+    overwrite: bool,
+) -> ApplyResult:
+    """What `apply` would do, without writing anything."""
+    source, (target, codes, bad) = paths[0], (plain_or_none(path, how.run) for path in paths[1:])
+    source = plain_path(source, how.run.elsewhere)
+    if target is None:
+        found = items_to_check(source, codes)
+    else:
+        found = items_of(source, target, codes, bad)
+    planned = _planned(how, found, found.items, recipe, where, overwrite)
+    began, report = time.monotonic(), Report(how.frame_rate)
+    tasks = [CheckShard(item, planned.job) for item in planned.items]
+    results = run_tasks(tasks, "checking", how.run, how.progress, counting(report))
+    results = without_left_out(results, how.notes, found.left_out)
+    return ApplyResult.of_checks(results, report, began, how.notes.texts)
+
+
+def _planned(
+    how: How,
+    found: Items,
+    items: list[Item],
+    recipe: Recipe,
+    where: ColumnOptions,
+    overwrite: bool,
+) -> Plan:
+    """What is to be done to every shard, once it is said how they were found and are read."""
+    how.notes.add(*found.notes)
+    planned = plan(items, recipe, where, overwrite)
+    how.notes.add(Note(describe(recipe, "as given"), "recipe"))
+    how.notes.add(*(Note(line, "column") for line in planned.columns), *map(Note, planned.notes))
+    return planned
+
+
+def _apply(
+    how: How,
+    recipe: Recipe,
+    where: ColumnOptions,
+    paths: tuple[Path, Path, Path | None, Path | None],
+    overwrite: bool,
+) -> ApplyResult:
+    """Plan, run and report; the paths are of input, output, codes and quarantine."""
+    source, target = (plain_path(path, how.run.elsewhere) for path in paths[:2])
+    codes, bad = (plain_or_none(path, how.run) for path in paths[2:])
+    found = items_of(source, target, codes, bad)
+    items = as_found(found.items, target, bad) if overwrite else found.items
+    planned = _planned(how, found, items, recipe, where, overwrite)
+    began, report = time.monotonic(), Report(how.frame_rate)
+    tasks = [ApplyShard(item, planned.job, overwrite) for item in planned.items]
+    with no_empty_folders(path for task in tasks for path in task.writes):
+        results = run_tasks(tasks, "shifting", how.run, how.progress, counting(report))
+    results = without_left_out(results, how.notes, found.left_out)
+    return ApplyResult.of(results, report, began, how.notes.texts)

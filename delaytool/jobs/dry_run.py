@@ -1,0 +1,103 @@
+"""Read and check one shard as apply would, and write nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Generator
+from dataclasses import dataclass
+
+from delaytool.batches.job import Job
+from delaytool.jobs.apply import ApplyWork
+from delaytool.jobs.existing import check_source
+from delaytool.jobs.paths import Item
+from delaytool.jobs.quarantine import is_left_out
+from delaytool.jobs.report import Summary
+from delaytool.jobs.shard_task import ShardTask
+from delaytool.shards.bounded import ahead
+from delaytool.shards.failures import reading
+from delaytool.shards.find import Shard
+from delaytool.shards.pairs import open_source
+
+
+@dataclass(frozen=True)
+class BadRows:
+    """Rows that are bad for the same kind of reason, and the first of them.
+
+    first: what is wrong with it, and where
+    """
+
+    kind: str
+    column: str | None
+    rows: int
+    first: str
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What checking one shard found.
+
+    left_out: whether nothing was looked for, since its rows are in quarantine
+    """
+
+    name: str
+    summary: Summary | None
+    bad: tuple[BadRows, ...] = ()
+    written: bool = False
+    left_out: bool = False
+
+
+@dataclass(frozen=True)
+class CheckShard(ShardTask):
+    """Read and check every row of a shard."""
+
+    item: Item
+    job: Job
+
+    @property
+    def reads(self) -> Shard:
+        """The shard that is checked."""
+        return self.item.shard
+
+    @property
+    def writes(self) -> tuple[str, ...]:
+        """Nothing."""
+        return ()
+
+    def run(self) -> Generator[float, None, Checked]:
+        """Check the shard.
+
+        yields:  the fraction of the rows that are done
+        returns: what was found
+        raises:  DataError for a shard that cannot be read or does not fit the job
+        """
+        with open_source(self.item.shard, self.item.codes, self.job) as source:
+            if is_left_out(self.item, source):
+                yield 1.0
+                return Checked(self.name, None, left_out=True)
+            with reading(self.name):
+                schema = check_source(source, self.job, quarantine=False)
+            work = ApplyWork(source, self.job, schema, quarantine=False, is_dry=True)
+            with contextlib.closing(ahead(work.batches())) as batches:
+                for _ in batches:
+                    yield work.rows / max(source.rows, 1)
+            # Bad rows are told apart from those that are in a quarantine.
+            counts = dataclasses.replace(work.counts, quarantined=0)
+            summary = dataclasses.replace(work.summary(), counts=counts, reasons=())
+            return Checked(self.name, summary, tuple(_bad_rows(work)))
+
+
+def _bad_rows(work: ApplyWork) -> Generator[BadRows, None, None]:
+    for (kind, column), rows in work.reasons.items():
+        yield BadRows(kind, column, rows, str(work.firsts[kind, column]))
+
+
+def merged(results: list[Checked]) -> tuple[BadRows, ...]:
+    """The bad rows of all shards by kind, those of most rows first; each with the first of them."""
+    found: dict[tuple[str, str | None], BadRows] = {}
+    for bad in (bad for result in results for bad in result.bad):
+        before = found.get((bad.kind, bad.column))
+        rows = bad.rows + (before.rows if before else 0)
+        first = before.first if before else bad.first
+        found[bad.kind, bad.column] = BadRows(bad.kind, bad.column, rows, first)
+    return tuple(sorted(found.values(), key=lambda bad: (-bad.rows, bad.kind, bad.column or "")))
