@@ -149,7 +149,7 @@ def test_faults_of_the_program_are_one_json_object_too(data, tmp_path):
         (("presets", "moshi-pretain"), "did you mean moshi-pretrain"),
         (("presets", "xyz"), "there are moshi, "),
         (("aply",), "did you mean apply?"),
-        (("xyz",), "there are apply, "),
+        (("xyz",), "there are align, "),
         (("apply", "a", "b", "--delay", 1), "--delays"),
     ],
     ids=lambda value: " ".join(map(str, value)) if isinstance(value, tuple) else "",
