@@ -76,6 +76,7 @@ KINDS = {
     "weight-length": "factors and audio of different lengths",
     "word": "a word that cannot be read",
     "word-time": "a word whose time is no number",
+    "words": "words that cannot be read",
 }
 """What can be wrong with data, in words. Programs tell errors apart by the kind alone: kinds stay,
 words may change."""

@@ -35,6 +35,7 @@ from delaytool.pattern.words import (
     misread,
     name_of_word,
     spread,
+    unlike_words,
     unspelled,
     wrong_time,
     wrong_token,
@@ -166,12 +167,12 @@ def loaded(text: str) -> Any:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise misread(f"the words are no JSON: {str(error)[:100]}", "a list of words") from None
+        raise unlike_words(f"are no JSON: {str(error)[:100]}", "a list of words") from None
     if not isinstance(value, dict):
         return value
     if "alignments" not in value:
         names = ", ".join(list(value)[:10]) or "nothing"
-        raise misread(f"the words are an object of {names}", "one with alignments")
+        raise unlike_words(f"are an object of {names}", "one with alignments")
     return value["alignments"]
 
 

@@ -22,11 +22,14 @@ from delaytool.batches.layouts import CODEBOOK, FRAME, Column
 from delaytool.batches.words import read_words
 from delaytool.errors import DataError
 
+_ENOUGH = 0.9
+"""The share of rows that have to be long enough for their words: a few transcripts run too far."""
+
 
 def columns_by_words(
     rows: Sequence[pa.RecordBatch], job: AlignJob, where: ColumnOptions
 ) -> tuple[Column, ...] | None:
-    """The columns of codes in the one layout that the words of most rows fit; None without one.
+    """The columns of codes in the one layout that the words of the rows fit; None without one.
 
     rows: the first ones of the dataset; job: the job without the columns
     """
@@ -36,7 +39,7 @@ def columns_by_words(
             asked = replace(where, audio_layout=layout.name)
             columns = find_columns(asked, rows[0].schema, None, iter(rows))
             fits = list(_fits(rows, replace(job, codes=columns)))
-            if 2 * sum(fits) > len(fits):
+            if fits and sum(fits) >= _ENOUGH * len(fits):
                 fitting.append(columns)
     return fitting[0] if len(fitting) == 1 else None
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
+from delaytool.batches.align import bad_rows
 from delaytool.batches.align_job import AlignJob
 from delaytool.batches.column_options import ColumnOptions
 from delaytool.batches.columns import describe_columns, find_columns
@@ -35,6 +36,13 @@ from delaytool.shards.quarantine import first_of_data
 
 _ROWS = 1000
 """Rows whose words are looked at, before the first shard is written."""
+_MISFITS = {
+    "codebooks": "name the layout with `audio_layout`",
+    "codebook-lengths": "name the layout with `audio_layout`",
+    "column-lengths": "name other codes with `audio_column`",
+    "words": "name another column with `words_column`, or store the words in a shape that is read",
+}
+"""The kinds of rows that are bad by their shape, and what to do where most are."""
 _OR_FRAMES = ", or name a column that holds the number of frames with `frames_column`"
 _NAMED_SPEAKERS = 20
 """The most speakers that a message lists."""
@@ -91,6 +99,8 @@ def plan_align(
             pool.shutdown(cancel_futures=True)
     if not job.how.all_speakers:
         _check_speaker(good, job)
+    if first.quarantine is not None:
+        _check_most_fit(good, job)
     return AlignPlan(job, described, notes + changed_types(changed), items)
 
 
@@ -160,6 +170,25 @@ def _check_speaker(items: Sequence[Item], job: AlignJob) -> None:
             advice="name the main one with `speaker`, or keep everyone's words with "
             "`all_speakers=True`",
             place=Place(column=job.words_column),
+        )
+
+
+def _check_most_fit(items: Sequence[Item], job: AlignJob) -> None:
+    """Raise DataError when most of the first rows are bad by their shape, since the job is then."""
+    rows, misfits = 0, list[DataError]()
+    for batch in _first(rows_of(pairs_of_data(items), job.keys, lambda _: job.reads)):
+        rows += batch.num_rows
+        problems = bad_rows(batch, job, lambda texts: [()] * len(texts))
+        misfits += [error for error in problems.values() if error.kind in _MISFITS]
+    if 2 * len(misfits) > rows:
+        first = misfits[0]
+        raise DataError(
+            "layout-misfits",
+            f"{len(misfits):,} of the first {rows:,} rows do not fit, the first of them: "
+            f"{first.found}",
+            expected=first.expected,
+            advice=_MISFITS[first.kind],
+            place=Place(column=first.place.column),
         )
 
 

@@ -216,7 +216,9 @@ class _Kept:
 def _kept(words: Words, frames: Index, how: Interleaving, fates: Array) -> _Kept:
     """The words that begin in a row; the fates of the others are written down."""
     rows = words.rows
-    numbers = np.lexsort((words.starts, rows))
+    numbers = np.arange(len(rows))
+    if not np.all((words.starts[1:] >= words.starts[:-1]) | (rows[1:] > rows[:-1])):
+        numbers = np.lexsort((words.starts, rows))
     speakers = words.speakers[numbers]
     main = words.names.index(how.main_speaker) if how.main_speaker in words.names else _NOBODY
     leads = np.full(len(numbers), -1, dtype=np.int64)

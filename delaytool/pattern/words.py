@@ -26,6 +26,7 @@ MAX_FRAMES = 2**28
 """The most frames of a row: more are no number of frames, but the memory of all who ask for it."""
 _SHAPE = '{"word", "start", "end", "speaker"} or ["word", [start, end], "speaker"]'
 _REPAIR = "repair the word, or leave it out"
+_REPAIR_ROW = "repair the row, or leave it out"
 
 
 def align_words(
@@ -101,7 +102,7 @@ class Said:
             self.lengths.append(None)
             return
         if isinstance(words, (str, bytes, Mapping)) or not isinstance(words, Iterable):
-            raise misread(f"the words are {shown(words)}", "a list of words")
+            raise unlike_words(f"are {shown(words)}", "a list of words")
         words = list(words)
         columns = _columns(words)
         if columns is None:
@@ -280,6 +281,11 @@ def wrong_token(name: str, found: str) -> DataError:
         expected=f"an integer from 0 to {MAX_TOKEN}",
         advice=_REPAIR,
     )
+
+
+def unlike_words(found: str, expected: str) -> DataError:
+    """The error for what should be the words of a row, and is not."""
+    return DataError("words", f"the words {found}", expected=expected, advice=_REPAIR_ROW)
 
 
 def unspelled(name: str) -> DataError:

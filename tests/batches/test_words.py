@@ -247,11 +247,11 @@ def test_bad_tokens_are_a_bad_row(tokens, found):
 @pytest.mark.parametrize(
     ("text", "kind", "found"),
     [
-        ("[[", "word", "the words are no JSON"),
-        ("[" * 100_000, "word", "the words are no JSON"),
-        ('{"words": []}', "word", "the words are an object of words"),
-        ('"hello"', "word", 'the words are "hello"'),
-        ("7", "word", "the words are 7"),
+        ("[[", "words", "the words are no JSON"),
+        ("[" * 100_000, "words", "the words are no JSON"),
+        ('{"words": []}', "words", "the words are an object of words"),
+        ('"hello"', "words", 'the words are "hello"'),
+        ("7", "words", "the words are 7"),
         ('[["hi", [0, NaN], null]]', "word-time", "the end of word 0 ('hi') is nan"),
         ('[["hi", [0, 1e999], null]]', "word-time", "the end of word 0 ('hi') is inf"),
         (f'[["hi", [0, {10**400}], null]]', "word-time", "the end of word 0 ('hi') is an integer"),

@@ -169,6 +169,21 @@ def test_bad_rows_go_to_quarantine_and_come_back(data, tmp_path):
     assert any("quarantined rows" in note for note in notes)
 
 
+@pytest.mark.parametrize("wrong", ["layout", "words"])
+def test_rows_that_mostly_do_not_fit_are_no_quarantine(data, tmp_path, wrong):
+    keywords = {"audio_layout": "frame"}
+    if wrong == "words":
+        pq.write_table(words_table(words=["hello there"] * 6), data / "a.parquet")
+        keywords = {}
+    with pytest.raises(DataError) as caught:
+        align(data / "a.parquet", tmp_path / "out", quarantine=tmp_path / "bad", **keywords)
+    error = caught.value
+    assert error.kind == "layout-misfits"
+    assert error.place.column == ("words" if wrong == "words" else "audio_codes")
+    assert ("`words_column`" if wrong == "words" else "`audio_layout`") in error.advice
+    assert not (tmp_path / "bad").exists()
+
+
 def test_codes_in_shards_of_their_own_come_into_the_output(tmp_path):
     table = words_table()
     pq.write_table(table.drop_columns(["audio_codes"]), tmp_path / "words.parquet")
