@@ -1,19 +1,20 @@
-"""`delaytool align` as a function: plan, run, report, as `delaytool.api` does it for the others."""
+"""Make text tokens of words, or check them as a dry run."""
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Sequence
-from typing import Literal
+from dataclasses import replace
 
+from delaytool.api.given import Engine, How, Layout, Names, Path, key_of_rows, plain_or_none
 from delaytool.batches.align_job import AlignJob
 from delaytool.batches.column_options import ColumnOptions, names_of
 from delaytool.errors import RecipeError
 from delaytool.jobs.align import AlignShard, sha256_of
+from delaytool.jobs.align_dry_run import CheckWords
 from delaytool.jobs.align_report import AlignReport, AlignResult
 from delaytool.jobs.notes import Note, Notes
-from delaytool.jobs.paths import Item, as_found, items_of, plain_path
+from delaytool.jobs.paths import Items, as_found, items_of, items_to_check, plain_path
 from delaytool.jobs.plan_align import plan_align
 from delaytool.jobs.results import without_left_out
 from delaytool.pattern.interleave import Interleaving
@@ -22,17 +23,15 @@ from delaytool.run.engine import OnProgress, run_tasks
 from delaytool.run.tasks import RunOptions
 from delaytool.shards.commit import no_empty_folders
 
-Path = str | os.PathLike[str]
-
 
 def align(
     input: Path,
-    output: Path,
+    output: Path | None,
     *,
     words_column: str = "words",
     tokenizer: Path | None = None,
-    audio_column: str | Sequence[str] = "audio_codes",
-    audio_layout: Literal["auto", "codebook", "frame", "flat-codebook", "flat-frame"] = "auto",
+    audio_column: Names = "audio_codes",
+    audio_layout: Layout = "auto",
     audio_input: Path | None = None,
     frames_column: str | None = None,
     key: str | None = None,
@@ -47,10 +46,11 @@ def align(
     turn_tokens: tuple[int, int] | None = None,
     keep_words: bool = False,
     audio_delay: float = 0.0,
+    dry_run: bool = False,
     overwrite: bool = False,
     quarantine: Path | None = None,
     workers: int | None = None,
-    engine: Literal["local", "ray"] = "local",
+    engine: Engine = "local",
     ray_address: str | None = None,
     progress: OnProgress | None = None,
     on_note: Callable[[Note], None] | None = None,
@@ -58,52 +58,63 @@ def align(
     """Write every shard of `input` to `output` with a column of text tokens, made of its words.
 
     tokenizer: path of a SentencePiece model, where the words are texts
+    dry_run:   whether every row is read and checked, and nothing written; `output` may be None
     The keywords are called like the options; what decides the tokens is as of `Interleaving`.
 
     Raises RecipeError for what cannot be asked for, DataError for what is wrong with the data.
     """
-    _check(frames_column, names_of(audio_column), audio_layout)
-    if key is not None and no_key:
-        raise RecipeError("`key` and `no_key` exclude one another; give one of them")
+    check_frames(frames_column, names_of(audio_column), audio_layout)
     ids = text_padding, text_end_padding, in_word_padding, ZERO_TOKEN
     who = speaker, all_speakers, turn_tokens
     how = Interleaving(frame_rate, *ids, *who, keep_words, audio_delay)
-    run = RunOptions(workers, engine, ray_address)
-    model = None if tokenizer is None else plain_path(tokenizer, run.elsewhere)
+    where = ColumnOptions((), names_of(audio_column), (), audio_layout, **key_of_rows(key, no_key))
+    run = How(RunOptions(workers, engine, ray_address), Notes(on_note), how.frame_rate, progress)
+    model = plain_or_none(tokenizer, run.run)
     digest = None if model is None else sha256_of(model)
     asked = AlignJob(words_column, text_column, how, (), frames_column, digest)
-    where = ColumnOptions((), names_of(audio_column), (), audio_layout, key=key, by_order=no_key)
-    notes = Notes(on_note)
-    items, left_out = _items((input, output, audio_input, quarantine), run, overwrite, notes)
-    planned = plan_align(items, asked, where, overwrite)
-    notes.add(*(Note(line, "column") for line in planned.columns), *map(Note, planned.notes))
-    began, report = time.monotonic(), AlignReport(how.frame_rate)
-    tasks = [AlignShard(item, planned.job, model, overwrite) for item in planned.items]
-    with no_empty_folders(path for task in tasks for path in task.writes):
-        results = run_tasks(tasks, "aligning", run, progress, report.add)
-    results = without_left_out(results, notes, left_out)
-    return AlignResult.of(results, report, began, notes.texts)
+    items = _items((input, output, audio_input, quarantine), run, overwrite, dry_run)
+    planned = plan_align(items.items, asked, where, overwrite)
+    run.notes.add(*(Note(line, "column") for line in planned.columns), *map(Note, planned.notes))
+    kind = CheckWords if dry_run else AlignShard
+    tasks = [kind(item, planned.job, model, overwrite) for item in planned.items]
+    return _run(run, tasks, items.left_out, dry_run)
 
 
 def _items(
-    paths: tuple[Path, Path, Path | None, Path | None],
-    run: RunOptions,
+    paths: tuple[Path, Path | None, Path | None, Path | None],
+    how: How,
     overwrite: bool,
-    notes: Notes,
-) -> tuple[list[Item], int]:
-    """Each shard and where it goes, and how many of quarantined rows are left out.
+    dry_run: bool,
+) -> Items:
+    """Each shard and where it goes.
 
     paths: of input, output, audio_input and quarantine
     """
-    source, target = (plain_path(path, run.elsewhere) for path in paths[:2])
-    codes, bad = (None if x is None else plain_path(x, run.elsewhere) for x in paths[2:])
-    found = items_of(source, target, codes, bad)
-    notes.add(*found.notes)
-    items = as_found(found.items, target, bad) if overwrite else found.items
-    return items, found.left_out
+    source, (target, codes, bad) = paths[0], (plain_or_none(path, how.run) for path in paths[1:])
+    source = plain_path(source, how.run.elsewhere)
+    if target is None and not dry_run:
+        raise RecipeError("`output` is not given, which only `dry_run` can do without")
+    found = (
+        items_to_check(source, codes) if target is None else items_of(source, target, codes, bad)
+    )
+    how.notes.add(*found.notes)
+    if overwrite and not dry_run and target is not None:
+        return replace(found, items=as_found(found.items, target, bad))
+    return found
 
 
-def _check(frames_column: str | None, names: tuple[str, ...], layout: str) -> None:
+def _run(how: How, tasks: Sequence[AlignShard], left_out: int, dry_run: bool) -> AlignResult:
+    """Run the tasks, and report."""
+    began, report = time.monotonic(), AlignReport(how.frame_rate or 12.5)
+    work = "checking" if dry_run else "aligning"
+    with no_empty_folders(path for task in tasks for path in task.writes):
+        results = run_tasks(tasks, work, how.run, how.progress, report.add)
+    results = without_left_out(results, how.notes, left_out)
+    make = AlignResult.of_checks if dry_run else AlignResult.of
+    return make(results, report, began, how.notes.texts)
+
+
+def check_frames(frames_column: str | None, names: tuple[str, ...], layout: str) -> None:
     """Raise RecipeError where both codes and a column of numbers are to say the frames."""
     if frames_column is not None and (names, layout) != (("audio_codes",), "auto"):
         given = "audio_column" if layout == "auto" else "audio_layout"

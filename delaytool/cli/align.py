@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -193,9 +194,16 @@ words_options = stacked(
     ],
 )
 @path_argument("input")
-@path_argument("output")
+@path_argument("output", required=False)
 @words_options
 @worker_options
+@option(
+    "--dry-run",
+    is_flag=True,
+    heading=RUN,
+    help="Read and check every row, print the report and what is bad, and write nothing; OUTPUT "
+    "may be left out. Exit status 1 if anything is bad.",
+)
 @option(
     "--overwrite",
     is_flag=True,
@@ -215,10 +223,11 @@ words_options = stacked(
 @gather(words=WordsChoice, run=RunChoice, show=Output)
 def align(
     input: str,
-    output: str,
+    output: str | None,
     words: WordsChoice,
     run: RunChoice,
     show: Output,
+    dry_run: bool,
     overwrite: bool,
     quarantine: str | None,
 ) -> None:
@@ -229,6 +238,8 @@ def align(
     words are null zero tokens. apply takes OUTPUT as any other shards. INPUT and OUTPUT are as of
     apply, and running the same command again goes on where it stopped.
     """
+    if output is None and not dry_run:
+        raise click.UsageError("Missing argument 'OUTPUT', which only --dry-run can do without.")
     with session(show.debug), progress_bar(show.quiet) as progress:
         keywords = words.keywords()
         from delaytool.api.align import align as align_shards
@@ -237,6 +248,7 @@ def align(
             input,
             output,
             **keywords,
+            dry_run=dry_run,
             overwrite=overwrite,
             quarantine=quarantine,
             **run.keywords(),
@@ -246,11 +258,16 @@ def align(
     if show.as_json:
         print_json(result.to_dict())
     elif not show.quiet:
-        _print_summary(result, output, quarantine)
+        _print_summary(result, input if output is None else output, quarantine, dry_run)
+    if result.bad:
+        sys.exit(1)
 
 
-def _print_summary(result: AlignResult, output: str, quarantine: str | None) -> None:
-    put(f"{shown(output)}: aligned in {result.seconds:.1f} s")
-    put(*result.table().split("\n"))
+def _print_summary(result: AlignResult, path: str, quarantine: str | None, is_dry: bool) -> None:
+    what = "checked, and nothing written," if is_dry else "aligned"
+    put(f"{shown(path)}: {what} in {result.seconds:.1f} s")
+    put(*result.table(is_dry).split("\n"))
+    for bad in result.bad:
+        put(f"bad: {counted(bad.rows, 'row')} like this one: {bad.first}")
     if result.quarantined and quarantine is not None:
         put(f"{shown(quarantine)}: {counted(result.quarantined, 'bad row')}")

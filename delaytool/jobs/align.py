@@ -20,6 +20,7 @@ from delaytool.batches.problems import Problems
 from delaytool.batches.schema import already_shifted, mended_entries, quarantine_schema
 from delaytool.batches.types import cell_sizes, leaf_width
 from delaytool.errors import DataError, Place, RecipeError
+from delaytool.jobs.dry_run import BadRows
 from delaytool.jobs.existing import Made, existing_of
 from delaytool.jobs.paths import Item
 from delaytool.jobs.quarantine import check_is_quarantine, is_left_out
@@ -44,12 +45,14 @@ class AlignedShard:
     """What was done to one shard.
 
     left_out: whether that was nothing, since its rows are in quarantine
+    bad:      of a dry run, the rows that are bad
     """
 
     name: str
     written: bool
     summary: AlignRecord | None
     left_out: bool = False
+    bad: tuple[BadRows, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -102,11 +105,16 @@ class AlignShard(ShardTask):
                 remove_second_names(item.target, item.quarantine)
                 yield 1.0
                 return AlignedShard(self.name, False, existing.record)
-            work = _Work(source, job, schema, item.quarantine is not None)
-            if self.tokenizer is not None:
-                work.encode = _encoder(self.tokenizer, job.tokenizer)
+            work = AlignWork(source, job, schema, item.quarantine is not None)
+            work.encode = self.encode()
             record, written = yield from write_shard(item, work, existing, ALIGNED)
         return AlignedShard(self.name, written, record)
+
+    def encode(self) -> Encode | None:
+        """What makes tokens of words; raises DataError when the tokenizer has changed."""
+        if self.tokenizer is None or self.job.tokenizer is None:
+            return None
+        return _encoder(self.tokenizer, self.job.tokenizer)
 
 
 def check_words(source: Opened, job: AlignJob, quarantine: bool) -> pa.Schema:
@@ -147,11 +155,18 @@ def _encoder(path: str, expected: str) -> Encode:
     return encoder(load_model(path, content))
 
 
-class _Work(Work[AlignJob, AlignRecord]):
+class AlignWork(Work[AlignJob, AlignRecord]):
     """The aligned batches of a source."""
 
-    def __init__(self, source: Opened, job: AlignJob, schema: pa.Schema, quarantine: bool) -> None:
-        super().__init__(source, job, schema, quarantine)
+    def __init__(
+        self,
+        source: Opened,
+        job: AlignJob,
+        schema: pa.Schema,
+        quarantine: bool,
+        is_dry: bool = False,
+    ) -> None:
+        super().__init__(source, job, schema, quarantine, is_dry)
         self.encode: Encode | None = None
         self.digest = BatchDigest([job.text_column])
         self.counts, self.places = WordCounts(), list[WordPlace]()

@@ -11,6 +11,7 @@ from typing import Any
 
 from delaytool.batches.align import FATES, WordCounts
 from delaytool.jobs.align import AlignedShard
+from delaytool.jobs.dry_run import BadRows, merged
 from delaytool.shards.record import Reason
 
 _NAMED = 10
@@ -87,6 +88,7 @@ class AlignResult:
 
     places:  the first words of which something was lost
     reasons: why rows are in quarantine
+    bad:     of a dry run, the rows that are bad
     """
 
     shards: int
@@ -111,6 +113,7 @@ class AlignResult:
     places: tuple[LostWord, ...]
     reasons: tuple[Reason, ...]
     notes: tuple[str, ...] = ()
+    bad: tuple[BadRows, ...] = ()
 
     @classmethod
     def of(
@@ -137,23 +140,39 @@ class AlignResult:
             places=report.places,
             reasons=tuple(reasons),
             notes=notes,
+            bad=merged(results),
             **{name: getattr(counts, name) for name in names},
         )
+
+    @classmethod
+    def of_checks(
+        cls,
+        results: Sequence[AlignedShard],
+        report: AlignReport,
+        began: float,
+        notes: tuple[str, ...],
+    ) -> AlignResult:
+        """What a dry run found in all shards; nothing was written."""
+        return dataclasses.replace(cls.of(results, report, began, notes), unchanged=0)
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON of `delaytool align --json`."""
         plain = {k: v for k, v in vars(self).items() if k != "notes"}
-        for name in ("places", "reasons"):
+        for name in ("places", "reasons", "bad"):
             plain[name] = [dataclasses.asdict(each) for each in getattr(self, name)]
         return plain
 
-    def table(self) -> str:
-        """The same for the eye."""
+    def table(self, is_dry: bool = False) -> str:
+        """The same for the eye.
+
+        is_dry: whether nothing was to be written
+        """
         padding = f" ({100 * self.tokens / self.frames:.3g}% of the frames)" if self.frames else ""
         others = f" ({self.other_speakers:,} of other speakers)" if self.other_speakers else ""
         empty = f" ({self.empty_rows:,} without frames)" if self.empty_rows else ""
+        written = f" ({self.written:,} written, {self.unchanged:,} unchanged)"
         lines = [
-            ("shards", f"{self.shards:,} ({self.written:,} written, {self.unchanged:,} unchanged)"),
+            ("shards", f"{self.shards:,}{'' if is_dry else written}"),
             ("rows", f"{self.rows:,}{empty}"),
             ("hours of audio", f"{self.hours:,.2f} ({self.frames:,} frames)"),
             ("words", f"{self.words:,}{others}"),

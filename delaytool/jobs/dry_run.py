@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 from delaytool.batches.job import Job
 from delaytool.jobs.apply import ApplyWork
@@ -14,6 +15,7 @@ from delaytool.jobs.paths import Item
 from delaytool.jobs.quarantine import is_left_out
 from delaytool.jobs.report import Summary
 from delaytool.jobs.shard_task import ShardTask
+from delaytool.jobs.work import Work
 from delaytool.shards.bounded import ahead
 from delaytool.shards.failures import reading
 from delaytool.shards.find import Shard
@@ -31,6 +33,14 @@ class BadRows:
     column: str | None
     rows: int
     first: str
+
+
+class HasBadRows(Protocol):
+    """What checking one shard found, of whatever is to be made of it."""
+
+    @property
+    def bad(self) -> tuple[BadRows, ...]:
+        """The bad rows."""
 
 
 @dataclass(frozen=True)
@@ -84,15 +94,16 @@ class CheckShard(ShardTask):
             # Bad rows are told apart from those that are in a quarantine.
             counts = dataclasses.replace(work.counts, quarantined=0)
             summary = dataclasses.replace(work.summary(), counts=counts, reasons=())
-            return Checked(self.name, summary, tuple(_bad_rows(work)))
+            return Checked(self.name, summary, tuple(bad_rows_of(work)))
 
 
-def _bad_rows(work: ApplyWork) -> Generator[BadRows, None, None]:
+def bad_rows_of(work: Work[Any, Any]) -> Generator[BadRows, None, None]:
+    """The bad rows that a dry run has found, by kind."""
     for (kind, column), rows in work.reasons.items():
         yield BadRows(kind, column, rows, str(work.firsts[kind, column]))
 
 
-def merged(results: list[Checked]) -> tuple[BadRows, ...]:
+def merged(results: Iterable[HasBadRows]) -> tuple[BadRows, ...]:
     """The bad rows of all shards by kind, those of most rows first; each with the first of them."""
     found: dict[tuple[str, str | None], BadRows] = {}
     for bad in (bad for result in results for bad in result.bad):

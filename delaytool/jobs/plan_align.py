@@ -99,7 +99,7 @@ def plan_align(
             pool.shutdown(cancel_futures=True)
     if not job.how.all_speakers:
         _check_speaker(good, job)
-    if first.quarantine is not None:
+    if first.quarantine is not None or not first.target:
         _check_most_fit(good, job)
     return AlignPlan(job, described, notes + changed_types(changed), items)
 
@@ -147,7 +147,8 @@ def _look_at(item: Item, job: AlignJob, overwrite: bool) -> dict[str, tuple[str,
         if job.key is not None:
             check_there(source.schema, job.key, "`key`")
         check_words(source, job, item.quarantine is not None)
-        existing_of(ALIGNED, item, source, job, overwrite)
+        if item.target:
+            existing_of(ALIGNED, item, source, job, overwrite)
         return source.changed_types(set(source.schema.names))
 
 

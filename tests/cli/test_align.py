@@ -171,6 +171,35 @@ def test_bad_rows_in_quarantine(words, tmp_path):
     assert row["reason"].startswith("row 1 (id 'b'), column audio_codes: a null row")
 
 
+def test_a_dry_run_checks_and_writes_nothing(words, tmp_path):
+    table = pq.read_table(words / "1.parquet")
+    rows = [*table.to_pylist(), *table.to_pylist()]
+    rows[1]["words"] = [{**WORD, "start": None}]
+    rows[4]["words"] = [WORD, {**WORD, "end": None}]
+    pq.write_table(pa.Table.from_pylist(rows), words / "1.parquet")
+    before = files_in(tmp_path)
+    for more in ((), (tmp_path / "out",), (tmp_path / "out", "--quarantine", tmp_path / "bad")):
+        done = delaytool("align", words, *more, "--dry-run", status=1)
+        assert "checked, and nothing written, in" in done.stdout
+        assert "bad: 2 rows like this one: 1.parquet, row 1 (id 'b'), column words" in done.stdout
+        assert "the start of word 0 is null" in done.stdout
+        assert files_in(tmp_path) == before
+    done = delaytool("align", words, "--dry-run", "--json", status=1)
+    dry = summary_of(done)
+    assert [(bad["kind"], bad["column"], bad["rows"]) for bad in dry["bad"]] == [
+        ("word-time", "words", 2)
+    ]
+    assert (dry["written"], dry["unchanged"], dry["quarantined"]) == (0, 0, 0)
+    real = summary_of(
+        delaytool("align", words, tmp_path / "out", "--quarantine", tmp_path / "bad", "--json")
+    )
+    for name in ("shards", "rows", "words", "tokens", "cut", "dropped", "places"):
+        assert dry[name] == real[name], name
+    delaytool("align", words / "0.parquet", "--dry-run")
+    done = delaytool("align", words, status=2)
+    assert "Missing argument 'OUTPUT', which only --dry-run can do without" in done.stderr
+
+
 def test_shifted_shards_are_refused(tmp_path):
     pq.write_table(tokens_table(), tmp_path / "a.parquet")
     recipe = ("--n-q", 3, "--delays", "0,0,1,2")
