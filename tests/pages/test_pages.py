@@ -56,6 +56,61 @@ def test_json_lines_become_shards(tmp_path, monkeypatch):
     assert Recipe.from_dict(json.loads(names["record"])["recipe"]).n_q == 2
 
 
+@pytest.fixture
+def bring_in(tmp_path, monkeypatch):
+    """Runs one of the page's examples that write data/train-00000.parquet; the shifted rows."""
+    (tmp_path / "data").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
+
+    def run(text, *options):
+        exec(compile(example_with(text), "README.md", "exec"), {})
+        delaytool("apply", "data", "shifted", "--n-q", 2, "--delays", "0,0,1", *options)
+        return pq.read_table(tmp_path / "shifted").to_pylist()
+
+    return run
+
+
+def test_npz_files_become_shards(bring_in, tmp_path):
+    (tmp_path / "utterances").mkdir()
+    for name, frames in (("b", 4), ("a", 3)):
+        codes = np.arange(2 * frames).reshape(2, frames)
+        np.savez(tmp_path / "utterances" / f"{name}.npz", text=np.full(frames, 5), codes=codes)
+    rows = bring_in("numpy.load")
+    assert [row["id"] for row in rows] == ["a", "b"]
+    assert rows[0]["audio_codes"] == [[0, 1, 2, 2048], [2048, 3, 4, 5]]
+
+
+def test_datasets_of_hugging_face_become_shards(bring_in, tmp_path):
+    pytest.importorskip("datasets")
+    (tmp_path / "published").mkdir()
+    (tmp_path / "published" / "x.jsonl").write_text(
+        '{"id": "a", "text_tokens": [3, 0, 5], "audio_codes": [[1, 2, 3], [4, 5, 6]]}\n'
+    )
+    (row,) = bring_in("load_dataset(\"json\"")
+    assert row["audio_codes"] == [[1, 2, 3, 2048], [2048, 4, 5, 6]]
+
+
+def test_two_rows_of_a_dialogue_become_one(bring_in, tmp_path):
+    pytest.importorskip("duckdb")
+    (tmp_path / "turns").mkdir()
+    table = pa.table(
+        {
+            "dialogue": ["x", "x", "w", "w"],
+            "speaker": ["moshi", "user", "user", "moshi"],
+            "text_tokens": [[5, 6], [9, 9], [9], [7]],
+            "codes": [[[1, 2]], [[3, 4]], [[8]], [[7]]],
+        }
+    )
+    pq.write_table(table, tmp_path / "turns" / "a.parquet")
+    rows = bring_in("duckdb.sql", "--audio-column", "moshi", "--audio-column", "user")
+    assert [(row["id"], row["moshi"], row["user"]) for row in rows] == [
+        ("w", [[7, 2048]], [[2048, 8]]),
+        ("x", [[1, 2, 2048]], [[2048, 3, 4]]),
+    ]
+    assert [row["text_tokens"] for row in rows] == [[7, 3], [5, 6, 3]]
+
+
 def test_words_are_placed_as_the_page_says():
     example = example_with("from delaytool import align_words")
     (said,) = re.findall(r"# (\[.*\])", example)
