@@ -76,8 +76,13 @@ class Interleaving:
                 check_integer(f"`{name}`", token, MIN_FILL, MAX_TOKEN)
         for name in ("all_speakers", "keep_words"):
             check_flag(f"`{name}`", getattr(self, name))
-        if self.speaker is not None and not (isinstance(self.speaker, str) and self.speaker):
+        # What is the same in the end is the same job, whoever named it.
+        if self.speaker is None:
+            object.__setattr__(self, "speaker", MAIN_SPEAKER)
+        if not isinstance(self.speaker, str) or not self.speaker:
             raise RecipeError(f"`speaker` is {shown(self.speaker)}, expected a name")
+        if self.in_word_padding is None:
+            object.__setattr__(self, "in_word_padding", self.text_padding)
         if self.turn_tokens is not None:
             self._check_turn_tokens(self.turn_tokens)
 
@@ -93,7 +98,7 @@ class Interleaving:
     @property
     def main_speaker(self) -> str:
         """The name of the main speaker."""
-        return MAIN_SPEAKER if self.speaker is None else self.speaker
+        return self.speaker or MAIN_SPEAKER
 
     def to_dict(self) -> dict[str, Any]:
         """Every field, with JSON's types."""

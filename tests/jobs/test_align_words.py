@@ -90,7 +90,9 @@ def test_a_run_again_leaves_alone_what_is_there(data, tmp_path):
     assert (again.written, again.unchanged, again.rows) == (0, 2, 9)
     assert files_in(tmp_path / "out") == before
     (tmp_path / "out" / "a.parquet").unlink()
-    assert align(data, tmp_path / "out", workers=2).written == 1
+    # What is as by default may be named.
+    named = {"speaker": "SPEAKER_MAIN", "in_word_padding": 3}
+    assert align(data, tmp_path / "out", workers=2, **named).written == 1
     assert files_in(tmp_path / "out") == before
 
 
