@@ -210,5 +210,11 @@ def test_presets_have_a_line_each():
 
 
 def test_make_help_ends_with_the_targets():
-    done = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        ["make", "--no-print-directory", "help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert all(line.startswith("make ") for line in done.stdout.splitlines())

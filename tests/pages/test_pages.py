@@ -87,7 +87,7 @@ def test_datasets_of_hugging_face_become_shards(bring_in, tmp_path):
     (tmp_path / "published" / "x.jsonl").write_text(
         '{"id": "a", "text_tokens": [3, 0, 5], "audio_codes": [[1, 2, 3], [4, 5, 6]]}\n'
     )
-    (row,) = bring_in("load_dataset(\"json\"")
+    (row,) = bring_in('load_dataset("json"')
     assert row["audio_codes"] == [[1, 2, 3, 2048], [2048, 4, 5, 6]]
 
 
