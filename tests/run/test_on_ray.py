@@ -175,7 +175,7 @@ def test_ray_data(tmp_path):
     table = tokens_table(rows=40)
     pq.write_table(table, tmp_path / "a.parquet")
     delaytool_process("apply", "a.parquet", "out.parquet", *PLAIN, cwd=tmp_path)
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
     try:
         shift = map_batch(plain_recipe(3, (0, 0, 1, 2)), audio_layout="codebook")
         shifted = ray.data.from_arrow(table).map_batches(
