@@ -227,8 +227,8 @@ pattern_options = stacked(
         type=click.Path(exists=True, dir_okay=False),
         metavar="FILE",
         heading=WHAT,
-        help="Take streams, delays and tokens from a model's config.json (Moshi, Dia, MusicGen, "
-        "Higgs).",
+        help="Take streams, delays and tokens from a model's config.json (Moshi and "
+        "its kin, Dia, MusicGen, Parler-TTS, Higgs, MOSS).",
     ),
     _number("--n-q", "Audio streams: the first N of the recipe's.  [default: the recipe's]", 1),
     option(

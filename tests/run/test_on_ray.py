@@ -13,6 +13,7 @@ import ray
 from make import (
     PATIENCE,
     PLAIN,
+    SAMPLE_DATA,
     deadly,
     deep,
     delaytool_process,
@@ -76,6 +77,13 @@ def test_the_same_bytes_as_on_one_machine(data, expected, tmp_path):
     assert "Traceback" not in done.stderr
     done = delaytool_process("apply", data, out, *PLAIN, "--engine", "ray", "--json")
     assert summary_of(done)["unchanged"] == SHARDS
+
+
+def test_align_makes_the_same_bytes(tmp_path):
+    for where in ((), ("--engine", "ray")):
+        out = tmp_path / str(len(where))
+        delaytool_process("align", SAMPLE_DATA / "words", out, *where)
+    assert files_in(tmp_path / "0") == files_in(tmp_path / "2") != {}
 
 
 def test_a_node_that_dies_takes_nothing_along(data, expected, cluster, tmp_path):
