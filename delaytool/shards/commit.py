@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import secrets
 import tempfile
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -22,6 +21,8 @@ from delaytool.shards import stores
 from delaytool.shards.failures import unwritable
 from delaytool.shards.read import footer_fingerprint
 
+_SLOTS = 16
+"""Temporary files of one output that are looked for: as many as runs that write it at once."""
 State = tuple[Any, ...]
 """What tells a file from one that takes its place."""
 
@@ -192,15 +193,22 @@ def _missing_folders(folder: str) -> list[str]:
 
 
 def _create_part(folder: str, name: str) -> tuple[str, int]:
-    """A new temporary file, locked for as long as the descriptor is open."""
+    """A new temporary file, locked for as long as the descriptor is open.
+
+    Its name follows from the target's, so that what is left over is found without a look at the
+    other files of the folder. A run that finds the first one held by another takes the next.
+    """
+    slot = 0
     while True:
         os.makedirs(folder, exist_ok=True)
-        random = secrets.token_hex(4)
-        part = os.path.join(folder, f"{stores.part_prefix(name)}{random}{stores.PART}")
+        part = _part_at(folder, name, slot)
         try:
             lock = os.open(part, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
         except FileNotFoundError:
             continue  # Another run that failed has just removed the folder it had made.
+        except FileExistsError:
+            slot += not _removed(part)
+            continue
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.stat(part).st_ino == os.fstat(lock).st_ino:
@@ -210,24 +218,39 @@ def _create_part(folder: str, name: str) -> tuple[str, int]:
         os.close(lock)
 
 
+def _part_at(folder: str, name: str, slot: int) -> str:
+    return os.path.join(folder, f"{stores.part_prefix(name)}{slot:08x}{stores.PART}")
+
+
+def _removed(part: str) -> bool:
+    """Remove a temporary file unless a live run holds it; whether it is gone."""
+    try:
+        lock = os.open(part, os.O_RDWR)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Under the lock nobody else removes it, but somebody may have before, and made another.
+        if os.stat(part).st_ino == os.fstat(lock).st_ino:
+            os.unlink(part)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(lock)
+    return not os.path.lexists(part)
+
+
 def remove_leftovers(target: str) -> None:
     """Remove the temporary files of this output that no live run holds."""
     if stores.is_remote(target):
         return
     folder, name = os.path.split(target)
-    folder = folder or "."
-    prefix = stores.part_prefix(name)
-    for left in os.listdir(folder) if os.path.isdir(folder) else ():
-        if not (left.startswith(prefix) and left.endswith(stores.PART)):
-            continue
-        path = os.path.join(folder, left)
-        with contextlib.suppress(OSError):
-            lock = os.open(path, os.O_RDWR)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                os.unlink(path)
-            finally:
-                os.close(lock)
+    for slot in range(_SLOTS):
+        _removed(_part_at(folder or ".", name, slot))
 
 
 def remove_second_names(*targets: str | None) -> None:

@@ -84,7 +84,7 @@ def join(folder: str, name: str) -> str:
 def part_prefix(name: str) -> str:
     """How the name begins of a file that becomes one of this name, but is not complete yet.
 
-    a.parquet -> .a.parquet. before eight random digits and PART; of a name that leaves no room for
+    a.parquet -> .a.parquet. before eight digits and PART; of a name that leaves no room for
     these, the beginning and a hash.
     """
     whole = os.fsencode(name)

@@ -59,7 +59,7 @@ def test_a_run_goes_on_where_it_stopped(data, tmp_path):
     delaytool("apply", data, out, *PLAIN)
     before = files_in(out)
     (out / "a.parquet").unlink()
-    (out / ".a.parquet.0123abcd.delaytool-part").write_bytes(b"left by a run that was killed")
+    (out / ".a.parquet.00000000.delaytool-part").write_bytes(b"left by a run that was killed")
     summary = summary_of(delaytool("apply", data, out, *PLAIN, "--json"))
     assert (summary["written"], summary["unchanged"]) == (1, 1)
     assert files_in(out) == before, "the same bytes, and the leftover is gone"

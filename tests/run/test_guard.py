@@ -69,9 +69,10 @@ def descendants(pid):
     found = []
     for entry in filter(str.isdigit, os.listdir("/proc")):
         try:
-            with open(f"/proc/{entry}/stat") as file:
+            # Commands of other tests may have names in them that are no UTF-8.
+            with open(f"/proc/{entry}/stat", errors="replace") as file:
                 parent = int(file.read().rsplit(")", 1)[1].split()[1])
-            with open(f"/proc/{entry}/cmdline") as file:
+            with open(f"/proc/{entry}/cmdline", errors="replace") as file:
                 command = file.read()
         except OSError:
             continue
@@ -202,7 +203,7 @@ def test_two_runs_at_once_do_no_harm(data, expected, tmp_path):
 def test_leftovers_of_others_stay(data, expected, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
-    mine = out / ".03.parquet.01234567.delaytool-part"
+    mine = out / ".03.parquet.00000003.delaytool-part"
     others = [out / ".notes.delaytool-part", out / ".03.parquet.swp", out / "99.txt"]
     for path in (mine, *others):
         path.write_text("x")

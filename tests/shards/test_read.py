@@ -87,8 +87,8 @@ def test_an_error_leaves_nothing(tmp_path):
 
 def test_leftovers_are_removed_when_nobody_holds_them(tmp_path):
     dead = tmp_path / ".out.parquet.00000000.delaytool-part"
-    live = tmp_path / ".out.parquet.11111111.delaytool-part"
-    other = tmp_path / ".other.parquet.22222222.delaytool-part"
+    live = tmp_path / ".out.parquet.00000001.delaytool-part"
+    other = tmp_path / ".other.parquet.00000000.delaytool-part"
     for path in (dead, live, other):
         path.write_text("half")
     with open(live) as held:
@@ -97,6 +97,18 @@ def test_leftovers_are_removed_when_nobody_holds_them(tmp_path):
     assert not dead.exists()
     assert live.exists()
     assert other.exists()
+
+
+def test_the_folder_is_not_listed_for_what_is_left_over(tmp_path, monkeypatch):
+    """Its cost would grow with the number of outputs."""
+
+    def listed(*arguments):
+        raise AssertionError("nobody has to look at the other files")
+
+    monkeypatch.setattr(os, "listdir", listed)
+    monkeypatch.setattr(os, "scandir", listed)
+    write(tmp_path / "out.parquet", batches(1))
+    assert (tmp_path / "out.parquet").exists()
 
 
 def test_a_folder_that_cannot_be_made(tmp_path):
