@@ -74,6 +74,7 @@ KINDS = {
     "unwritable": "a file that cannot be written",
     "weight": "a factor that is no weight",
     "weight-length": "factors and audio of different lengths",
+    "window": "a window that is not as it was cut",
     "word": "a word that cannot be read",
     "word-time": "a word whose time is no number",
     "words": "words that cannot be read",

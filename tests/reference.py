@@ -101,3 +101,41 @@ def loss_weights(row, recipe):
         cells = cells_of(tokens, stream, recipe)
         weights.append([weight_of(cell, stream, trained) for cell in cells])
     return weights
+
+
+def windows_of(length, size=None, split="fixed", minimum=None):
+    """Where a row is cut: (start, size) of each window that is kept, one after the other."""
+    if size is None or length == 0:
+        parts = [length]
+    elif split == "fixed":
+        parts = [min(size, length - start) for start in range(0, length, size)]
+    else:
+        count = -(-length // size)
+        parts = [length // count + (part < length % count) for part in range(count)]
+    found, start = [], 0
+    for part in parts:
+        if minimum is None or part >= minimum:
+            found.append((start, part))
+        start += part
+    return found
+
+
+def cut_row(row, recipe, windows):
+    """The shifted windows of one row: a list of [K][S]."""
+    grid = delay(row, recipe) if windows.cut == "after" else row
+    how = windows.size, windows.split, windows.minimum
+    parts = [
+        [line[start : start + size] for line in grid]
+        for start, size in windows_of(len(grid[0]), *how)
+    ]
+    if windows.cut == "after":
+        return parts
+    if windows.pad:
+        parts = [
+            [
+                line + [stream.trail] * (windows.size - len(line))
+                for line, stream in zip(part, recipe.streams, strict=True)
+            ]
+            for part in parts
+        ]
+    return [delay(part, recipe) for part in parts]

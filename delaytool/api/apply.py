@@ -17,7 +17,7 @@ from delaytool.api.given import (
     key_of_rows,
     plain_or_none,
 )
-from delaytool.batches.column_options import ColumnOptions, names_of, numbers_of
+from delaytool.batches.column_options import ColumnOptions, names_of, numbers_of, windows_of
 from delaytool.batches.job import Align
 from delaytool.errors import RecipeError
 from delaytool.jobs.apply import ApplyShard
@@ -38,6 +38,7 @@ from delaytool.jobs.results import (
     counting,
     without_left_out,
 )
+from delaytool.pattern.windows import WindowCut, WindowSplit
 from delaytool.recipes.describe import describe
 from delaytool.recipes.recipe import Recipe
 from delaytool.run.engine import OnProgress, run_tasks
@@ -64,6 +65,11 @@ def apply(
     output_layout: Literal["split", "grid"] | None = None,
     no_weights: bool = False,
     label_columns: bool = False,
+    window: int | str | None = None,
+    window_cut: WindowCut = "before",
+    window_split: WindowSplit = "fixed",
+    window_min: int | None = None,
+    window_pad: bool = False,
     dry_run: bool = False,
     overwrite: bool = False,
     quarantine: Path | None = None,
@@ -77,8 +83,9 @@ def apply(
     """Shift every shard of `input` by the recipe, add loss weights, and write them to `output`.
 
     dry_run:    whether every row is read and checked, and nothing written; `output` may be None
-    frame_rate: frames a second, instead of the recipe's, for the hours in the report
+    frame_rate: frames a second, instead of the recipe's, for times and the hours in the report
     """
+    recipe = recipe if frame_rate is None else dataclasses.replace(recipe, frame_rate=frame_rate)
     names = names_of(text_column), names_of(audio_column), names_of(grid_column)
     where = ColumnOptions(
         *names,
@@ -90,16 +97,13 @@ def apply(
         output_layout=output_layout,
         weights=not no_weights,
         label_columns=label_columns,
+        windows=windows_of(recipe, window, window_cut, window_split, window_min, window_pad),
         **key_of_rows(key, no_key),
     )
     check_audio_input(where, audio_input)
-    if frame_rate is not None:
-        recipe = dataclasses.replace(recipe, frame_rate=frame_rate)
     how = How(RunOptions(workers, engine, ray_address), Notes(on_note), frame_rate, progress)
     if dry_run:
         return _check(how, recipe, where, (input, output, audio_input, quarantine), overwrite)
-    if output is None:
-        raise RecipeError("`output` is not given, which only `dry_run` can do without")
     return _apply(how, recipe, where, (input, output, audio_input, quarantine), overwrite)
 
 
@@ -145,11 +149,13 @@ def _apply(
     how: How,
     recipe: Recipe,
     where: ColumnOptions,
-    paths: tuple[Path, Path, Path | None, Path | None],
+    paths: tuple[Path, Path | None, Path | None, Path | None],
     overwrite: bool,
 ) -> ApplyResult:
     """Plan, run and report; the paths are of input, output, codes and quarantine."""
-    source, target = (plain_path(path, how.run.elsewhere) for path in paths[:2])
+    if paths[1] is None:
+        raise RecipeError("`output` is not given, which only `dry_run` can do without")
+    source, target = (plain_path(path, how.run.elsewhere) for path in (paths[0], paths[1]))
     codes, bad = (plain_or_none(path, how.run) for path in paths[2:])
     found = items_of(source, target, codes, bad)
     items = as_found(found.items, target, bad) if overwrite else found.items

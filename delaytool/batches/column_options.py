@@ -11,6 +11,9 @@ from delaytool.batches.layouts import (
     LIST,
 )
 from delaytool.errors import RecipeError
+from delaytool.pattern.windows import WindowCut, Windows, WindowSplit
+from delaytool.recipes.recipe import Recipe
+from delaytool.recipes.times import whole_frames
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,7 @@ class ColumnOptions:
     weight_column: column of factors on the loss weights
     code_base:     what was added to the codes of each codebook of a shared vocabulary; one number
                    for q times it
+    windows:       how rows are cut into windows; None where they stay whole
     key:           column that names a row, and that pairs rows of text and codes in shards of their
                    own; `id` where there is one
     by_order:      whether there is no such column, so that the order of rows alone pairs them
@@ -47,6 +51,7 @@ class ColumnOptions:
     align_limit: int | None = None
     weight_column: str | None = None
     code_base: tuple[int, ...] = ()
+    windows: Windows | None = None
     key: str | None = None
     by_order: bool = False
 
@@ -70,3 +75,23 @@ def numbers_of(given: int | Sequence[int]) -> tuple[int, ...]:
 def names_of(given: str | Sequence[str]) -> tuple[str, ...]:
     """One name or several, as a tuple."""
     return (given,) if isinstance(given, str) else tuple(given)
+
+
+def windows_of(
+    recipe: Recipe,
+    window: int | str | None,
+    cut: WindowCut,
+    split: WindowSplit,
+    minimum: int | None,
+    pad: bool,
+) -> Windows | None:
+    """How rows are cut into windows; None where they stay whole.
+
+    window: frames at most, or a text of frames or of seconds ("100s"), which are rounded down
+
+    Raises RecipeError for what cannot be.
+    """
+    if window is None and minimum is None and (cut, split, pad) == ("before", "fixed", False):
+        return None
+    size = whole_frames(window, recipe.frame_rate) if isinstance(window, str) else window
+    return Windows(size, cut, split, minimum, pad)

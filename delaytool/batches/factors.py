@@ -15,11 +15,12 @@ from delaytool.batches.problems import Problems, first_problems
 from delaytool.batches.read import scan_column
 from delaytool.batches.types import depth_of
 from delaytool.batches.unwrapping import REPAIR
+from delaytool.batches.windows import lost_tokens
 from delaytool.errors import DataError
 from delaytool.pattern.segments import Array, Index, Segments
 from delaytool.pattern.weights import weights_with_factors
 from delaytool.recipes.checks import MAX_WEIGHT
-from delaytool.recipes.recipe import Recipe, Stream
+from delaytool.recipes.stream import Stream
 
 
 def read_factors(batch: pa.RecordBatch, job: Job, tokens: TokenBatch) -> Array:
@@ -64,7 +65,7 @@ def scan_factors(batch: pa.RecordBatch, job: Job, tokens: TokenBatch) -> tuple[A
     if is_one:
         grid = np.broadcast_to(flat, (len(streams), flat.size))
     if flat.size and float(flat.max()) * job.recipe.heaviest > MAX_WEIGHT:
-        wrong = _too_heavy(grid, tokens.grid(job.numbers), lengths, job.recipe)
+        wrong = _too_heavy(grid, tokens.grid(job.numbers), lengths, job)
         errors = _wrong_factors(Codes.of_grid(grid, lengths), wrong, streams, job.factors)
     return grid, dict(sorted(first_problems(errors).items()))
 
@@ -100,16 +101,16 @@ def _wrong_factors(
     return errors
 
 
-def _too_heavy(factors: Array, grid: Array, lengths: Index, recipe: Recipe) -> Index:
+def _too_heavy(factors: Array, grid: Array, lengths: Index, job: Job) -> Index:
     """Where a factor makes a weight that no float32 holds, in [K, frames of all rows], flat.
 
     grid: the tokens that the factors are of
     """
-    heavy = np.zeros(factors.shape, dtype=bool)
+    recipe, heavy = job.recipe, np.zeros(factors.shape, dtype=bool)
     for number, line in enumerate(grid):
         if recipe.carries_loss(number):
             weights = weights_with_factors(line, recipe.streams[number], factors[number])
             heavy[number] = ~np.isfinite(weights)
     # Nothing is known of what truncation cut off, and it has no weight.
-    lost = Segments(recipe, lengths, recipe.streams, by_stream=True).lost()
+    lost = lost_tokens(Segments(recipe, lengths, recipe.streams, by_stream=True), job)
     return np.flatnonzero(heavy if lost is None else heavy.reshape(-1) & ~lost)

@@ -11,11 +11,14 @@ import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from delaytool.batches.bases import with_bases
 from delaytool.batches.layouts import CODEBOOK, LIST, Column, Output
 from delaytool.errors import RecipeError
 from delaytool.pattern.segments import Index, Segments
 from delaytool.pattern.weights import check_trained_fills
+from delaytool.pattern.windows import Cuts, Windows, check_windows
 from delaytool.recipes.checks import MAX_FILL, MAX_STREAMS, check_integer
 from delaytool.recipes.recipe import Recipe
 
@@ -26,6 +29,10 @@ Align = Literal["error", "pad", "trim", "fit"]
 ALIGNS = ("error", "pad", "trim", "fit")
 GRID_COLUMN = "codes"
 """What the output's column of text and codes is called."""
+WINDOW, WINDOW_START, ROW_FRAMES = "window", "window_start", "row_frames"
+WINDOW_COLUMNS = (WINDOW, WINDOW_START, ROW_FRAMES)
+"""Columns of an output whose rows are windows: the window's number in its row, its first frame (or
+timestep, where the cut is after the shift), and the frames of the whole row."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +45,7 @@ class Job:
              either ("fit")
     align_limit: how many frames it may differ by; None for any number
     factors: name of a column of factors on the loss weights
+    windows: how rows are cut into windows; None where they stay whole
     key:     column that names a row in messages, and that pairs rows of text and codes in separate
              shards; None where their order alone pairs them
     by_order: whether that was asked for; else no such shard may have a column `id`
@@ -51,6 +59,7 @@ class Job:
     align: Align = "error"
     align_limit: int | None = None
     factors: str | None = None
+    windows: Windows | None = None
     key: str | None = dataclasses.field(default=None, compare=False)
     by_order: bool = dataclasses.field(default=False, compare=False)
 
@@ -68,8 +77,11 @@ class Job:
             if not fits or column.size > MAX_STREAMS or not one_list:
                 raise RecipeError(f"the column {column.name!r} has not the codebooks that are used")
         _no_name_twice([column.name for column in self.columns])
-        _no_name_twice([name for output in self.outputs for name in self.names_of(output)])
+        names = [name for output in self.outputs for name in self.names_of(output)]
+        _no_name_twice([*names, *self.window_columns])
         self._check_alignment()
+        if self.windows is not None:
+            check_windows(self.windows, self.recipe)
         if any(output.weights or output.labels for output in self.outputs):
             check_trained_fills(self.recipe)
 
@@ -98,6 +110,35 @@ class Job:
     def names_of(output: Output) -> list[str]:
         """The names of the columns that an output makes: tokens, weights, labels."""
         return [name for name in (output.name, output.weights, output.labels) if name]
+
+    @property
+    def window_columns(self) -> tuple[str, ...]:
+        """The names of the columns that say which window a row is; none where rows stay whole."""
+        return () if self.windows is None else WINDOW_COLUMNS
+
+    @property
+    def cuts_before(self) -> bool:
+        """Whether rows are cut into windows before the shift."""
+        return self.windows is not None and self.windows.is_before
+
+    @property
+    def cuts_after(self) -> bool:
+        """Whether rows are cut into windows after the shift."""
+        return self.windows is not None and not self.windows.is_before
+
+    def cuts(self, frames: Index) -> Cuts:
+        """Where rows of so many frames are cut into windows."""
+        assert self.windows is not None, "only rows of such jobs are cut"
+        return self.windows.cuts(frames if self.cuts_before else frames + self.recipe.steps(0))
+
+    def added_steps(self, frames: Index) -> Index:
+        """How many timesteps more than frames rows of so many frames take in an output."""
+        steps = self.recipe.steps(0)
+        if self.windows is None or not self.windows.is_before:
+            return np.full_like(frames, steps)
+        counts = self.windows.counts(frames)
+        pads = counts * (self.windows.size or 0) - frames if self.windows.pad else 0
+        return counts * steps + pads
 
     @property
     def weighs(self) -> bool:
@@ -151,6 +192,7 @@ class Job:
             "align": self.align,
             "align_limit": self.align_limit,
             "factors": self.factors,
+            "windows": None if self.windows is None else self.windows.to_dict(),
             "key": self.key,
             "by_order": self.by_order,
         }
@@ -193,6 +235,7 @@ def make_job(recipe: Recipe, where: ColumnOptions, columns: tuple[Column, ...]) 
         align=where.align,
         align_limit=where.align_limit,
         factors=where.weight_column,
+        windows=where.windows,
         key=where.key,
         by_order=where.by_order,
     )

@@ -12,13 +12,19 @@ from typing import Literal, TypeVar
 
 import pyarrow as pa
 
-from delaytool.batches.column_options import ColumnOptions, names_of, numbers_of
+from delaytool.batches.column_options import (
+    ColumnOptions,
+    names_of,
+    numbers_of,
+    windows_of,
+)
 from delaytool.batches.columns import find_columns
 from delaytool.batches.job import Align, Job, make_job
 from delaytool.batches.problems import key_of
 from delaytool.batches.schema import shifted_schema
 from delaytool.batches.shift import shift_batch
 from delaytool.errors import DataError
+from delaytool.pattern.windows import WindowCut, WindowSplit
 from delaytool.recipes.recipe import Recipe
 
 Batch = TypeVar("Batch", pa.Table, pa.RecordBatch)
@@ -72,6 +78,11 @@ def map_batch(
     code_base: int | Sequence[int] = (),
     weight_column: str | None = None,
     key: str | None = None,
+    window: int | str | None = None,
+    window_cut: WindowCut = "before",
+    window_split: WindowSplit = "fixed",
+    window_min: int | None = None,
+    window_pad: bool = False,
 ) -> BatchMapper:
     """A function that shifts a batch of rows, as `delaytool apply` shifts a shard.
 
@@ -87,10 +98,14 @@ def map_batch(
     kind: all other columns unchanged, the tokens shifted, S = recipe.steps(T) timesteps a row, and
     columns of loss weights (float32) and labels as `apply` names them.
 
+    With `window` or `window_min` rows are cut into windows (`window_cut`, `window_split`,
+    `window_pad`), which come one after the other, with columns that say which they are.
+
     Raises RecipeError for arguments that cannot be. The function raises DataError, with row (in
     the batch), key, column, stream and timestep, for a row that `apply` would refuse, and for
     columns that are missing, of an unfit type or in the way.
     """
+    cuts = window, window_cut, window_split, window_min, window_pad
     where = ColumnOptions(
         text_column=names_of(text_column),
         audio_column=names_of(audio_column),
@@ -103,6 +118,7 @@ def map_batch(
         align_limit=align_limit,
         code_base=numbers_of(code_base),
         weight_column=weight_column,
+        windows=windows_of(recipe, *cuts),
         key=key,
     )
     return BatchMapper(recipe, where)

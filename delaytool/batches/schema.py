@@ -35,6 +35,8 @@ def output_type(kinds: Sequence[pa.DataType], output: Output, job: Job) -> pa.Da
     """
     leaves = [np.dtype(str(depth_of(kind)[1])) for kind in kinds]
     fills = possible_fills(job.recipe, output.streams(job.recipe))
+    if job.windows is not None and job.windows.pad:
+        fills |= {stream.trail for stream in output.streams(job.recipe)}
     if job.pads:
         fills |= {s.padding for s in output.streams(job.recipe) if s.kind == "text"}
     leaf = pa.from_numpy_dtype(widened(common_type(leaves), fills))
@@ -77,7 +79,8 @@ def check_schema(schema: pa.Schema, job: Job) -> None:
         _check_factors(schema.field(job.factors))
     _check_slices(job)
     taken = set(names) - {column.name for column in job.columns if column.is_whole}
-    for name in (name for output in job.outputs for name in job.names_of(output)):
+    made = [name for output in job.outputs for name in job.names_of(output)]
+    for name in (*made, *job.window_columns):
         if name in taken:
             raise DataError(
                 "column-in-the-way",
@@ -170,6 +173,9 @@ def shifted_schema(schema: pa.Schema, job: Job) -> pa.Schema:
                 tokens = next(field for field in fields if field.name == output.name)
                 changed.append(pa.field(name, type_of(tokens.type)))
                 fields.append(changed[-1])
+    for name in job.window_columns:
+        changed.append(pa.field(name, pa.int32()))
+        fields.append(changed[-1])
     return pa.schema(fields, metadata=mended_metadata(schema, fields, changed))
 
 

@@ -5,6 +5,7 @@ Everything that shifts tokens goes through here: apply, verify and the library.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,25 +21,59 @@ from delaytool.batches.read import read_rest, read_tokens, scan_once
 from delaytool.batches.schema import overlap, shifted_schema
 from delaytool.batches.shifted import ShiftedColumn
 from delaytool.batches.types import common_type, depth_of
+from delaytool.batches.windows import (
+    batches_of_windows,
+    cut_codes,
+    cut_factors,
+    cut_tokens,
+    window_columns,
+)
 from delaytool.pattern.flat import delay_flat
 from delaytool.pattern.segments import Array, Index
+from delaytool.pattern.windows import Cuts
 
 
 @dataclass(frozen=True)
 class Shifted:
     """A shifted batch, and what happened to its rows.
 
+    source:  the batch that was shifted
+    made:    the columns of the output that are not just the source's, by name
+    schema:  of the output
+    windows: where the rows were cut, if they were
     padded:  how many tokens alignment has added to each column of text and each row,
              [columns, rows]
     differences: how many tokens too many they had, [columns, rows]; below 0 for too few
     figures: what the cells hold
     """
 
-    batch: pa.RecordBatch
+    source: pa.RecordBatch
+    made: dict[str, pa.Array]
+    schema: pa.Schema
+    windows: Cuts | None
     counts: Counts
     padded: Index
     differences: Index
     figures: Figures
+
+    @property
+    def batch(self) -> pa.RecordBatch:
+        """The output's rows."""
+        batches = list(self.batches())
+        if len(batches) == 1:
+            return batches[0]
+        arrays = [pa.concat_arrays(parts) for parts in zip(*batches, strict=True)]
+        return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """The output's rows; in several batches where windows repeat a lot of bytes."""
+        if self.windows is not None:
+            rows = self.windows.window_rows
+            yield from batches_of_windows(self.source, self.made, rows, self.schema)
+            return
+        source, made = self.source, self.made
+        arrays = [made[n] if n in made else source.column(n) for n in self.schema.names]
+        yield pa.RecordBatch.from_arrays(arrays, schema=self.schema)
 
 
 def shift(batch: pa.RecordBatch, job: Job) -> pa.RecordBatch:
@@ -53,26 +88,42 @@ def shift(batch: pa.RecordBatch, job: Job) -> pa.RecordBatch:
 def shift_batch(batch: pa.RecordBatch, job: Job, schema: pa.Schema) -> Shifted:
     """`shift` to a known schema, with what happened to the rows."""
     tokens, texts = read_aligned(batch, job, schema)
-    arrays = {name: batch.column(name) for name in batch.schema.names if name in schema.names}
+    frames, arrays = tokens.lengths, dict[str, pa.Array]()
     for column in job.columns:
         if not column.is_whole:
-            rest = read_rest(batch, column, tokens.lengths)
-            codes = Codes.of_grid(rest, tokens.lengths, column.layout.by_stream)
+            rest = read_rest(batch, column, frames)
+            codes = Codes.of_grid(rest, frames, column.layout.by_stream)
             arrays[column.name] = column.layout.write(codes, schema.field(column.name).type)
     factors = read_factors(batch, job, tokens) if job.factors else None
+    cuts = None if job.windows is None else job.cuts(frames)
+    if cuts is not None and job.cuts_before:
+        tokens, factors = cut_tokens(tokens, cuts, job), cut_factors(factors, cuts, job)
     shifted = [
         _shifted(output, codes, job, factors)
         for output, codes in zip(job.outputs, _for_outputs(tokens, job), strict=True)
     ]
+    of_rows = set(arrays)
     for made in shifted:
         for name, codes in made.columns().items():
-            arrays[name] = made.output.layout.write(codes, schema.field(name).type)
+            cells = cut_codes(codes, cuts) if cuts is not None and job.cuts_after else codes
+            arrays[name] = made.output.layout.write(cells, schema.field(name).type)
+    if cuts is not None:
+        # The codebooks that stay unshifted are repeated, like all other columns.
+        batch = batch.select(
+            [n for n in batch.schema.names if n not in of_rows and n in schema.names]
+        )
+        for name in of_rows:
+            batch = batch.append_column(name, arrays.pop(name))
+        arrays |= window_columns(cuts, frames)
     return Shifted(
-        pa.RecordBatch.from_arrays([arrays[name] for name in schema.names], schema=schema),
-        count(tokens.lengths, texts, job.recipe),
-        np.maximum(tokens.lengths - texts, 0),
-        texts - tokens.lengths,
-        figures_of(shifted, job),
+        batch,
+        arrays,
+        schema,
+        cuts,
+        count(frames, texts, job, cuts),
+        np.maximum(frames - texts, 0),
+        texts - frames,
+        figures_of(shifted, job, cuts),
     )
 
 

@@ -45,6 +45,11 @@ def is_bytes_view(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string_view(kind) or pa.types.is_binary_view(kind))
 
 
+def has_views(kind: pa.DataType) -> bool:
+    """Whether any values in it are views of lists, strings or bytes."""
+    return is_list_view(kind) or is_bytes_view(kind) or any(map(has_views, child_types(kind)))
+
+
 def child_types(kind: pa.DataType) -> list[pa.DataType]:
     """The types of what is inside of a list, a map or a struct; none of any other."""
     return [field.type for field in _children(kind)[1]]

@@ -12,7 +12,8 @@ from delaytool.batches.codes import Codes, TokenBatch, lines_of
 from delaytool.batches.job import Job, segments_of_column, segments_of_outputs
 from delaytool.batches.layouts import Column
 from delaytool.batches.read import read_outputs, read_rest, read_tokens
-from delaytool.batches.types import depth_of
+from delaytool.batches.types import depth_of, filtered
+from delaytool.batches.windows import lost_tokens
 from delaytool.errors import DataError, Place
 from delaytool.pattern.flat import undelay_flat
 from delaytool.pattern.segments import Array, Index, Segments
@@ -111,9 +112,11 @@ def _without(padded: Index, lengths: Index, column: Column) -> Index:
 def cut(batch: pa.RecordBatch, job: Job) -> pa.RecordBatch:
     """An original batch as `unshift` gives it back.
 
-    Tokens that truncation cuts off are null, text that alignment cuts off is gone.
+    Tokens that truncation cuts off or that were in windows that are dropped are null; text that
+    alignment cuts off is gone, as are rows of which all windows are dropped.
     """
-    if not job.recipe.may_lose and not job.trims:
+    drops = job.windows is not None and job.windows.minimum is not None
+    if not job.recipe.may_lose and not job.trims and not drops:
         return batch
     tokens = read_tokens(batch, job)
     arrays = {name: batch.column(name) for name in batch.schema.names}
@@ -125,6 +128,9 @@ def cut(batch: pa.RecordBatch, job: Job) -> pa.RecordBatch:
         rest = None if column.is_whole else read_rest(batch, column, tokens.lengths)
         kind = batch.schema.field(column.name).type
         arrays[column.name] = _original(codes, column, job, kind, rest, kept)
+    if drops:
+        kept = job.cuts(tokens.lengths).rows_kept
+        arrays = {name: filtered(array, kept) for name, array in arrays.items()}
     return pa.RecordBatch.from_arrays(list(arrays.values()), schema=batch.schema)
 
 
@@ -141,7 +147,7 @@ def _original(
     rest: the codebooks that are none of the recipe's streams, [n, frames of all rows]
     kept: how many tokens of each row were in the original, where alignment added some
     """
-    lost = segments_of_column(column, codes.lengths, job).lost()
+    lost = lost_tokens(segments_of_column(column, codes.lengths, job), job)
     codes = with_base(codes, column)
     # A mask of what was cut off goes the way of the tokens.
     parts = [codes] if lost is None else [codes, codes.with_flat(lost)]

@@ -23,6 +23,7 @@ from delaytool.cli.options import (
 )
 from delaytool.cli.progress import progress_bar
 from delaytool.cli.session import counted, note_teller, print_json, put, session, shown
+from delaytool.cli.windows import WindowChoice, window_options
 from delaytool.recipes.describe import describe
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
         "delaytool apply data/ shifted/ --preset moshi-pretrain --initial-step --workers 8",
         "delaytool apply text/ shifted/ --audio-input codes/ --key id --align pad",
         "delaytool apply a/ b/ --preset j-moshi --grid-column A --grid-column 'B[1:]'",
+        "delaytool apply data/ windows/ --window 100s --window-min 10",
         "delaytool apply s3://bucket/data s3://bucket/shifted --engine ray",
     ],
 )
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
 @key_options
 @align_option
 @factor_option
+@window_options
 @option(
     "--output-layout",
     type=click.Choice(["split", "grid"]),
@@ -86,13 +89,14 @@ if TYPE_CHECKING:
 @json_option
 @quiet_option
 @debug_option
-@gather(choice=RecipeChoice, columns=ColumnChoice, run=RunChoice, show=Output)
+@gather(choice=RecipeChoice, columns=ColumnChoice, run=RunChoice, windows=WindowChoice, show=Output)
 def apply(
     input: str,
     output: str | None,
     choice: RecipeChoice,
     columns: ColumnChoice,
     run: RunChoice,
+    windows: WindowChoice,
     show: Output,
     output_layout: Literal["split", "grid"] | None,
     no_weights: bool,
@@ -127,6 +131,7 @@ def apply(
             output_layout=output_layout,
             no_weights=no_weights,
             label_columns=label_columns,
+            **windows.keywords(),
             dry_run=dry_run,
             overwrite=overwrite,
             quarantine=quarantine,

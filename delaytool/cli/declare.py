@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 HELP_WIDTH = 100
-WHAT, WHERE, OUT, RUN = (
+WHAT, WHERE, WINDOWS, OUT, RUN = (
     "What to do",
     "Where the tokens are",
+    "Windows",
     "What comes out",
     "How to run",
 )
@@ -79,7 +80,7 @@ class Command(click.Command):
             line = parameter.get_help_record(ctx)
             if line is not None and isinstance(parameter, click.Option):
                 headings.setdefault(getattr(parameter, "heading", RUN), []).append(line)
-        for heading in (WHAT, WHERE, OUT, RUN):
+        for heading in (WHAT, WHERE, WINDOWS, OUT, RUN):
             if heading in headings:
                 with formatter.section(heading):
                     formatter.write_dl(headings[heading])

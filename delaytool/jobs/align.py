@@ -189,7 +189,7 @@ class AlignWork(Work[AlignJob, AlignRecord]):
             cells += cell_sizes(array) // max(1, leaf_width(array.type))
         return cells, byte_sizes(batch) + 4 * cells
 
-    def make(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+    def make(self, batch: pa.RecordBatch) -> list[pa.RecordBatch]:
         """Add the column of tokens to a batch; counts and digests on the way."""
         aligned = align_batch(batch, self.job, self.encode)
         made = pa.RecordBatch.from_arrays([*batch.columns, aligned.text], schema=self.schema)
@@ -198,7 +198,7 @@ class AlignWork(Work[AlignJob, AlignRecord]):
             if sum(each.fate == place.fate for each in self.places) < NAMED:
                 self.places.append(replace(place, row=self.counts.rows_out + place.row))
         self.counts += aligned.counts
-        return made
+        return [made]
 
     def find_bad(self, batch: pa.RecordBatch) -> Problems:
         """The first problem of every bad row."""

@@ -24,7 +24,7 @@ from delaytool.jobs.paths import Item
 from delaytool.jobs.quarantine import check_is_quarantine, is_left_out
 from delaytool.jobs.report import Summary
 from delaytool.jobs.shard_task import ShardTask
-from delaytool.jobs.work import Work, write_shard
+from delaytool.jobs.work import Work, add_row, write_shard
 from delaytool.shards.align_record import jobs_in
 from delaytool.shards.commit import remove_second_names
 from delaytool.shards.failures import reading
@@ -110,12 +110,13 @@ class ApplyWork(Work[Job, Record]):
         self.counts, self.figures = Counts(), figures_of_nothing(job)
         self.padded: list[list[tuple[int, int]]] = [[] for _ in job.text_columns]
         self.furthest: tuple[int, ...] = ()
+        self.dropped: list[tuple[int, int]] = []
 
     def read(self) -> Iterator[pa.RecordBatch]:
         """The batches of the source, which leave room for what the pattern adds."""
-        return self.source.batches(self.job, self.job.recipe.steps(0))
+        return self.source.batches(self.job, added=True)
 
-    def make(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+    def make(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
         """Shift a batch; counts and digests on the way."""
         shifted = shift_batch(batch, self.job, self.schema)
         self.digest.update(cut(batch, self.job))
@@ -125,9 +126,12 @@ class ApplyWork(Work[Job, Record]):
                 for row in np.flatnonzero(padded)
             ]
         self.furthest = further(self.furthest, self.counts.rows_out, shifted.differences)
+        if shifted.windows is not None:
+            for row in np.flatnonzero(~shifted.windows.rows_kept).tolist():
+                add_row(self.dropped, self.counts.rows_out + row)
         self.counts += shifted.counts
         self.figures += shifted.figures
-        return shifted.batch
+        return shifted.batches()
 
     def find_bad(self, batch: pa.RecordBatch) -> Problems:
         """The first problem of every bad row."""
@@ -169,6 +173,7 @@ class ApplyWork(Work[Job, Record]):
             furthest=self.furthest,
             quarantined=tuple(self.quarantined),
             reasons=reasons_of(self.reasons),
+            dropped=tuple(self.dropped),
         )
 
     def entries(self) -> dict[bytes, bytes]:

@@ -51,7 +51,8 @@ def compare_with_first(shards: Sequence[Shard], results: Sequence[Verified]) -> 
 def digest_of_way(job: Job) -> str:
     """A digest of all that a dataset's shards must have in common."""
     outputs = [output.to_dict() for output in job.outputs]
-    text = json.dumps([_decisive(job.recipe), outputs], sort_keys=True)
+    windows = None if job.windows is None else job.windows.to_dict()
+    text = json.dumps([_decisive(job.recipe), outputs, windows], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
@@ -74,8 +75,10 @@ Difference = tuple[str, Any, Any, Place]
 
 
 def ways_differ(expected: Job, found: Job) -> Iterator[Difference]:
-    """How recipe and output columns of two jobs differ."""
+    """How recipe, windows and output columns of two jobs differ."""
     yield from differences(expected.recipe, found.recipe)
+    if expected.windows != found.windows:
+        yield "windows", str(expected.windows), str(found.windows), Place()
     wanted, had = (
         [name for output in job.outputs for name in Job.names_of(output)]
         for job in (expected, found)

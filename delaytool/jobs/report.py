@@ -112,6 +112,7 @@ class Report:
             "hours": round(self.hours, 6),
             "empty_rows": self.counts.empty,
             "aligned": self._aligned() if self.counts.aligned else None,
+            "cut": self._windows(),
             "text_tokens": self.text,
             "text_padding": self.padding,
             "text_padding_share": _share(self.padding, self.text),
@@ -137,6 +138,39 @@ class Report:
             "most": most,
         }
 
+    def _window_lines(self) -> list[tuple[str, str]]:
+        """What became of the rows that were cut into windows."""
+        counts = self.counts
+        if not counts.windows + counts.dropped_windows:
+            return []
+        short = f" ({counts.short:,} shorter than the others)" if counts.short else ""
+        lines = [("windows", f"{counts.windows:,}{short}")]
+        if counts.filled:
+            lines.append(("filled up with", f"{counts.filled:,} frames"))
+        if counts.dropped_windows:
+            lines.append(
+                (
+                    "dropped windows",
+                    f"{counts.dropped_windows:,} ({counts.dropped_frames:,} frames; all of "
+                    f"{counts.dropped_rows:,} rows)",
+                )
+            )
+        return lines
+
+    def _windows(self) -> dict[str, int] | None:
+        """What became of the rows that were cut into windows, as JSON has it."""
+        counts = self.counts
+        if not counts.windows + counts.dropped_windows:
+            return None
+        return {
+            "windows": counts.windows,
+            "short": counts.short,
+            "filled_frames": counts.filled,
+            "dropped_windows": counts.dropped_windows,
+            "dropped_frames": counts.dropped_frames,
+            "dropped_rows": counts.dropped_rows,
+        }
+
     def _aligned_line(self) -> str:
         counts, most = self.counts, self.furthest
         done = [f"{counts.padded:,} tokens added"] * bool(counts.padded)
@@ -155,6 +189,7 @@ class Report:
         lines = [
             ("shards", f"{self.shards:,}{shards}"),
             ("rows", f"{counts.rows_out:,}{_empty(counts)}"),
+            *self._window_lines(),
             ("hours of audio", f"{self.hours:,.2f} ({counts.frames:,} frames at {at} a second)"),
             ("tokens", f"{counts.tokens:,}"),
         ]

@@ -35,6 +35,8 @@ class ApplyResult:
 
     rows, frames, tokens: of all outputs, also of those that were there
     lost, padded, trimmed: tokens that truncation cut off, that alignment added and cut off
+    windows: rows of the outputs, where rows were cut into windows; dropped_windows, dropped_rows,
+            dropped_frames: windows that were dropped, rows of which all were, and their frames
     report: the shards in numbers
     bad:    of a dry run, the rows that are bad
     """
@@ -50,6 +52,10 @@ class ApplyResult:
     lost: int
     padded: int
     trimmed: int
+    windows: int
+    dropped_windows: int
+    dropped_rows: int
+    dropped_frames: int
     report: Report
     notes: tuple[str, ...] = ()
     bad: tuple[BadRows, ...] = ()
@@ -76,6 +82,10 @@ class ApplyResult:
             lost=counts.lost,
             padded=counts.padded,
             trimmed=counts.trimmed,
+            windows=counts.windows,
+            dropped_windows=counts.dropped_windows,
+            dropped_rows=counts.dropped_rows,
+            dropped_frames=counts.dropped_frames,
             report=report,
             notes=notes,
         )

@@ -20,9 +20,11 @@ from delaytool.batches.layouts import check_column_type
 from delaytool.batches.metadata import STORED_SCHEMA
 from delaytool.batches.problems import placed
 from delaytool.batches.schema import shifted_schema
-from delaytool.batches.types import check_there, depth_of, is_list, is_stored_as, lists_around
+from delaytool.batches.types import check_there, is_stored_as
 from delaytool.batches.unshift import read_shifted, unshift
 from delaytool.errors import DataError, Place
+from delaytool.jobs.nulls import nullable, nulls_in
+from delaytool.jobs.revert_windows import unshifted_windows
 from delaytool.jobs.shard_task import ShardTask
 from delaytool.shards import stores
 from delaytool.shards.bounded import ahead
@@ -232,7 +234,7 @@ def _counts_of(output: OpenShard, record: Record | None, job: Job | None) -> Cou
             _, lengths = read_shifted(batch, job)
         except DataError as error:
             raise placed(error, output.shard.name, counts.rows_in, batch, job) from None
-        counts += count(lengths, lengths[None], job.recipe)
+        counts += count(lengths, lengths[None], job)
     return counts
 
 
@@ -241,6 +243,7 @@ def _check_lossless(counts: Counts) -> None:
         ("truncation cut off", counts.lost, "tokens"),
         ("alignment cut off", counts.trimmed, "tokens"),
         ("quarantine holds", counts.quarantined, "rows"),
+        ("windows were dropped, of", counts.dropped_frames, "frames"),
     )
     missing = [f"{what} {count} {things}" for what, count, things in lost if count]
     if missing:
@@ -295,16 +298,10 @@ class _Work:
     def batches(self, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         """The rows with the columns of this schema."""
         self.digest = BatchDigest(self.schema.names)
-        self.lost = rows = 0
-        for batch in self.output.batches(self.job):
-            padded = None if self.padded is None else self.padded.of_rows(rows, batch.num_rows)
-            try:
-                restored = unshift(batch, self.job, self.schema, padded)
-            except DataError as error:
-                raise placed(error, self.output.shard.name, rows, batch, self.job) from None
+        self.lost = 0
+        for restored in self._restored():
             self.digest.update(restored)
-            self.lost += sum(_nulls_in(restored.column(column.name)) for column in self.job.columns)
-            rows += batch.num_rows
+            self.lost += sum(nulls_in(restored.column(column.name)) for column in self.job.columns)
             arrays = [restored.column(name) for name in schema.names]
             yield pa.RecordBatch.from_arrays(
                 [
@@ -313,6 +310,20 @@ class _Work:
                 ],
                 schema=schema,
             )
+
+    def _restored(self) -> Iterator[pa.RecordBatch]:
+        batches = self.output.batches(self.job)
+        if self.record is not None and self.job.windows is not None:
+            yield from unshifted_windows(batches, self.record, self.schema)
+            return
+        rows = 0
+        for batch in batches:
+            padded = None if self.padded is None else self.padded.of_rows(rows, batch.num_rows)
+            try:
+                yield unshift(batch, self.job, self.schema, padded)
+            except DataError as error:
+                raise placed(error, self.output.shard.name, rows, batch, self.job) from None
+            rows += batch.num_rows
 
     def expected_digests(self) -> Mapping[str, str]:
         """The digests of the columns that reverting gives; without a record, they are reverted."""
@@ -325,7 +336,8 @@ class _Work:
     def check(self) -> None:
         """Raise DataError unless the rows are those that the record tells of."""
         # Not as many where padding that alignment added was cut off, which nobody misses.
-        if self.lost > self.counts.lost:
+        dropped = self.counts.dropped_frames * len(self.job.recipe.streams)
+        if self.lost > self.counts.lost + dropped:
             raise DataError(
                 "record",
                 f"truncation cut off {self.lost} tokens of it",
@@ -370,29 +382,8 @@ def _parts(
 def _part(path: str, work: _Work, schema: pa.Schema, entries: dict[bytes, bytes]) -> _Part:
     """A file to write; the Arrow schema among its entries is that of what is left."""
     left = schema
-    if work.counts.lost:
-        left = _nullable(schema, work.job)
+    if work.counts.lost or work.counts.dropped_frames:
+        left = nullable(schema, work.job)
     if left != schema and STORED_SCHEMA in entries:
         entries = {**entries, STORED_SCHEMA: encode_schema(left).encode()}
     return path, left, entries
-
-
-def _nulls_in(tokens: pa.Array) -> int:
-    """How many tokens of a column, whose lists are never null, are null."""
-    values = tokens.storage if isinstance(tokens, pa.ExtensionArray) else tokens
-    while is_list(values.type):
-        values = values.flatten()
-    return int(values.null_count)
-
-
-def _nullable(schema: pa.Schema, job: Job) -> pa.Schema:
-    """A schema whose tokens may be null, for those that truncation cut off."""
-    tokens = {column.name for column in job.columns}
-    fields = []
-    for field in schema:
-        depth, leaf = depth_of(field.type)
-        strict = "not null" in str(field.type)
-        fields.append(
-            field.with_type(lists_around(leaf, depth)) if field.name in tokens and strict else field
-        )
-    return pa.schema(fields, metadata=schema.metadata)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from typing import Generic, TypeVar
 
 import pyarrow as pa
@@ -56,7 +56,7 @@ class Work(ABC, Generic[J, R]):
         """The batches of the source."""
 
     @abstractmethod
-    def make(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+    def make(self, batch: pa.RecordBatch) -> Iterable[pa.RecordBatch]:
         """The output's rows of a batch, which are counted in; raises DataError for a bad row."""
 
     @abstractmethod
@@ -75,8 +75,10 @@ class Work(ABC, Generic[J, R]):
         """An error of a row of a batch, with more of what is known of it."""
         return error
 
-    def batches(self) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch | None]]:
-        """Each batch of the output, and the bad rows of the source that are not in it."""
+    def batches(self) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch | None, int]]:
+        """Each batch of the output, the bad rows of the source that are not in it, and how many
+        rows of the source are done.
+        """
         for batch in self.read():
             bad = None
             try:
@@ -94,7 +96,9 @@ class Work(ABC, Generic[J, R]):
                 error, name = self.explained(error, batch), self.source.shard.name
                 raise placed(error, name, self.rows, batch, self.job) from None
             self.rows += batch.num_rows
-            yield made, bad
+            for output in made:
+                yield output, bad, self.rows
+                bad = None
 
     def _sift(self, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch | None]:
         """The good rows of a batch, and the bad ones with their reasons."""
@@ -107,11 +111,7 @@ class Work(ABC, Generic[J, R]):
         ]
         for number, error in zip(numbers, errors, strict=True):
             self.firsts.setdefault(kind_of_problem(problems[number]), error)
-            first, count = self.quarantined[-1] if self.quarantined else (0, 0)
-            if count and first + count == self.rows + number:
-                self.quarantined[-1] = first, count + 1
-            else:
-                self.quarantined.append((self.rows + number, 1))
+            add_row(self.quarantined, self.rows + number)
         self.reasons.update(map(kind_of_problem, problems.values()))
         good, bad = split_rows(batch, numbers)
         if self.is_dry:
@@ -129,6 +129,15 @@ class Work(ABC, Generic[J, R]):
         schema = digest_of_sources(self.source.sources)
         bad = {} if self.bad_digest is None else self.bad_digest.hexdigests()
         return Digests(columns.hexdigests(), schema, bad)
+
+
+def add_row(runs: list[tuple[int, int]], row: int) -> None:
+    """Add a row, which follows those before, to runs of rows: [(0, 2)], 2 -> [(0, 3)]"""
+    first, count = runs[-1] if runs else (0, 0)
+    if count and first + count == row:
+        runs[-1] = first, count + 1
+    else:
+        runs.append((row, 1))
 
 
 def write_shard(
@@ -159,16 +168,14 @@ def _write(
 
     Raises NameTakenError as `writing` does.
     """
-    done = 0
     with contextlib.ExitStack() as stack:
         batches = stack.enter_context(contextlib.closing(ahead(work.batches())))
         output = stack.enter_context(writing(target, work.schema, replaces=replaces))
         stack.enter_context(quarantine)
-        for batch, bad in batches:
+        for batch, bad, done in batches:
             output.write(batch)
             if bad is not None:
                 quarantine.write(bad)
-            done += batch.num_rows + (0 if bad is None else bad.num_rows)
             yield done / max(work.source.rows, 1)
         record = work.record()
         output.metadata = {**work.entries(), made.entry.encode(): record.to_json().encode()}

@@ -126,10 +126,10 @@ def shift_runs(kept: Array, segments: Segments, fills: Array, dtype: Any) -> Arr
     order[1::2] = np.arange(n)
     numbers = segments.numbers
     order[2::2] = n + 1 + numbers + streams * (numbers != np.roll(numbers, -1))
-    return _taken(values, sizes, order)[: segments.shifted_size]
+    return taken(values, sizes, order)[: segments.shifted_size]
 
 
-def _taken(values: Array, sizes: Index, order: Index) -> Array:
+def taken(values: Array, sizes: Index, order: Index) -> Array:
     """Runs of values, in another order.
 
     [1, 2, 3, 4, 5, 6], sizes [1, 2, 3], order [2, 0] -> [4, 5, 6, 1]
@@ -184,7 +184,7 @@ def keep_runs(codes: Array, segments: Segments) -> Array:
     sizes[1::2] = pieces[:, segments.kept]
     sizes[0:-1:2] = pieces[:, : segments.kept].sum(axis=1)
     sizes[2::2] += pieces[:, segments.kept + 1 :].sum(axis=1)
-    return _taken(np.ascontiguousarray(codes), sizes, np.arange(1, len(sizes), 2))
+    return taken(np.ascontiguousarray(codes), sizes, np.arange(1, len(sizes), 2))
 
 
 def wrong_tokens(tokens: Array, segments: Segments, steps: Index) -> Index:

@@ -135,7 +135,7 @@ class Segments:
         return self.of_streams(np.array([s.delay for s in self.streams], dtype=np.int64))
 
     @functools.cached_property
-    def _cut_before(self) -> Index:
+    def cut_before(self) -> Index:
         """Tokens of each segment that an offset cuts off in front of the content."""
         first, _ = self.recipe.offset_bounds
         return np.clip(first - self._offsets, 0, self.of_rows(self.lengths))
@@ -238,7 +238,7 @@ class Segments:
         """
         if not any(self.recipe.loses(stream) for stream in self.streams):
             return None
-        lengths, before = self.of_rows(self.lengths), self._cut_before
+        lengths, before = self.of_rows(self.lengths), self.cut_before
         after = lengths - before - self.pieces[:, self.kept]
         mask = np.zeros(self.source_size, dtype=bool)
         ends = np.cumsum(lengths)

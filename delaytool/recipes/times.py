@@ -17,6 +17,26 @@ def exact_rate(frame_rate: float) -> Fraction:
     return Fraction(repr(frame_rate))
 
 
+def whole_frames(time: str, frame_rate: float) -> int:
+    """Frames from a text: of frames, or of seconds, rounded down.
+
+    time:       "1250", or "100s"
+    frame_rate: frames a second
+
+    Raises RecipeError for anything else, and for seconds in which no frame ends.
+    """
+    seconds = _SECONDS.fullmatch(time)
+    if seconds is None:
+        return frames_of(time, frame_rate)
+    frames = int(Fraction(seconds[1]) * exact_rate(frame_rate))
+    if frames < 1:
+        least = float(1 / exact_rate(frame_rate))
+        raise RecipeError(
+            f"{time} is less than a frame at {frame_rate:g} a second, expected at least {least:g}s"
+        )
+    return frames
+
+
 def frames_of(time: str, frame_rate: float, *, is_text: bool = False) -> int:
     """Frames from a text: of frames, or of seconds.
 

@@ -94,7 +94,7 @@ def ahead(items: Iterator[T]) -> Generator[T, None, None]:
 
 
 def bounded(
-    batches: Iterator[pa.RecordBatch], schema: pa.Schema, job: Job, added: int
+    batches: Iterator[pa.RecordBatch], schema: pa.Schema, job: Job, added: bool
 ) -> Iterator[pa.RecordBatch]:
     """Coalesce and split batches: as many rows as fit MAX_CELLS and MAX_BYTES, at least one."""
     return bounded_by(batches, schema, lambda batch: _row_sizes(batch, job, added))
@@ -180,7 +180,7 @@ def byte_sizes(batch: pa.RecordBatch) -> Any:
     return sizes
 
 
-def _row_sizes(batch: pa.RecordBatch, job: Job, added: int) -> tuple[Any, Any]:
+def _row_sizes(batch: pa.RecordBatch, job: Job, added: bool) -> tuple[Any, Any]:
     """Token cells and decoded bytes of each row, the timesteps that the pattern adds included."""
     cells = np.zeros(batch.num_rows, dtype=np.int64)
     sizes = np.zeros(batch.num_rows, dtype=np.int64)
@@ -189,7 +189,8 @@ def _row_sizes(batch: pa.RecordBatch, job: Job, added: int) -> tuple[Any, Any]:
         column_sizes = np.broadcast_to(cell_sizes(array), (batch.num_rows,))
         if name in token_columns:
             width = max(1, leaf_width(array.type))
-            new = added * token_columns[name].size
+            size = token_columns[name].size
+            new = job.added_steps(column_sizes // width // size) * size if added else 0
             cells += column_sizes // width + new
             sizes += new * width
         sizes += column_sizes

@@ -87,7 +87,7 @@ class PairedShard:
         self.text.check_unchanged()
         self.codes.check_unchanged()
 
-    def batches(self, job: Job, added: int = 0) -> Iterator[pa.RecordBatch]:
+    def batches(self, job: Job, added: bool = False) -> Iterator[pa.RecordBatch]:
         """The rows of both in batches whose borders follow from the rows alone."""
         with reading(self.shard.name):
             yield from bounded(self.small_batches(), self.schema, job, added)

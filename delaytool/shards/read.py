@@ -126,10 +126,10 @@ class OpenShard:
                 digest.update(batch)
         return digest.hexdigests()
 
-    def batches(self, job: Job, added: int = 0) -> Iterator[pa.RecordBatch]:
+    def batches(self, job: Job, added: bool = False) -> Iterator[pa.RecordBatch]:
         """Its rows in batches whose borders follow from the rows alone.
 
-        added: timesteps that the pattern adds to each row, which count towards a batch's size
+        added: whether the timesteps that an output has more than frames count, too
         Raises DataError when the file cannot be read on.
         """
         with reading(self.shard.name):

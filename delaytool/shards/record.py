@@ -19,6 +19,7 @@ from delaytool.batches.job import ALIGNS, Job
 from delaytool.batches.layouts import LAYOUTS, Column, Output
 from delaytool.batches.metadata import ENTRY
 from delaytool.errors import KINDS, DataError
+from delaytool.pattern.windows import Windows
 from delaytool.recipes.recipe import Recipe
 from delaytool.shards.entry import bad_entry, entry_of, fields_of, shown
 
@@ -104,6 +105,8 @@ class Record:
                  changed any; the tokens are below 0 where there were too few
     quarantined: (row of the source, how many from there on) that were put into quarantine
     reasons:     what is wrong with the rows that were put into quarantine
+    dropped:     (row, how many from there on) of which all windows were dropped; those in
+                 quarantine are not counted
     """
 
     version: str
@@ -116,6 +119,7 @@ class Record:
     furthest: tuple[int, ...] = ()
     quarantined: tuple[tuple[int, int], ...] = ()
     reasons: tuple[Reason, ...] = ()
+    dropped: tuple[tuple[int, int], ...] = ()
 
     @property
     def quarantined_rows(self) -> int:
@@ -130,7 +134,7 @@ class Record:
             fields[name] = dataclasses.asdict(getattr(self, name))
         fields["figures"] = self.figures.rounded().to_dict()
         fields |= {"padded": self.padded, "furthest": self.furthest}
-        fields["quarantined"] = self.quarantined
+        fields |= {"quarantined": self.quarantined, "dropped": self.dropped}
         fields["reasons"] = [dataclasses.asdict(reason) for reason in self.reasons]
         return entry_of(fields)
 
@@ -156,6 +160,7 @@ class Record:
             align=_one_of(fields["align"], ALIGNS),  # type: ignore[arg-type]
             align_limit=fields["align_limit"],
             factors=_name(fields["factors"]),
+            windows=_windows(fields["windows"]),
             key=_name(fields["key"]),
             by_order=_flag(fields["by_order"]),
         )
@@ -177,6 +182,7 @@ class Record:
             furthest=_furthest(fields["furthest"]),
             quarantined=_pairs(fields["quarantined"]),
             reasons=parsed_reasons(fields["reasons"]),
+            dropped=_pairs(fields["dropped"]),
         )
 
 
@@ -276,6 +282,15 @@ def _furthest(value: object) -> tuple[int, ...]:
     if type(tokens) is not int:
         raise ValueError(f"{shown(tokens)} is no number of tokens")
     return _count(row), tokens
+
+
+def _windows(value: object) -> Windows | None:
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        raise TypeError(f"{shown(value)} is no windows")
+    _flag(value.get("pad"))
+    return Windows(**value)
 
 
 def _numbers(value: object) -> tuple[int, ...]:
