@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 
 from delaytool.api.given import (
@@ -17,6 +18,7 @@ from delaytool.api.given import (
 from delaytool.batches.column_options import ColumnOptions, names_of, numbers_of
 from delaytool.batches.job import Align
 from delaytool.errors import RecipeError
+from delaytool.jobs.card import Contents
 from delaytool.jobs.notes import Note, Notes
 from delaytool.jobs.paths import (
     find,
@@ -29,7 +31,7 @@ from delaytool.jobs.results import (
     counting,
     without_left_out,
 )
-from delaytool.jobs.stats import FooterOf, Reading, StatsOfShard, plan_stats
+from delaytool.jobs.stats import FooterOf, Reading, Stats, StatsOfShard, plan_stats
 from delaytool.recipes.recipe import Recipe
 from delaytool.run.engine import OnProgress, run_tasks
 from delaytool.run.tasks import RunOptions
@@ -89,7 +91,9 @@ def _stats(how: How, input: Path, audio_input: Path | None, reading: Reading) ->
     # A thousand footers take less time than workers take to start.
     here = how.run if stores.is_remote(path) else RunOptions()
     footers = [FooterOf(shard) for shard in shards]
-    looks = run_tasks(footers, "footers", here, how.progress, counting(report))
+    contents: list[Contents] = []
+    collect = _collecting(report, contents)
+    looks = run_tasks(footers, "footers", here, how.progress, collect)
     if not all(look.left_out for look in looks):
         looks = without_left_out(looks, notes)
     kept = {look.name: look.shifted for look in looks}
@@ -98,7 +102,7 @@ def _stats(how: How, input: Path, audio_input: Path | None, reading: Reading) ->
     if pairs:
         planned = plan_stats(pairs, reading)
         tasks = [StatsOfShard(*pair, reading, planned) for pair in pairs]
-        notes.by_order(run_tasks(tasks, "reading", how.run, how.progress, counting(report)))
+        notes.by_order(run_tasks(tasks, "reading", how.run, how.progress, collect))
     shifted, counts = sum(kept.values()), report.counts
     return StatsResult(
         shards=shifted + len(pairs),
@@ -110,7 +114,20 @@ def _stats(how: How, input: Path, audio_input: Path | None, reading: Reading) ->
         quarantined=counts.quarantined,
         report=report,
         notes=notes.texts,
+        contents=tuple(contents),
     )
+
+
+def _collecting(report: Report, contents: list[Contents]) -> Callable[[Stats], Stats]:
+    """What counts a shard in, and keeps what it holds where no other has held the same."""
+    count: Callable[[Stats], Stats] = counting(report)
+
+    def keep(stats: Stats) -> Stats:
+        if stats.contents is not None and stats.contents not in contents:
+            contents.append(stats.contents)
+        return dataclasses.replace(count(stats), contents=None)
+
+    return keep
 
 
 def _pairs(

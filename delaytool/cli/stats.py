@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from delaytool.cli.choices import ColumnChoice, Output, RecipeDemanded, RunChoice, gather
-from delaytool.cli.declare import Command, path_argument
+from delaytool.cli.declare import RUN, Command, option, path_argument
 from delaytool.cli.options import (
     align_option,
     audio_input_option,
@@ -28,6 +28,7 @@ from delaytool.cli.session import note_teller, print_json, put, session, shown
     examples=[
         "delaytool stats shifted/",
         "delaytool stats data/ --preset moshi --json",
+        "delaytool stats shifted/ --dataset-card > README.md    # of a dataset on the hub",
         "delaytool stats 'data/*.parquet' --text-padding 3 --text-end-padding 0 --frame-rate 25",
     ],
 )
@@ -44,6 +45,13 @@ from delaytool.cli.session import note_teller, print_json, put, session, shown
 @worker_options
 @frame_rate_option()
 @json_option
+@option(
+    "--dataset-card",
+    is_flag=True,
+    heading=RUN,
+    help="Print the page of a dataset on the Hugging Face hub, with name, license and origin left "
+    "to fill in.",
+)
 @quiet_option
 @debug_option
 @gather(demanded=RecipeDemanded, columns=ColumnChoice, run=RunChoice, show=Output)
@@ -55,6 +63,7 @@ def stats(
     columns: ColumnChoice,
     run: RunChoice,
     frame_rate: float | None,
+    dataset_card: bool,
     show: Output,
 ) -> None:
     """Tell what is in the shards of INPUT: rows, hours, tokens, padding, weights.
@@ -62,6 +71,8 @@ def stats(
     Shifted shards say it in their footers; original ones are read, and the column options are for
     them. INPUT is a Parquet file, a folder, a quoted glob, or a URI.
     """
+    if dataset_card and show.as_json:
+        raise click.UsageError("--dataset-card and --json exclude one another")
     with session(show.debug), progress_bar(show.quiet) as progress:
         from delaytool.api.stats import stats as stats_shards
 
@@ -82,6 +93,9 @@ def stats(
         )
     if show.as_json:
         print_json(result.to_dict())
+        return
+    if dataset_card:
+        put(*result.dataset_card().rstrip("\n").split("\n"))
         return
     if show.quiet:
         return

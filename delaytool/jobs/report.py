@@ -183,6 +183,15 @@ class Report:
 
         shards: what to say of the number of shards
         """
+        lines = self.lines(shards)
+        width = max(len(name) for name, _ in lines)
+        return "\n".join(f"  {name.ljust(width)}  {value}" for name, value in lines)
+
+    def lines(self, shards: str = "") -> list[tuple[str, str]]:
+        """What there is to say, and its number; a line without a name goes on with the one above.
+
+        shards: what to say of the number of shards
+        """
         counts = self.counts
         rates = sorted(self._frames) or [self.frame_rate or FRAME_RATE]
         at = " and ".join(f"{rate:.10g}" for rate in rates)
@@ -207,10 +216,7 @@ class Report:
             lines.append(("filled cells", f"{_percent(self.filled, self.cells)} of all"))
         if self.offset:
             lines.append(("cells of offsets", f"{_percent(self.offset, self.cells)} of all"))
-        lines += self._weight_lines()
-        lines += self._reason_lines()
-        width = max(len(name) for name, _ in lines)
-        return "\n".join(f"  {name.ljust(width)}  {value}" for name, value in lines)
+        return lines + self._weight_lines() + self._reason_lines()
 
     def _weight_lines(self) -> list[tuple[str, str]]:
         """A line for each run of streams of one kind with the same mean weight."""

@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeVar
 from delaytool.batches.figures import Counts
 from delaytool.errors import DataError
 from delaytool.jobs.apply import Applied
+from delaytool.jobs.card import Contents, dataset_card
 from delaytool.jobs.dry_run import BadRows, Checked, merged
 from delaytool.jobs.mismatches import Mismatch, Verified
 from delaytool.jobs.notes import Note, Notes
@@ -211,7 +212,10 @@ class RevertResult:
 
 @dataclass(frozen=True)
 class StatsResult:
-    """What is in shards."""
+    """What is in shards.
+
+    contents: what their rows hold, each kind once
+    """
 
     shards: int
     shifted: int
@@ -222,15 +226,23 @@ class StatsResult:
     quarantined: int
     report: Report
     notes: tuple[str, ...] = ()
+    contents: tuple[Contents, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON of `delaytool stats --json`."""
         return _plain(self) | self.report.to_dict()
 
+    def dataset_card(self) -> str:
+        """The shards as a page of the Hugging Face hub: Markdown with a head in YAML.
+
+        What shards can't say is left to fill in, and says so: name, license, language, origin.
+        """
+        return dataset_card(self.report, self.contents)
+
 
 def _plain(result: ApplyResult | RevertResult | StatsResult) -> dict[str, Any]:
     """The numbers, without the report and the notes."""
-    return {k: v for k, v in vars(result).items() if k not in ("report", "notes")}
+    return {k: v for k, v in vars(result).items() if k not in ("report", "notes", "contents")}
 
 
 def counting(report: Report) -> Callable[[R], R]:

@@ -23,6 +23,7 @@ from delaytool.batches.read import read_tokens
 from delaytool.batches.schema import already_shifted
 from delaytool.batches.types import check_there, depth_of
 from delaytool.errors import AmbiguousError, DataError
+from delaytool.jobs.card import Contents
 from delaytool.jobs.report import Summary
 from delaytool.jobs.shard_task import ShardTask
 from delaytool.recipes.adapt import with_text
@@ -40,6 +41,7 @@ class Stats:
 
     left_out: whether its rows are in quarantine, and so left out where there are others
     by_order: whether its rows are those of text and codes that only their order pairs, unasked
+    contents: what its rows hold, where that is known
     """
 
     name: str
@@ -47,6 +49,7 @@ class Stats:
     summary: Summary | None
     left_out: bool = False
     by_order: bool = False
+    contents: Contents | None = None
 
 
 @dataclass(frozen=True)
@@ -63,10 +66,12 @@ class FooterOf(ShardTask):
     def run(self) -> Generator[float, None, Stats]:
         """Read the footer; returns what it says."""
         with open_shard(self.shard) as opened:
-            record, left_out = read_record(opened), opened.is_quarantine
+            record, left_out, schema = read_record(opened), opened.is_quarantine, opened.schema
         yield 1.0
-        summary = None if record is None else Summary.of(record)
-        return Stats(self.name, record is not None, summary, left_out)
+        if record is None:
+            return Stats(self.name, False, None, left_out)
+        contents = Contents.of(record.job, schema, shifted=True)
+        return Stats(self.name, True, Summary.of(record), left_out, contents=contents)
 
 
 @dataclass(frozen=True)
@@ -173,7 +178,10 @@ class StatsOfShard(ShardTask):
                 figures += _figures(tokens, job)
                 yield counts.rows_in / max(opened.rows, 1)
             summary = Summary(job.recipe, counts, figures)
-            return Stats(self.name, False, summary, by_order=is_by_order_alone(opened, how.where))
+            known = how.recipe is not None
+            contents = Contents.of(job, opened.schema, shifted=False, known=known)
+            by_order = is_by_order_alone(opened, how.where)
+            return Stats(self.name, False, summary, by_order=by_order, contents=contents)
 
     def _job(self, opened: Opened) -> Job:
         """What reads the shard, by its own rows or by those of all where they say too little."""
