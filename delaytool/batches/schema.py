@@ -22,7 +22,7 @@ from delaytool.batches.types import (
     depth_of,
     lists_around,
 )
-from delaytool.errors import DataError, Place
+from delaytool.errors import DataError, Place, RecipeError
 from delaytool.pattern.flat import possible_fills, widened
 from delaytool.pattern.weights import NO_LABEL
 
@@ -79,8 +79,12 @@ def check_schema(schema: pa.Schema, job: Job) -> None:
         _check_factors(schema.field(job.factors))
     _check_slices(job)
     taken = set(names) - {column.name for column in job.columns if column.is_whole}
-    made = [name for output in job.outputs for name in job.names_of(output)]
-    for name in (*made, *job.window_columns):
+    for name in taken.intersection(job.window_columns):
+        raise RecipeError(
+            f"the column {name} is in the way of a column of that name in the output, expected no "
+            "column of that name where rows are cut into windows; rename or drop it"
+        )
+    for name in (name for output in job.outputs for name in job.names_of(output)):
         if name in taken:
             raise DataError(
                 "column-in-the-way",

@@ -7,7 +7,7 @@ import dataclasses
 from delaytool.batches.column_options import ColumnOptions
 from delaytool.batches.job import Job
 from delaytool.batches.values import text_of
-from delaytool.errors import DataError, Place
+from delaytool.errors import DataError, Place, RecipeError
 from delaytool.grids.grid import Cells, Grid
 from delaytool.grids.read import read_cells, record_of, rows_with
 from delaytool.shards.failures import reading
@@ -34,6 +34,11 @@ def read_counterpart(
     Raises DataError when there is no such row, or where nothing tells which.
     """
     like, record = None, grid.record
+    if record is not None and record.job.windows is not None:
+        raise RecipeError(
+            "rows of this shard are windows, which are not compared with rows one by one, expected "
+            "a shard of whole rows; verify with `source` compares all of them"
+        )
     if (
         record is not None
         and dataclasses.replace(where, key=None, by_order=False) == ColumnOptions()

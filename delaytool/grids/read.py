@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from delaytool.batches.column_options import ColumnOptions
 from delaytool.batches.columns import describe_columns, job_of_original
-from delaytool.batches.job import Job, make_job
+from delaytool.batches.job import WINDOW_COLUMNS, Job, make_job
 from delaytool.batches.problems import key_of
 from delaytool.batches.shift import shift
 from delaytool.batches.types import check_there
@@ -181,6 +181,7 @@ def _read_row(opened: Opened, row: int, job: Job, factors: str | None) -> pa.Rec
     wanted = [column.name for column in (job.outputs if shifted else job.columns)]
     wanted += [output.weights for output in job.outputs if output.weights and shifted]
     wanted += [name for name in (job.key, factors) if name]
+    wanted += job.window_columns if shifted else ()
     names = list(dict.fromkeys(wanted))
     with reading(opened.shard.name):
         if not isinstance(opened, OpenShard):
@@ -208,6 +209,10 @@ def _about(
     recipe = job.recipe
     key = key_of(batch, 0, job)
     where = f"{opened.shard.name}, row {row} of {opened.rows}" + (f" ({key})" if key else "")
+    if record is not None and job.windows is not None:
+        window, start, frames = (batch.column(name)[0].as_py() for name in WINDOW_COLUMNS)
+        unit = "frame" if job.cuts_before else "timestep"
+        where += f", window {window} from {unit} {start} on, of a row of {frames} frames"
     if record is None:
         made = "original (not shifted)"
     else:

@@ -10,10 +10,17 @@ import numpy as np
 import pyarrow as pa
 
 from delaytool.batches.codes import TokenBatch
-from delaytool.batches.job import Job, segments_of_column, segments_of_outputs
-from delaytool.batches.read import read_values
+from delaytool.batches.job import (
+    ROW_FRAMES,
+    WINDOW_START,
+    Job,
+    segments_of_column,
+    segments_of_outputs,
+)
+from delaytool.batches.read import read_outputs, read_values
 from delaytool.batches.shift import read_aligned
 from delaytool.batches.unshift import read_shifted, undelayed
+from delaytool.errors import RecipeError
 from delaytool.grids.grid import Cells, Grid
 from delaytool.pattern.segments import OFFSET, Array, Segments
 from delaytool.recipes.recipe import Recipe, Stream
@@ -23,7 +30,8 @@ from delaytool.recipes.recipe import Recipe, Stream
 class Side:
     """The tokens of one row, before the shift or after it.
 
-    numbers: the streams of the columns, in their order; segments: of each column; weights: [K, S]
+    numbers: the streams of the columns, in their order; segments: of each column; weights: [K, S];
+    window: which timesteps of the row those of a window are, that was cut after the shift
     """
 
     tokens: TokenBatch
@@ -32,6 +40,7 @@ class Side:
     is_shifted: bool
     has_lost: bool = False
     weights: Array | None = None
+    window: tuple[int, int | None] = (0, None)
 
 
 def original(batch: pa.RecordBatch, job: Job, any_token: bool) -> Side:
@@ -44,13 +53,27 @@ def original(batch: pa.RecordBatch, job: Job, any_token: bool) -> Side:
 def after(batch: pa.RecordBatch, job: Job) -> Side:
     """A shifted row as it is."""
     weights = _stored_weights(batch, job)
+    if job.cuts_after:
+        codes = read_outputs(batch, job)
+        start, frames = (batch.column(name).to_numpy() for name in (WINDOW_START, ROW_FRAMES))
+        segments = segments_of_outputs(frames.astype(np.int64), job)
+        there = int(start[0]), int(start[0] + codes.lengths[0])
+        numbers = job.numbers_of_outputs
+        return Side(codes, numbers, segments, True, weights=weights, window=there)
     codes, frames = read_shifted(batch, job)
     segments = segments_of_outputs(frames, job)
     return Side(codes, job.numbers_of_outputs, segments, True, weights=weights)
 
 
 def before(batch: pa.RecordBatch, job: Job) -> Side:
-    """A shifted row, shifted back."""
+    """A shifted row, shifted back.
+
+    Raises RecipeError for a window that was cut after the shift, which is no row that was shifted.
+    """
+    if job.cuts_after:
+        raise RecipeError(
+            "the row is a window that was cut after the shift, and nothing was there `before` it"
+        )
     codes, frames = read_shifted(batch, job)
     segments = segments_of_outputs(frames, job)
     tokens = undelayed(codes, segments)
@@ -102,7 +125,8 @@ def make(head: Grid, side: Side, recipe: Recipe) -> Cells:
         lost=_in_order(masks, side.numbers) if has_lost else None,
         weights=side.weights,
         starts=tuple(
-            recipe.first_timestep(stream) if side.is_shifted else 0 for stream in recipe.streams
+            recipe.first_timestep(stream) - side.window[0] if side.is_shifted else 0
+            for stream in recipe.streams
         ),
     )
 
@@ -141,7 +165,8 @@ def _filled(segments: Segments, side: Side) -> tuple[Array, Array]:
     moved = segments.is_filled(OFFSET)
     filled = segments.is_filled() & ~moved
     size = moved.size // streams
-    return moved.reshape(streams, size), filled.reshape(streams, size)
+    there = slice(*side.window)
+    return moved.reshape(streams, size)[:, there], filled.reshape(streams, size)[:, there]
 
 
 def _padding(stream: Stream) -> dict[int, str]:

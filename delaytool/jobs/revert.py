@@ -117,7 +117,8 @@ class RevertShard(ShardTask):
             for number, (part, state) in enumerate(missing):
                 written |= yield from _write(part, work, state, (number, len(missing)))
             yield 1.0
-            return Reverted(self.name, output.rows, counts, written)
+            rows = counts.rows_out - counts.dropped_rows if counts.windows else output.rows
+            return Reverted(self.name, rows, counts, written)
 
     def _missing(self, work: _Work, parts: list[_Part]) -> list[tuple[_Part, State | None]]:
         """The files that are to be written, and what each of them replaces."""

@@ -19,7 +19,7 @@ import pyarrow as pa
 from delaytool.batches.codes import Codes
 from delaytool.batches.job import Job, segments_of_outputs
 from delaytool.batches.layouts import Output
-from delaytool.batches.read import read_values
+from delaytool.batches.read import read_outputs, read_values
 from delaytool.batches.shifted import ShiftedColumn
 from delaytool.batches.unshift import read_shifted
 from delaytool.errors import DataError, Place
@@ -169,11 +169,14 @@ def group_of(
 
     Raises DataError for a bad row, and for codes that the type does not hold.
     """
-    codes, frames = read_shifted(batch, job)
+    codes = read_outputs(batch, job) if job.cuts_after else read_shifted(batch, job)[0]
     if job.weighs:
         pairs = zip(job.outputs, codes.columns, strict=True)
         weights = [_stored_weights(batch, output, cells, job) for output, cells in pairs]
+    elif job.windows is not None and (job.cuts_after or job.windows.pad):
+        raise _no_weights()
     else:
+        frames = codes.lengths - job.recipe.steps(0)
         parts = zip(job.outputs, segments_of_outputs(frames, job), codes.columns, strict=True)
         weights = [ShiftedColumn(*part).weights for part in parts]
     steps = codes.lengths
@@ -188,6 +191,16 @@ def group_of(
         (np.cumsum(steps) - steps).tolist(),
         steps.tolist(),
         {name: batch.column(name).to_pylist() for name in columns},
+    )
+
+
+def _no_weights() -> DataError:
+    """The error for windows without weights, which only whole rows could give."""
+    return DataError(
+        "no-weights",
+        "its rows are windows, and it has no loss weights",
+        expected="the weights, which apply makes of whole rows",
+        advice="make the shards anew with loss weights",
     )
 
 
