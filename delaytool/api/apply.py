@@ -70,6 +70,7 @@ def apply(
     window_split: WindowSplit = "fixed",
     window_min: int | None = None,
     window_pad: bool = False,
+    narrow: bool = False,
     dry_run: bool = False,
     overwrite: bool = False,
     quarantine: Path | None = None,
@@ -98,13 +99,13 @@ def apply(
         weights=not no_weights,
         label_columns=label_columns,
         windows=windows_of(recipe, window, window_cut, window_split, window_min, window_pad),
+        narrow=narrow,
         **key_of_rows(key, no_key),
     )
     check_audio_input(where, audio_input)
     how = How(RunOptions(workers, engine, ray_address), Notes(on_note), frame_rate, progress)
-    if dry_run:
-        return _check(how, recipe, where, (input, output, audio_input, quarantine), overwrite)
-    return _apply(how, recipe, where, (input, output, audio_input, quarantine), overwrite)
+    run = _check if dry_run else _apply
+    return run(how, recipe, where, (input, output, audio_input, quarantine), overwrite)
 
 
 def _check(

@@ -27,6 +27,8 @@ class ColumnOptions:
     audio_layout:  layout of the codes, or "auto"
     output_layout: "split" or "grid"; None for as the tokens came
     weights:       whether there are columns of loss weights; label_columns: of labels
+    narrow:        whether tokens come out as the narrowest signed type that holds vocabulary and
+                   fills
     align:         what becomes of text that is shorter or longer than the audio
     align_limit:   how many frames it may differ by; None for any number
     weight_column: column of factors on the loss weights
@@ -47,6 +49,7 @@ class ColumnOptions:
     output_layout: str | None = None
     weights: bool = True
     label_columns: bool = False
+    narrow: bool = False
     align: Align = "error"
     align_limit: int | None = None
     weight_column: str | None = None

@@ -46,6 +46,7 @@ class Job:
     align_limit: how many frames it may differ by; None for any number
     factors: name of a column of factors on the loss weights
     windows: how rows are cut into windows; None where they stay whole
+    narrow:  whether tokens come out as the narrowest signed type that holds vocabulary and fills
     key:     column that names a row in messages, and that pairs rows of text and codes in separate
              shards; None where their order alone pairs them
     by_order: whether that was asked for; else no such shard may have a column `id`
@@ -60,6 +61,7 @@ class Job:
     align_limit: int | None = None
     factors: str | None = None
     windows: Windows | None = None
+    narrow: bool = False
     key: str | None = dataclasses.field(default=None, compare=False)
     by_order: bool = dataclasses.field(default=False, compare=False)
 
@@ -193,6 +195,7 @@ class Job:
             "align_limit": self.align_limit,
             "factors": self.factors,
             "windows": None if self.windows is None else self.windows.to_dict(),
+            "narrow": self.narrow,
             "key": self.key,
             "by_order": self.by_order,
         }
@@ -236,6 +239,7 @@ def make_job(recipe: Recipe, where: ColumnOptions, columns: tuple[Column, ...]) 
         align_limit=where.align_limit,
         factors=where.weight_column,
         windows=where.windows,
+        narrow=where.narrow,
         key=where.key,
         by_order=where.by_order,
     )

@@ -73,6 +73,7 @@ def map_batch(
     output_layout: Literal["split", "grid"] | None = None,
     weights: bool = True,
     labels: bool = False,
+    narrow: bool = False,
     align: Align = "error",
     align_limit: int | None = None,
     code_base: int | Sequence[int] = (),
@@ -105,7 +106,6 @@ def map_batch(
     the batch), key, column, stream and timestep, for a row that `apply` would refuse, and for
     columns that are missing, of an unfit type or in the way.
     """
-    cuts = window, window_cut, window_split, window_min, window_pad
     where = ColumnOptions(
         text_column=names_of(text_column),
         audio_column=names_of(audio_column),
@@ -114,11 +114,12 @@ def map_batch(
         output_layout=output_layout,
         weights=weights,
         label_columns=labels,
+        narrow=narrow,
         align=align,
         align_limit=align_limit,
         code_base=numbers_of(code_base),
         weight_column=weight_column,
-        windows=windows_of(recipe, *cuts),
+        windows=windows_of(recipe, window, window_cut, window_split, window_min, window_pad),
         key=key,
     )
     return BatchMapper(recipe, where)

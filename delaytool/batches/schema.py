@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -33,17 +34,35 @@ def output_type(kinds: Sequence[pa.DataType], output: Output, job: Job) -> pa.Da
     kinds: the types of the columns that its tokens come from; one of the same layout keeps its
            lists, except that fixed-size time axes become lists
     """
-    leaves = [np.dtype(str(depth_of(kind)[1])) for kind in kinds]
-    fills = possible_fills(job.recipe, output.streams(job.recipe))
-    if job.windows is not None and job.windows.pad:
-        fills |= {stream.trail for stream in output.streams(job.recipe)}
-    if job.pads:
-        fills |= {s.padding for s in output.streams(job.recipe) if s.kind == "text"}
-    leaf = pa.from_numpy_dtype(widened(common_type(leaves), fills))
+    if job.narrow:
+        leaf = pa.from_numpy_dtype(narrowest(output, job))
+    else:
+        leaves = [np.dtype(str(depth_of(kind)[1])) for kind in kinds]
+        leaf = pa.from_numpy_dtype(widened(common_type(leaves), _fills(output, job)))
     twin = job.twin(output)
     if twin is None:
         return lists_around(leaf, output.layout.depth)
     return output.layout.type_of_shifted(kinds[0], leaf)
+
+
+def narrowest(output: Output, job: Job) -> np.dtype[Any]:
+    """The narrowest signed type that holds the vocabulary and the fill tokens of an output.
+
+    cardinality 2048, fills {2048, -1} -> int16
+    """
+    last = {stream.cardinality - 1 for stream in output.streams(job.recipe)}
+    return widened(np.dtype(np.int8), _fills(output, job) | last)
+
+
+def _fills(output: Output, job: Job) -> set[int]:
+    """The tokens that the pattern, alignment and windows may put into an output."""
+    streams = output.streams(job.recipe)
+    fills = possible_fills(job.recipe, streams)
+    if job.windows is not None and job.windows.pad:
+        fills |= {stream.trail for stream in streams}
+    if job.pads:
+        fills |= {stream.padding for stream in streams if stream.kind == "text"}
+    return fills
 
 
 def labels_type(kind: pa.DataType) -> pa.DataType:

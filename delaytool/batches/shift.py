@@ -18,7 +18,7 @@ from delaytool.batches.job import Job, segments_of_column
 from delaytool.batches.layouts import Output
 from delaytool.batches.problems import Problems, scan_again
 from delaytool.batches.read import read_rest, read_tokens, scan_once
-from delaytool.batches.schema import overlap, shifted_schema
+from delaytool.batches.schema import narrowest, overlap, shifted_schema
 from delaytool.batches.shifted import ShiftedColumn
 from delaytool.batches.types import common_type, depth_of
 from delaytool.batches.windows import (
@@ -130,7 +130,8 @@ def shift_batch(batch: pa.RecordBatch, job: Job, schema: pa.Schema) -> Shifted:
 def _shifted(output: Output, codes: Codes, job: Job, factors: Array | None) -> ShiftedColumn:
     """The shifted cells of an output."""
     segments = segments_of_column(output, codes.lengths, job)
-    flat = delay_flat(codes.flat, segments)
+    tokens = codes.flat.astype(narrowest(output, job), copy=False) if job.narrow else codes.flat
+    flat = delay_flat(tokens, segments)
     cells = Codes(flat, segments.steps, codes.streams, codes.by_stream)
     return ShiftedColumn(output, segments, cells, factors)
 

@@ -58,6 +58,13 @@ if TYPE_CHECKING:
     help="Text and codes in columns of their own, or in one column codes [K][S].  [default: as "
     "they came]",
 )
+@option(
+    "--narrow",
+    is_flag=True,
+    heading=OUT,
+    help="Tokens as the narrowest signed type that holds vocabulary and fill tokens.  [default: as "
+    "they came, or the next wider one that holds the fill tokens]",
+)
 @option("--no-weights", is_flag=True, heading=OUT, help="Leave the columns of loss weights out.")
 @option(
     "--label-columns",
@@ -99,6 +106,7 @@ def apply(
     windows: WindowChoice,
     show: Output,
     output_layout: Literal["split", "grid"] | None,
+    narrow: bool,
     no_weights: bool,
     label_columns: bool,
     dry_run: bool,
@@ -129,6 +137,7 @@ def apply(
             code_base=columns.code_base or (),
             weight_column=columns.weight_column,
             output_layout=output_layout,
+            narrow=narrow,
             no_weights=no_weights,
             label_columns=label_columns,
             **windows.keywords(),

@@ -52,7 +52,7 @@ def digest_of_way(job: Job) -> str:
     """A digest of all that a dataset's shards must have in common."""
     outputs = [output.to_dict() for output in job.outputs]
     windows = None if job.windows is None else job.windows.to_dict()
-    text = json.dumps([_decisive(job.recipe), outputs, windows], sort_keys=True)
+    text = json.dumps([_decisive(job.recipe), outputs, windows, job.narrow], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
@@ -86,6 +86,8 @@ def ways_differ(expected: Job, found: Job) -> Iterator[Difference]:
     if wanted != had:
         yield "output columns", ", ".join(wanted), ", ".join(had), Place()
         return
+    if expected.narrow != found.narrow:
+        yield "narrow", expected.narrow, found.narrow, Place()
     for want, have in zip(expected.outputs, found.outputs, strict=True):
         ours, theirs = want.to_dict(), have.to_dict()
         for name in ours:

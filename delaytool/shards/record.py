@@ -25,8 +25,8 @@ from delaytool.shards.entry import bad_entry, entry_of, fields_of, shown
 
 T = TypeVar("T")
 FORMAT = 4
-"""Of the record. 2 has figures and reasons, 3 tells reasons by kind, 4 has offsets and text at any
-place; none of them was released."""
+"""Of the record. 2 has figures and reasons, 3 tells reasons by kind, 4 has offsets, text at any
+place and narrow types; none of them was released."""
 
 
 @dataclass(frozen=True)
@@ -161,6 +161,7 @@ class Record:
             align_limit=fields["align_limit"],
             factors=_name(fields["factors"]),
             windows=_windows(fields["windows"]),
+            narrow=_flag(fields["narrow"]),
             key=_name(fields["key"]),
             by_order=_flag(fields["by_order"]),
         )

@@ -13,6 +13,7 @@ from delaytool.errors import DataError, RecipeError
 from delaytool.recipes.presets import plain_recipe
 
 RECIPE = plain_recipe(3, (0, 0, 1, 2))
+LONG = pa.list_(pa.list_(pa.int64()))
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +43,15 @@ def test_a_table_gives_a_table_and_a_batch_a_batch(applied):
     batch = table.combine_chunks().to_batches()[0]
     assert pa.Table.from_batches([shift(batch)]).equals(expected)
     assert pickle.loads(pickle.dumps(shift)) == shift
+
+
+def test_narrow_tokens(applied):
+    table, expected = applied
+    wide = table.set_column(3, "audio_codes", table["audio_codes"].cast(LONG))
+    narrow = map_batch(RECIPE, narrow=True, labels=True)(wide)
+    assert same(narrow, expected)
+    assert narrow.schema.field("audio_codes").type == expected.schema.field("audio_codes").type
+    assert map_batch(RECIPE)(wide).schema.field("audio_codes").type == LONG
 
 
 def test_no_rows():

@@ -25,12 +25,13 @@ from make import (
 
 from delaytool.batches.schema import shifted_schema
 from delaytool.batches.shift import bad_rows, shift_batch
+from delaytool.batches.types import depth_of, lists_around
 from delaytool.errors import DataError, RecipeError
 from delaytool.jobs.apply import ApplyShard
 from delaytool.jobs.paths import Item
 from delaytool.jobs.report import Summary
 from delaytool.jobs.verify import VerifyShard
-from delaytool.recipes.adapt import with_audio, with_weights
+from delaytool.recipes.adapt import with_audio, with_text, with_weights
 from delaytool.recipes.presets import plain_recipe
 from delaytool.shards.bounded import MAX_CELLS
 from delaytool.shards.find import Shard
@@ -324,6 +325,75 @@ def test_labels_are_tokens_where_weight_is_and_else_100_below(tmp_path, final_we
     assert ("text_loss_weights" in out.column_names) is weights
     assert str(out.schema.field("text_labels").type) == "list<element: int32>", "holds -100"
     assert str(out.schema.field("audio_labels").type) == "list<element: list<element: int16>>"
+
+
+NARROW = [(127, 127, "int8"), (127, 128, "int16"), (129, 0, "int16"), (2**15 + 1, 0, "int32")]
+
+
+@pytest.mark.parametrize(("card", "fill", "kind"), NARROW)
+@pytest.mark.parametrize("given", ["uint16", "int64", "uint64"])
+@pytest.mark.parametrize("grid", [False, True])
+def test_narrow_tokens_have_the_narrowest_type_of_vocabulary_and_fills(
+    tmp_path, card, fill, kind, given, grid
+):
+    recipe = with_audio(plain_recipe(3, (0, 0, 1, 2)), card=card, initial=fill, padding=fill)
+    recipe = with_text(recipe, card=100, initial=100, padding=3)
+    dice, depth = random.Random(card), {"text_tokens": 1, "audio_codes": 2}
+    lengths = [0, 1, 2, 9]
+    table = pa.table(
+        {
+            "text_tokens": [[dice.randrange(100) for _ in range(t)] for t in lengths],
+            "audio_codes": [
+                [[dice.choice([0, card - 1]) for _ in range(t)] for _ in range(3)] for t in lengths
+            ],
+        },
+        pa.schema([(name, lists_around(pa.type_for_alias(given), d)) for name, d in depth.items()]),
+    )
+    where = {"output_layout": "grid"} if grid else {}
+    rows, out = rows_and_output(tmp_path, table, recipe, narrow=True, label_columns=True, **where)
+    codes = [reference.delay(row, recipe) for row in rows]
+    if grid:
+        assert out["codes"].to_pylist() == codes
+        assert str(out.schema.field("codes").type) == f"list<element: list<element: {kind}>>"
+    else:
+        assert out["text_tokens"].to_pylist() == [text for text, *_ in codes]
+        assert out["audio_codes"].to_pylist() == [audio for _, *audio in codes]
+        assert str(out.schema.field("text_tokens").type) == "list<element: int8>"
+        assert str(out.schema.field("audio_codes").type) == f"list<element: list<element: {kind}>>"
+    delaytool("revert", tmp_path / "out.parquet", tmp_path / "back.parquet")
+    assert pq.read_table(tmp_path / "back.parquet").equals(table, check_metadata=True)
+
+
+def test_narrow_is_another_job(tmp_path):
+    pq.write_table(tokens_table(), tmp_path / "a.parquet")
+    plain, narrow = (
+        ["apply", tmp_path / "a.parquet", tmp_path / "out", *PLAIN, *more]
+        for more in ([], ["--narrow"])
+    )
+    delaytool(*plain)
+    assert "other options" in delaytool(*narrow, status=1).stderr
+    delaytool(*narrow, "--overwrite")
+    assert "1 unchanged" in delaytool(*narrow).stdout
+
+
+def test_narrow_goes_with_alignment_bases_and_quarantine(tmp_path):
+    rows = tokens_table(text_type=pa.int64()).to_pylist()
+    for number, row in enumerate(rows):
+        row["text_tokens"] = row["text_tokens"][number % 3 :] + [1] * (number == 4)
+        row["audio_codes"] = [[q * 50_000 + t for t in b] for q, b in enumerate(row["audio_codes"])]
+    rows[7]["audio_codes"][1][0] = 99_999
+    table = pa.Table.from_pylist(rows)
+    pq.write_table(table, tmp_path / "a.parquet")
+    options = (*PLAIN, "--align", "fit", "--code-base", 50_000, "--narrow")
+    bad, out = ("--quarantine", tmp_path / "bad"), tmp_path / "out.parquet"
+    delaytool("apply", tmp_path / "a.parquet", out, *options, *bad)
+    delaytool("verify", out, "--source", tmp_path / "a.parquet", *bad)
+    kind = pq.read_schema(out).field("audio_codes").type
+    assert depth_of(kind) == (2, pa.int16())
+    delaytool("revert", out, tmp_path / "back.parquet", "--allow-lossy")
+    back, good = pq.read_table(tmp_path / "back.parquet"), [*rows[:7], *rows[8:]]
+    assert back.schema.equals(table.schema)
+    assert back["audio_codes"].to_pylist() == [row["audio_codes"] for row in good]
 
 
 @pytest.mark.parametrize("more", [{}, {"label_columns": True}])

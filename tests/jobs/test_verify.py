@@ -264,7 +264,7 @@ TABLES = [
     ("truncate", {}),
     ("extend", {"label_columns": True, "frame": True}),
     ("truncate", {"label_columns": True, "output_layout": "grid"}),
-    ("extend", {"offsets": (0, 3, -2, 1)}),
+    ("extend", {"offsets": (0, 3, -2, 1), "narrow": True}),
     ("truncate", {"offsets": (2, 0, 1, -3), "label_columns": True}),
 ]
 
@@ -642,6 +642,7 @@ RECIPE = tokens_job().recipe
             {"label_columns": True},
             ["output columns, other than in a.parquet: found text_tokens, text_"],
         ),
+        (RECIPE, {"narrow": True}, ["narrow, other than in a.parquet: found True, expected False"]),
         (
             RECIPE,
             {"output_layout": "grid"},

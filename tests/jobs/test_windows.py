@@ -116,12 +116,11 @@ def test_random_windows(seed, tmp_path):
     while True:
         recipe, how = random_recipe(draw), random_windows(draw)
         rows, table, where = random_table(draw, recipe, layout, draw.random() < 0.4)
+        where |= {"output_layout": "grid", "label_columns": True, "narrow": seed % 3 == 0}
         source, output, back = (tmp_path / f"{name}.parquet" for name in ("in", "out", "back"))
         pq.write_table(table, source, row_group_size=2)
         try:
-            result = apply(
-                source, output, recipe, output_layout="grid", label_columns=True, **where, **how
-            )
+            result = apply(source, output, recipe, **where, **how)
             break
         except RecipeError:
             continue

@@ -288,6 +288,8 @@ def test_a_wrong_value_anywhere_gives_a_record_or_a_data_error(path):
         (("align",), None),
         (("factors",), 3),
         (("factors",), MISSING),
+        (("narrow",), 1),
+        (("narrow",), MISSING),
         (("padded",), None),
         (("padded",), [[1]]),
         (("padded",), [[1, -1]]),
@@ -416,6 +418,7 @@ def test_jobs_that_differ_in_the_key_alone_are_equal():
     assert plain_job(RECIPE) != plain_job(RECIPE, text="words")
     assert plain_job(RECIPE) != plain_job(RECIPE, label_columns=True)
     assert plain_job(RECIPE) != plain_job(RECIPE, align="trim")
+    assert plain_job(RECIPE) != plain_job(RECIPE, narrow=True)
     assert plain_job(RECIPE) != plain_job(RECIPE, weight_column="mask")
     assert plain_job(RECIPE) != plain_job(with_weights(RECIPE, acoustic=2.0))
 
