@@ -102,7 +102,7 @@ class Figures:
     def to_dict(self) -> dict[str, Any]:
         """Every field, with JSON's types."""
         weights = [float(weight) for weight in self.weights]
-        return {**dataclasses.asdict(self), "weights": weights}
+        return {**vars(self), "weights": weights}
 
 
 def count(lengths: Index, texts: Index, job: Job, cuts: Cuts | None = None) -> Counts:

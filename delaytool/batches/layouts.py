@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,7 +58,7 @@ class Column:
 
     def to_dict(self) -> dict[str, Any]:
         """Every field, with JSON's types."""
-        return {**dataclasses.asdict(self), "layout": self.layout.name}
+        return {**vars(self), "layout": self.layout.name}
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,7 @@ class Output:
 
     def to_dict(self) -> dict[str, Any]:
         """Every field, with JSON's types."""
-        return {**dataclasses.asdict(self), "layout": self.layout.name}
+        return {**vars(self), "layout": self.layout.name}
 
 
 def check_column_type(field: pa.Field, layout: Layout) -> None:

@@ -129,13 +129,13 @@ class Record:
     def to_json(self) -> str:
         """The entry, its checksum last; raises DataError when it would be too long to read."""
         fields: dict[str, Any] = {"format": FORMAT, "version": self.version, **self.job.to_dict()}
-        fields["sources"] = [dataclasses.asdict(source) for source in self.sources]
+        fields["sources"] = [vars(source) for source in self.sources]
         for name in ("counts", "digests"):
-            fields[name] = dataclasses.asdict(getattr(self, name))
+            fields[name] = vars(getattr(self, name))
         fields["figures"] = self.figures.rounded().to_dict()
         fields |= {"padded": self.padded, "furthest": self.furthest}
         fields |= {"quarantined": self.quarantined, "dropped": self.dropped}
-        fields["reasons"] = [dataclasses.asdict(reason) for reason in self.reasons]
+        fields["reasons"] = [vars(reason) for reason in self.reasons]
         return entry_of(fields)
 
     @classmethod
