@@ -204,7 +204,9 @@ def mutated(draw, value, shorter):
     return value + draw.choice([1, -1]) if isinstance(value, int) else value
 
 
-@pytest.mark.parametrize("seed", range(100))
+@pytest.mark.parametrize(
+    "seed", [*range(10), *(pytest.param(s, marks=pytest.mark.deep) for s in range(10, 100))]
+)
 def test_faults_are_found_without_the_source(seed, tmp_path):
     draw = random.Random(1000 + seed)
     for _ in range(5):
