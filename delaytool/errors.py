@@ -42,7 +42,7 @@ KINDS = {
     "no-rows": "no rows",
     "no-shards": "no shards",
     "no-such-row": "no such row",
-    "no-weights": "factors on loss weights without the weights",
+    "no-weights": "no loss weights, which its recipe does not say",
     "no-such-speaker": "a speaker whom no word names",
     "no-tokenizer": "words without a tokenizer",
     "not-installed": "a package that is not installed",

@@ -65,7 +65,8 @@ def read_footers(path: str | os.PathLike[str], columns: Sequence[str]) -> ShardS
     columns: others than those of tokens and weights that every shard must have
 
     Raises RecipeError where there is nothing under the path, and DataError where there are no
-    shards, for one that delaytool has not made and for ones that were made in different ways.
+    shards, for one that delaytool has not made, for one whose loss weights nothing says, and for
+    ones that were made in different ways.
     """
     shards, notes = find(plain_path(path, elsewhere=True), "`path`")
     jobs: list[Job] = []
@@ -78,10 +79,9 @@ def read_footers(path: str | os.PathLike[str], columns: Sequence[str]) -> ShardS
             if job is None:
                 left_out += 1
                 continue
-            if not jobs:
-                _check_weights(job, shard)
-            else:
+            if jobs:
                 _check_alike(jobs[0], read[0][0], job, shard)
+            _check_weights(job, shard)
             _check_columns(opened, job, columns)
             jobs[:] = jobs or [job]
             numbers = ((len(read), *group) for group in _groups_of(opened, job))
@@ -142,12 +142,20 @@ def _check_alike(expected: Job, first: Shard, found: Job, shard: Shard) -> None:
 
 
 def _check_weights(job: Job, shard: Shard) -> None:
-    """Raise DataError where weights cannot be made: by a recipe and factors that are not there."""
-    if job.factors is not None and not job.weighs:
+    """Raise DataError where there are no weights, and recipe and codes do not say them all."""
+    if job.weighs:
+        return
+    why = None
+    if job.factors is not None:
+        why = (
+            f"the recipe does not say the factors on them, which stood in the column {job.factors}"
+        )
+    elif job.windows is not None and (job.cuts_after or job.windows.pad):
+        why = "its rows are windows, of which only the whole rows would say them"
+    if why is not None:
         raise DataError(
             "no-weights",
-            f"there are no loss weights, and the recipe does not say the factors on them, "
-            f"which stood in the column {job.factors}",
+            f"there are no loss weights, and {why}",
             expected="columns of loss weights",
             advice="make the shards anew with them: without `no_weights`",
             place=Place(shard=shard.name),

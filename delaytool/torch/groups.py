@@ -173,9 +173,8 @@ def group_of(
     if job.weighs:
         pairs = zip(job.outputs, codes.columns, strict=True)
         weights = [_stored_weights(batch, output, cells, job) for output, cells in pairs]
-    elif job.windows is not None and (job.cuts_after or job.windows.pad):
-        raise _no_weights()
     else:
+        # The recipe says them all, as was checked when the footers were read.
         frames = codes.lengths - job.recipe.steps(0)
         parts = zip(job.outputs, segments_of_outputs(frames, job), codes.columns, strict=True)
         weights = [ShiftedColumn(*part).weights for part in parts]
@@ -191,16 +190,6 @@ def group_of(
         (np.cumsum(steps) - steps).tolist(),
         steps.tolist(),
         {name: batch.column(name).to_pylist() for name in columns},
-    )
-
-
-def _no_weights() -> DataError:
-    """The error for windows without weights, which only whole rows could give."""
-    return DataError(
-        "no-weights",
-        "its rows are windows, and it has no loss weights",
-        expected="the weights, which apply makes of whole rows",
-        advice="make the shards anew with loss weights",
     )
 
 

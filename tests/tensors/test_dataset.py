@@ -316,6 +316,13 @@ def test_factors_without_weights(tmp_path):
     with pytest.raises(DataError) as caught:
         ShardDataset(tmp_path / "b.parquet")
     assert caught.value.kind == "no-weights"
+    # Also where the first shard has none, and is otherwise alike.
+    plain = ("apply", tmp_path / "a.parquet", tmp_path / "both" / "a.parquet", *PLAIN)
+    delaytool(*plain, "--no-weights")
+    (tmp_path / "both" / "b.parquet").write_bytes((tmp_path / "b.parquet").read_bytes())
+    with pytest.raises(DataError) as caught:
+        ShardDataset(tmp_path / "both")
+    assert (caught.value.kind, caught.value.place.shard) == ("no-weights", "b.parquet")
     delaytool(*factored, "--weight-column", "factors", "--overwrite")
     weights = [row.weights.max().item() for row in ShardDataset(tmp_path / "b.parquet")]
     assert max(weights) == 200

@@ -54,3 +54,15 @@ def test_weights_of_windows_are_made_by_the_recipe_where_it_knows_them(how, sour
         return
     expected = pq.read_table(tmp_path / "with.parquet")["audio_loss_weights"].to_pylist()
     assert [row.weights.tolist() for row in ShardDataset(output)] == expected
+
+
+@pytest.mark.parametrize("how", HOW[1:])
+def test_each_shard_is_asked_for_its_weights(how, source, tmp_path):
+    """Not the first one alone, here of whole rows, whose weights the recipe says."""
+    (tmp_path / "out").mkdir()
+    for name, windows in (("a", {}), ("b", how)):
+        output = tmp_path / "out" / f"{name}.parquet"
+        apply(source, output, RECIPE, audio_layout="codebook", no_weights=True, **windows)
+    with pytest.raises(DataError) as raised:
+        ShardDataset(tmp_path / "out")
+    assert (raised.value.kind, raised.value.place.shard) == ("no-weights", "b.parquet")
