@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
-from delaytool.api.given import Engine, How, Layout, Names, Path, key_of_rows, plain_or_none
+from delaytool.api.given import (
+    Engine,
+    How,
+    Layout,
+    Names,
+    Path,
+    items_given,
+    key_of_rows,
+    plain_or_none,
+)
 from delaytool.batches.align_job import AlignJob
 from delaytool.batches.column_options import ColumnOptions, names_of
 from delaytool.errors import RecipeError
@@ -14,7 +22,6 @@ from delaytool.jobs.align import AlignShard, sha256_of
 from delaytool.jobs.align_dry_run import CheckWords
 from delaytool.jobs.align_report import AlignReport, AlignResult
 from delaytool.jobs.notes import Note, Notes
-from delaytool.jobs.paths import Items, as_found, items_of, items_to_check, plain_path
 from delaytool.jobs.plan_align import plan_align
 from delaytool.jobs.results import without_left_out
 from delaytool.pattern.interleave import Interleaving
@@ -72,35 +79,12 @@ def align(
     model = plain_or_none(tokenizer, run.run)
     digest = None if model is None else sha256_of(model)
     asked = AlignJob(words_column, text_column, how, (), frames_column, digest)
-    items = _items((input, output, audio_input, quarantine), run, overwrite, dry_run)
+    items = items_given((input, output, audio_input, quarantine), run, overwrite, dry_run)
     planned = plan_align(items.items, asked, where, overwrite)
     run.notes.add(*(Note(line, "column") for line in planned.columns), *map(Note, planned.notes))
     kind = CheckWords if dry_run else AlignShard
     tasks = [kind(item, planned.job, model, overwrite) for item in planned.items]
     return _run(run, tasks, items.left_out, dry_run)
-
-
-def _items(
-    paths: tuple[Path, Path | None, Path | None, Path | None],
-    how: How,
-    overwrite: bool,
-    dry_run: bool,
-) -> Items:
-    """Each shard and where it goes.
-
-    paths: of input, output, audio_input and quarantine
-    """
-    source, (target, codes, bad) = paths[0], (plain_or_none(path, how.run) for path in paths[1:])
-    source = plain_path(source, how.run.elsewhere)
-    if target is None and not dry_run:
-        raise RecipeError("`output` is not given, which only `dry_run` can do without")
-    found = (
-        items_to_check(source, codes) if target is None else items_of(source, target, codes, bad)
-    )
-    how.notes.add(*found.notes)
-    if overwrite and not dry_run and target is not None:
-        return replace(found, items=as_found(found.items, target, bad))
-    return found
 
 
 def _run(how: How, tasks: Sequence[AlignShard], left_out: int, dry_run: bool) -> AlignResult:

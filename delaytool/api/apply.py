@@ -14,30 +14,18 @@ from delaytool.api.given import (
     Names,
     Path,
     check_audio_input,
+    items_given,
     key_of_rows,
-    plain_or_none,
 )
 from delaytool.batches.column_options import ColumnOptions, names_of, numbers_of, windows_of
 from delaytool.batches.job import Align
-from delaytool.errors import RecipeError
 from delaytool.jobs.apply import ApplyShard
 from delaytool.jobs.dry_run import CheckShard
 from delaytool.jobs.notes import Note, Notes
-from delaytool.jobs.paths import (
-    Item,
-    Items,
-    as_found,
-    items_of,
-    items_to_check,
-    plain_path,
-)
-from delaytool.jobs.plan import Plan, plan
+from delaytool.jobs.paths import Items
+from delaytool.jobs.plan import plan
 from delaytool.jobs.report import Report
-from delaytool.jobs.results import (
-    ApplyResult,
-    counting,
-    without_left_out,
-)
+from delaytool.jobs.results import ApplyResult, counting, without_left_out
 from delaytool.pattern.windows import WindowCut, WindowSplit
 from delaytool.recipes.describe import describe
 from delaytool.recipes.recipe import Recipe
@@ -104,66 +92,26 @@ def apply(
     )
     check_audio_input(where, audio_input)
     how = How(RunOptions(workers, engine, ray_address), Notes(on_note), frame_rate, progress)
-    run = _check if dry_run else _apply
-    return run(how, recipe, where, (input, output, audio_input, quarantine), overwrite)
+    paths = input, output, audio_input, quarantine
+    return _run(how, recipe, where, items_given(paths, how, overwrite, dry_run), overwrite, dry_run)
 
 
-def _check(
-    how: How,
-    recipe: Recipe,
-    where: ColumnOptions,
-    paths: tuple[Path, Path | None, Path | None, Path | None],
-    overwrite: bool,
+def _run(
+    how: How, recipe: Recipe, where: ColumnOptions, items: Items, overwrite: bool, dry_run: bool
 ) -> ApplyResult:
-    """What `apply` would do, without writing anything."""
-    source, (target, codes, bad) = paths[0], (plain_or_none(path, how.run) for path in paths[1:])
-    source = plain_path(source, how.run.elsewhere)
-    if target is None:
-        found = items_to_check(source, codes)
-    else:
-        found = items_of(source, target, codes, bad)
-    planned = _planned(how, found, found.items, recipe, where, overwrite)
-    began, report = time.monotonic(), Report(how.frame_rate)
-    tasks = [CheckShard(item, planned.job) for item in planned.items]
-    results = run_tasks(tasks, "checking", how.run, how.progress, counting(report))
-    results = without_left_out(results, how.notes, found.left_out)
-    return ApplyResult.of_checks(results, report, began, how.notes.texts)
-
-
-def _planned(
-    how: How,
-    found: Items,
-    items: list[Item],
-    recipe: Recipe,
-    where: ColumnOptions,
-    overwrite: bool,
-) -> Plan:
-    """What is to be done to every shard, once it is said how they were found and are read."""
-    how.notes.add(*found.notes)
-    planned = plan(items, recipe, where, overwrite)
+    """Plan, run and report."""
+    planned = plan(items.items, recipe, where, overwrite)
     how.notes.add(Note(describe(recipe, "as given"), "recipe"))
     how.notes.add(*(Note(line, "column") for line in planned.columns), *map(Note, planned.notes))
-    return planned
-
-
-def _apply(
-    how: How,
-    recipe: Recipe,
-    where: ColumnOptions,
-    paths: tuple[Path, Path | None, Path | None, Path | None],
-    overwrite: bool,
-) -> ApplyResult:
-    """Plan, run and report; the paths are of input, output, codes and quarantine."""
-    if paths[1] is None:
-        raise RecipeError("`output` is not given, which only `dry_run` can do without")
-    source, target = (plain_path(path, how.run.elsewhere) for path in (paths[0], paths[1]))
-    codes, bad = (plain_or_none(path, how.run) for path in paths[2:])
-    found = items_of(source, target, codes, bad)
-    items = as_found(found.items, target, bad) if overwrite else found.items
-    planned = _planned(how, found, items, recipe, where, overwrite)
     began, report = time.monotonic(), Report(how.frame_rate)
+    keep = counting(report)
+    if dry_run:
+        checks = [CheckShard(item, planned.job) for item in planned.items]
+        checked = run_tasks(checks, "checking", how.run, how.progress, keep)
+        checked = without_left_out(checked, how.notes, items.left_out)
+        return ApplyResult.of_checks(checked, report, began, how.notes.texts)
     tasks = [ApplyShard(item, planned.job, overwrite) for item in planned.items]
     with no_empty_folders(path for task in tasks for path in task.writes):
-        results = run_tasks(tasks, "shifting", how.run, how.progress, counting(report))
-    results = without_left_out(results, how.notes, found.left_out)
+        results = run_tasks(tasks, "shifting", how.run, how.progress, keep)
+    results = without_left_out(results, how.notes, items.left_out)
     return ApplyResult.of(results, report, began, how.notes.texts)

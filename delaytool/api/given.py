@@ -13,15 +13,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from delaytool.batches.column_options import ColumnOptions
 from delaytool.errors import RecipeError
 from delaytool.jobs.notes import Notes
-from delaytool.jobs.paths import (
-    plain_path,
-)
+from delaytool.jobs.paths import Items, as_found, items_of, items_to_check, plain_path
 from delaytool.run.engine import OnProgress
 from delaytool.run.tasks import RunOptions
 
@@ -29,6 +27,8 @@ Path = str | os.PathLike[str]
 Names = str | Sequence[str]
 Layout = Literal["auto", "codebook", "frame", "flat-codebook", "flat-frame"]
 Engine = Literal["local", "ray"]
+Paths = tuple[Path, Path | None, Path | None, Path | None]
+"""Of input, output, audio_input and quarantine."""
 
 
 @dataclass(frozen=True)
@@ -57,3 +57,22 @@ def check_audio_input(where: ColumnOptions, audio_input: Path | None) -> None:
 def plain_or_none(path: Path | None, run: RunOptions) -> str | None:
     """A path as the run takes it; None for none."""
     return None if path is None else plain_path(path, run.elsewhere)
+
+
+def items_given(paths: Paths, how: How, overwrite: bool, dry_run: bool) -> Items:
+    """Each shard and where it goes, once it is said how the shards were found.
+
+    Raises RecipeError where there is no output, which only a dry run can do without.
+    """
+    if paths[1] is None and not dry_run:
+        raise RecipeError("`output` is not given, which only `dry_run` can do without")
+    source = plain_path(paths[0], how.run.elsewhere)
+    target, codes, bad = (plain_or_none(path, how.run) for path in paths[1:])
+    if target is None:
+        items = items_to_check(source, codes)
+    else:
+        items = items_of(source, target, codes, bad)
+        if overwrite and not dry_run:
+            items = replace(items, items=as_found(items.items, target, bad))
+    how.notes.add(*items.notes)
+    return items

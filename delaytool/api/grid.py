@@ -4,21 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from delaytool.api.given import (
-    Layout,
-    Names,
-    Path,
-    check_audio_input,
-    key_of_rows,
-)
+from delaytool.api.given import Layout, Names, Path, check_audio_input, key_of_rows
 from delaytool.batches.column_options import ColumnOptions, names_of, numbers_of
 from delaytool.batches.job import Align
 from delaytool.errors import RecipeError
 from delaytool.grids.grid import Grid
 from delaytool.grids.read import read_grid as _read_grid
-from delaytool.jobs.paths import (
-    plain_path,
-)
+from delaytool.jobs.paths import plain_path
 from delaytool.recipes.recipe import Recipe
 from delaytool.shards import stores
 from delaytool.shards.find import Shard

@@ -20,17 +20,9 @@ from delaytool.batches.job import Align
 from delaytool.errors import RecipeError
 from delaytool.jobs.card import Contents
 from delaytool.jobs.notes import Note, Notes
-from delaytool.jobs.paths import (
-    find,
-    paired,
-    plain_path,
-)
+from delaytool.jobs.paths import find, paired, plain_path
 from delaytool.jobs.report import Report
-from delaytool.jobs.results import (
-    StatsResult,
-    counting,
-    without_left_out,
-)
+from delaytool.jobs.results import StatsResult, counting, without_left_out
 from delaytool.jobs.stats import FooterOf, Reading, Stats, StatsOfShard, plan_stats
 from delaytool.recipes.recipe import Recipe
 from delaytool.run.engine import OnProgress, run_tasks

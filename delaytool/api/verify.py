@@ -4,26 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from delaytool.api.given import (
-    Engine,
-    Path,
-    plain_or_none,
-)
+from delaytool.api.given import Engine, Path, plain_or_none
 from delaytool.jobs.mixed import compare_with_first
 from delaytool.jobs.notes import Note, Notes
-from delaytool.jobs.paths import (
-    find,
-    not_in_quarantine,
-    plain_path,
-    quarantines_of,
-    sources_of,
-)
+from delaytool.jobs.paths import find, not_in_quarantine, plain_path, quarantines_of, sources_of
 from delaytool.jobs.report import Report
-from delaytool.jobs.results import (
-    VerifyResult,
-    counting,
-    without_left_out,
-)
+from delaytool.jobs.results import VerifyResult, counting, without_left_out
 from delaytool.jobs.verify import VerifyShard
 from delaytool.recipes.recipe import Recipe
 from delaytool.run.engine import OnProgress, run_tasks

@@ -1,7 +1,7 @@
 """A job: all that decides the bytes of an output.
 
-That is the recipe, the columns that hold its streams, and what is to come of them. `Where` is what
-a user says of the columns; `make_job` names the outputs.
+That is the recipe, the columns that hold its streams, and what is to come of them. `ColumnOptions`
+are what a user says of the columns; `make_job` names the outputs.
 """
 
 from __future__ import annotations

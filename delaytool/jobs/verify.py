@@ -12,9 +12,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 
 from delaytool.errors import DataError
-from delaytool.jobs.mismatches import (
-    Verified,
-)
+from delaytool.jobs.mismatches import Verified
 from delaytool.jobs.mixed import digest_of_way
 from delaytool.jobs.shard_task import ShardTask
 from delaytool.jobs.verify_check import Check

@@ -42,9 +42,7 @@ from delaytool.shards.pairs import Opened
 from delaytool.shards.read import OpenShard
 from delaytool.shards.record import Record, reasons_of
 from delaytool.shards.recorded_rows import Padded, Quarantined, further
-from delaytool.shards.sources import (
-    source_schema,
-)
+from delaytool.shards.sources import source_schema
 
 
 class Check:

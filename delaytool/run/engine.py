@@ -17,8 +17,8 @@ Result = TypeVar("Result")
 class RunProgress:
     """How far a run is.
 
-    work: what is done to the shards: "aligning", "shifting", "verifying", "reverting", "footers",
-          "reading"
+    work: what is done to the shards: "aligning", "shifting", "checking", "verifying", "reverting",
+          "footers", "reading"
     bytes_done, bytes: of the shards that are read
     """
 
