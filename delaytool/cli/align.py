@@ -11,7 +11,6 @@ import click
 from delaytool.cli.choices import Output, RunChoice, gather
 from delaytool.cli.declare import (
     OUT,
-    RUN,
     WHAT,
     WHERE,
     Command,
@@ -26,9 +25,11 @@ from delaytool.cli.declare import (
 from delaytool.cli.options import (
     audio_input_option,
     audio_options,
+    check_output,
     debug_option,
     json_option,
     key_options,
+    output_options,
     quiet_option,
     worker_options,
 )
@@ -197,26 +198,7 @@ words_options = stacked(
 @path_argument("output", required=False)
 @words_options
 @worker_options
-@option(
-    "--dry-run",
-    is_flag=True,
-    heading=RUN,
-    help="Read and check every row, print the report and what is bad, and write nothing; OUTPUT "
-    "may be left out. Exit status 1 if anything is bad.",
-)
-@option(
-    "--overwrite",
-    is_flag=True,
-    heading=RUN,
-    help="Replace outputs made otherwise or from another source.",
-)
-@option(
-    "--quarantine",
-    shell_complete=complete_paths,
-    metavar="DIR",
-    heading=RUN,
-    help="Put bad rows there, with a column reason, and go on.  [default: stop at the first]",
-)
+@output_options
 @json_option
 @quiet_option
 @debug_option
@@ -238,8 +220,7 @@ def align(
     words are null zero tokens. apply takes OUTPUT as any other shards. INPUT and OUTPUT are as of
     apply, and running the same command again goes on where it stopped.
     """
-    if output is None and not dry_run:
-        raise click.UsageError("Missing argument 'OUTPUT', which only --dry-run can do without.")
+    check_output(output, dry_run)
     with session(show.debug), progress_bar(show.quiet) as progress:
         keywords = words.keywords()
         from delaytool.api.align import align as align_shards

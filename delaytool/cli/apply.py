@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from delaytool.cli.choices import ColumnChoice, Output, RecipeChoice, RunChoice, gather
-from delaytool.cli.declare import OUT, RUN, Command, complete_paths, option, path_argument
+from delaytool.cli.declare import OUT, Command, option, path_argument
 from delaytool.cli.options import (
     align_option,
     audio_input_option,
+    check_output,
     column_options,
     debug_option,
     factor_option,
     json_option,
     key_options,
+    output_options,
     pattern_options,
     quiet_option,
     worker_options,
@@ -73,26 +75,7 @@ if TYPE_CHECKING:
     help="Add columns of labels: the token where its weight is above 0, else -100.",
 )
 @worker_options
-@option(
-    "--dry-run",
-    is_flag=True,
-    heading=RUN,
-    help="Read and check every row, print the report and what is bad, and write nothing; OUTPUT "
-    "may be left out. Exit status 1 if anything is bad.",
-)
-@option(
-    "--overwrite",
-    is_flag=True,
-    heading=RUN,
-    help="Replace outputs made otherwise or from another source.",
-)
-@option(
-    "--quarantine",
-    shell_complete=complete_paths,
-    metavar="DIR",
-    heading=RUN,
-    help="Put bad rows there, with a column reason, and go on.  [default: stop at the first]",
-)
+@output_options
 @json_option
 @quiet_option
 @debug_option
@@ -120,8 +103,7 @@ def apply(
     relative path; a single file may go to a path that ends in .parquet. Running the same command
     again goes on where it stopped.
     """
-    if output is None and not dry_run:
-        raise click.UsageError("Missing argument 'OUTPUT', which only --dry-run can do without.")
+    check_output(output, dry_run)
     with session(show.debug), progress_bar(show.quiet) as progress:
         recipe, origin = choice.choose()
         from delaytool.api.apply import apply as apply_shards

@@ -76,6 +76,35 @@ worker_options = stacked(
     ),
 )
 
+output_options = stacked(
+    option(
+        "--dry-run",
+        is_flag=True,
+        heading=RUN,
+        help="Read and check every row, print the report and what is bad, and write nothing; "
+        "OUTPUT may be left out. Exit status 1 if anything is bad.",
+    ),
+    option(
+        "--overwrite",
+        is_flag=True,
+        heading=RUN,
+        help="Replace outputs made otherwise or from another source.",
+    ),
+    option(
+        "--quarantine",
+        shell_complete=complete_paths,
+        metavar="DIR",
+        heading=RUN,
+        help="Put bad rows there, with a column reason, and go on.  [default: stop at the first]",
+    ),
+)
+
+
+def check_output(output: str | None, dry_run: bool) -> None:
+    """Raise UsageError where there is no OUTPUT to write to."""
+    if output is None and not dry_run:
+        raise click.UsageError("Missing argument 'OUTPUT', which only --dry-run can do without.")
+
 
 def recipe_options(preset: str, recipe: str = "The same, as JSON.") -> Callable[[F], F]:
     """The options --preset and --recipe, with their help."""
