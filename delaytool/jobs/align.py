@@ -22,9 +22,8 @@ from delaytool.batches.types import cell_sizes, leaf_width
 from delaytool.errors import DataError, Place, RecipeError
 from delaytool.jobs.dry_run import BadRows
 from delaytool.jobs.existing import Made, existing_of
-from delaytool.jobs.paths import Item
 from delaytool.jobs.quarantine import check_is_quarantine, is_left_out
-from delaytool.jobs.shard_task import ShardTask
+from delaytool.jobs.shard_task import ItemTask
 from delaytool.jobs.work import Work, write_shard
 from delaytool.pattern.pieces import Encode, encoder, load_model
 from delaytool.pattern.words import MAX_FRAMES
@@ -33,7 +32,6 @@ from delaytool.shards.align_record import AlignRecord
 from delaytool.shards.bounded import bounded_by, byte_sizes
 from delaytool.shards.commit import remove_second_names
 from delaytool.shards.failures import first_line, reading
-from delaytool.shards.find import Shard
 from delaytool.shards.pairs import Opened, open_source
 from delaytool.shards.record import reasons_of
 
@@ -56,27 +54,16 @@ class AlignedShard:
 
 
 @dataclass(frozen=True)
-class AlignShard(ShardTask):
+class AlignShard(ItemTask):
     """Write a shard with a column of text tokens, made of its words, into its target file.
 
     tokenizer: path of a SentencePiece model, where the words are texts
     overwrite: whether to replace an output that was made otherwise or from another source
     """
 
-    item: Item
     job: AlignJob
     tokenizer: str | None = None
     overwrite: bool = False
-
-    @property
-    def reads(self) -> Shard:
-        """The shard of words."""
-        return self.item.shard
-
-    @property
-    def writes(self) -> tuple[str, ...]:
-        """The output, and the shard of its bad rows."""
-        return (self.item.target, *([] if self.item.quarantine is None else [self.item.quarantine]))
 
     @property
     def paths(self) -> tuple[str, ...]:

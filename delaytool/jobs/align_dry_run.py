@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 from collections.abc import Generator
 
 from delaytool.jobs.align import AlignedShard, AlignShard, AlignWork, check_words
-from delaytool.jobs.dry_run import bad_rows_of
+from delaytool.jobs.dry_run import bad_rows_of, read_through
 from delaytool.jobs.quarantine import is_left_out
-from delaytool.shards.bounded import ahead
 from delaytool.shards.failures import reading
 from delaytool.shards.pairs import open_source
 
@@ -38,9 +36,7 @@ class CheckWords(AlignShard):
                 schema = check_words(source, job, quarantine=False)
             work = AlignWork(source, job, schema, quarantine=False, is_dry=True)
             work.encode = self.encode()
-            with contextlib.closing(ahead(work.batches())) as batches:
-                for _ in batches:
-                    yield work.rows / max(source.rows, 1)
+            yield from read_through(work)
             # Bad rows are told apart from those that are in a quarantine.
             record, bad = work.record(), tuple(bad_rows_of(work))
             counts = dataclasses.replace(record.counts, quarantined=0)

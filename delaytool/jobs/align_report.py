@@ -12,7 +12,7 @@ from typing import Any
 from delaytool.batches.align import FATES, WordCounts
 from delaytool.jobs.align import AlignedShard
 from delaytool.jobs.dry_run import BadRows, merged
-from delaytool.shards.record import Reason
+from delaytool.shards.record import Reason, ranked
 
 _NAMED = 10
 """Words of each fate that are named."""
@@ -125,8 +125,6 @@ class AlignResult:
     ) -> AlignResult:
         """What was done to all shards since `began`, by the clock `time.monotonic`."""
         written, counts = sum(result.written for result in results), report.counts
-        reasons = [Reason(kind, column, rows) for (kind, column), rows in report.reasons.items()]
-        reasons.sort(key=lambda reason: (-reason.rows, reason.kind, reason.column or ""))
         names = ("frames", "words", "tokens", "other_speakers", "dropped", "no_transcript", *FATES)
         return cls(
             shards=len(results),
@@ -138,7 +136,7 @@ class AlignResult:
             quarantined=counts.quarantined,
             seconds=round(time.monotonic() - began, 3),
             places=report.places,
-            reasons=tuple(reasons),
+            reasons=tuple(ranked(report.reasons)),
             notes=notes,
             bad=merged(results),
             **{name: getattr(counts, name) for name in names},

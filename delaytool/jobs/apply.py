@@ -20,15 +20,13 @@ from delaytool.batches.unshift import cut
 from delaytool.batches.word_at import word_at
 from delaytool.errors import DataError
 from delaytool.jobs.existing import SHIFTED, check_source, existing_record
-from delaytool.jobs.paths import Item
 from delaytool.jobs.quarantine import check_is_quarantine, is_left_out
 from delaytool.jobs.report import Summary
-from delaytool.jobs.shard_task import ShardTask
+from delaytool.jobs.shard_task import ItemTask
 from delaytool.jobs.work import Work, add_row, write_shard
 from delaytool.shards.align_record import jobs_in
 from delaytool.shards.commit import remove_second_names
 from delaytool.shards.failures import reading
-from delaytool.shards.find import Shard
 from delaytool.shards.pairs import Opened, open_source
 from delaytool.shards.record import Record, reasons_of
 from delaytool.shards.recorded_rows import further
@@ -48,25 +46,14 @@ class Applied:
 
 
 @dataclass(frozen=True)
-class ApplyShard(ShardTask):
+class ApplyShard(ItemTask):
     """Shift a shard into its target file.
 
     overwrite: whether to replace an output that was made otherwise or from another source
     """
 
-    item: Item
     job: Job
     overwrite: bool = False
-
-    @property
-    def reads(self) -> Shard:
-        """The shard that is shifted."""
-        return self.item.shard
-
-    @property
-    def writes(self) -> tuple[str, ...]:
-        """The output, and the shard of its bad rows."""
-        return (self.item.target, *([] if self.item.quarantine is None else [self.item.quarantine]))
 
     def run(self) -> Generator[float, None, Applied]:
         """Shift the shard.

@@ -11,14 +11,12 @@ from typing import Any, Protocol
 from delaytool.batches.job import Job
 from delaytool.jobs.apply import ApplyWork
 from delaytool.jobs.existing import check_source
-from delaytool.jobs.paths import Item
 from delaytool.jobs.quarantine import is_left_out
 from delaytool.jobs.report import Summary
-from delaytool.jobs.shard_task import ShardTask
+from delaytool.jobs.shard_task import ItemTask
 from delaytool.jobs.work import Work
 from delaytool.shards.bounded import ahead
 from delaytool.shards.failures import reading
-from delaytool.shards.find import Shard
 from delaytool.shards.pairs import open_source
 
 
@@ -58,16 +56,10 @@ class Checked:
 
 
 @dataclass(frozen=True)
-class CheckShard(ShardTask):
+class CheckShard(ItemTask):
     """Read and check every row of a shard."""
 
-    item: Item
     job: Job
-
-    @property
-    def reads(self) -> Shard:
-        """The shard that is checked."""
-        return self.item.shard
 
     @property
     def writes(self) -> tuple[str, ...]:
@@ -88,13 +80,18 @@ class CheckShard(ShardTask):
             with reading(self.name):
                 schema = check_source(source, self.job, quarantine=False)
             work = ApplyWork(source, self.job, schema, quarantine=False, is_dry=True)
-            with contextlib.closing(ahead(work.batches())) as batches:
-                for _ in batches:
-                    yield work.rows / max(source.rows, 1)
+            yield from read_through(work)
             # Bad rows are told apart from those that are in a quarantine.
             counts = dataclasses.replace(work.counts, quarantined=0)
             summary = dataclasses.replace(work.summary(), counts=counts, reasons=())
             return Checked(self.name, summary, tuple(bad_rows_of(work)))
+
+
+def read_through(work: Work[Any, Any]) -> Generator[float, None, None]:
+    """Make everything of a source, and write nothing; yields the fraction of its rows."""
+    with contextlib.closing(ahead(work.batches())) as batches:
+        for _ in batches:
+            yield work.rows / max(work.source.rows, 1)
 
 
 def bad_rows_of(work: Work[Any, Any]) -> Generator[BadRows, None, None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -33,9 +33,11 @@ from delaytool.shards.pairs import (
 )
 from delaytool.shards.quarantine import first_of_data
 
-LOOKED_AT, LOOKERS = 1000, 8
+LOOKED_AT, _LOOKERS = 1000, 8
 """Shards that are looked at before the first one is written, and how many at once where each takes
 its time to answer. Each is looked at again by its own task; a million would take too long."""
+ChangedTypes = Mapping[str, tuple[str, str]]
+"""The types of a shard's columns that pass through changed, what they were and become, by leaf."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +57,7 @@ def plan(items: list[Item], recipe: Recipe, where: ColumnOptions, overwrite: boo
             of which most do not fit; RecipeError when recipe and columns do not go together
     """
     notes: list[str] = []
-    # Those that cannot even be opened are reported by their own tasks, once the others are done.
-    good = [item for item in items if not is_deadly(item)] or items
-    data = first_of_data([item.shard for item in good])
-    if data is None:
-        items, good = ([replace(item, from_quarantine=True) for item in x] for x in (items, good))
-    first = next(item for item in good if data in (None, item.shard))
+    items, good, first = read_first(items)
     with open_source(first.shard, first.codes, where) as source:
         with reading(source.shard.name):
             where = replace(where, key=key_in(source, where))
@@ -73,20 +70,38 @@ def plan(items: list[Item], recipe: Recipe, where: ColumnOptions, overwrite: boo
         notes += _unshifted_columns(source, job)
         if is_by_order_alone(source, where):
             notes.append(ORDER_ALONE)
-    # One after the other here: whoever is killed by one has to know which it was.
-    with ThreadPoolExecutor(LOOKERS if stores.is_remote(first.shard.path) else 1) as pool:
-        looks = [pool.submit(_look_at, item, job, overwrite) for item in good[:LOOKED_AT]]
-        try:
-            changed = [look.result() for look in looks]
-        finally:
-            pool.shutdown(cancel_futures=True)
+    changed = look_at_first(good, lambda item: _look_at(item, job, overwrite))
     check_not_shifted(good[:LOOKED_AT], job)
     if first.quarantine is not None or not first.target:
         check_most_fit(good[:LOOKED_AT], job)
-    return Plan(job, described, notes + changed_types(changed), items)
+    return Plan(job, described, notes + changed, items)
 
 
-def changed_types(shards: Iterable[Mapping[str, tuple[str, str]]]) -> list[str]:
+def read_first(items: list[Item]) -> tuple[list[Item], list[Item], Item]:
+    """All shards, those that can be opened, and the one of them that is to be read first.
+
+    Where all are of quarantined rows, these are taken.
+    """
+    # Those that cannot even be opened are reported by their own tasks, once the others are done.
+    good = [item for item in items if not _is_deadly(item)] or items
+    data = first_of_data([item.shard for item in good])
+    if data is None:
+        items, good = ([replace(item, from_quarantine=True) for item in x] for x in (items, good))
+    return items, good, next(item for item in good if data in (None, item.shard))
+
+
+def look_at_first(items: Sequence[Item], look: Callable[[Item], ChangedTypes]) -> list[str]:
+    """Look at the first shards; notes on columns of other types than their outputs have."""
+    # One after the other here: whoever is killed by one has to know which it was.
+    with ThreadPoolExecutor(_LOOKERS if stores.is_remote(items[0].shard.path) else 1) as pool:
+        looks = [pool.submit(look, item) for item in items[:LOOKED_AT]]
+        try:
+            return _changed_types([each.result() for each in looks])
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _changed_types(shards: Iterable[ChangedTypes]) -> list[str]:
     """Notes on columns of other types than their outputs have, a line for each."""
     found: dict[tuple[str, str], list[str]] = {}
     for path, (was, becomes) in (item for shard in shards for item in shard.items()):
@@ -97,8 +112,8 @@ def changed_types(shards: Iterable[Mapping[str, tuple[str, str]]]) -> list[str]:
     ]
 
 
-def _look_at(item: Item, job: Job, overwrite: bool) -> Mapping[str, tuple[str, str]]:
-    """The types of a shard that pass through changed, by the leaves of its columns.
+def _look_at(item: Item, job: Job, overwrite: bool) -> ChangedTypes:
+    """The types of a shard that pass through changed.
 
     Raises DataError when the shard does not fit the job, or an output is in the way.
     """
@@ -117,7 +132,7 @@ def _look_at(item: Item, job: Job, overwrite: bool) -> Mapping[str, tuple[str, s
         return source.changed_types({name for name in schema.names if name not in tokens})
 
 
-def is_deadly(item: Item) -> bool:
+def _is_deadly(item: Item) -> bool:
     """Whether a shard has killed who read it."""
     codes = item.codes
     return item.shard.path in NOTES.deadly or bool(codes and codes.path in NOTES.deadly)

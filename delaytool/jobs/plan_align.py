@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
@@ -21,9 +20,8 @@ from delaytool.jobs.align import ALIGNED, check_words
 from delaytool.jobs.existing import existing_of
 from delaytool.jobs.layout_by_words import columns_by_words
 from delaytool.jobs.paths import Item, pairs_of_data
-from delaytool.jobs.plan import LOOKED_AT, LOOKERS, changed_types, is_deadly
+from delaytool.jobs.plan import ChangedTypes, look_at_first, read_first
 from delaytool.jobs.quarantine import is_left_out
-from delaytool.shards import stores
 from delaytool.shards.failures import reading
 from delaytool.shards.pairs import (
     ORDER_ALONE,
@@ -32,7 +30,6 @@ from delaytool.shards.pairs import (
     open_source,
     rows_of,
 )
-from delaytool.shards.quarantine import first_of_data
 
 _ROWS = 1000
 """Rows whose words are looked at, before the first shard is written."""
@@ -68,11 +65,7 @@ def plan_align(
     raises: DataError for a shard that cannot be read or does not fit, an output in the way, or a
             main speaker whom nobody names
     """
-    good = [item for item in items if not is_deadly(item)] or items
-    data = first_of_data([item.shard for item in good])
-    if data is None:
-        items, good = ([replace(item, from_quarantine=True) for item in x] for x in (items, good))
-    first = next(item for item in good if data in (None, item.shard))
+    items, good, first = read_first(items)
     notes: list[str] = []
     with open_source(first.shard, first.codes, where) as source, reading(first.shard.name):
         if source.entry is not None:
@@ -90,18 +83,12 @@ def plan_align(
     for name, what in ((job.words_column, "words"), (job.frames_column, "frames")):
         if name is not None:
             described.append(f"{name}: {type_name(schema.field(name).type)}, {what}")
-    # One after the other here: whoever is killed by one has to know which it was.
-    with ThreadPoolExecutor(LOOKERS if stores.is_remote(first.shard.path) else 1) as pool:
-        looks = [pool.submit(_look_at, item, job, overwrite) for item in good[:LOOKED_AT]]
-        try:
-            changed = [look.result() for look in looks]
-        finally:
-            pool.shutdown(cancel_futures=True)
+    changed = look_at_first(good, lambda item: _look_at(item, job, overwrite))
     if not job.how.all_speakers:
         _check_speaker(good, job)
     if first.quarantine is not None or not first.target:
         _check_most_fit(good, job)
-    return AlignPlan(job, described, notes + changed_types(changed), items)
+    return AlignPlan(job, described, notes + changed, items)
 
 
 def _codes(
@@ -136,8 +123,8 @@ def _or_frames(error: DataError, advice: str) -> DataError:
     return DataError(error.kind, error.found, **texts, place=error.place)
 
 
-def _look_at(item: Item, job: AlignJob, overwrite: bool) -> dict[str, tuple[str, str]]:
-    """The types of a shard that pass through changed, by the leaves of its columns.
+def _look_at(item: Item, job: AlignJob, overwrite: bool) -> ChangedTypes:
+    """The types of a shard that pass through changed.
 
     Raises DataError when the shard does not fit the job, or an output is in the way.
     """

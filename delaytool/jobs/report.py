@@ -17,7 +17,7 @@ from delaytool.recipes.checks import check_frame_rate
 from delaytool.recipes.describe import name_of_run
 from delaytool.recipes.recipe import FRAME_RATE, Recipe
 from delaytool.recipes.times import exact_rate
-from delaytool.shards.record import Reason, Record
+from delaytool.shards.record import Reason, Record, ranked
 from delaytool.texts import printable
 
 _MAX_REASONS = 10
@@ -123,7 +123,7 @@ class Report:
             "offset": self.offset,
             "offset_share": _share(self.offset, self.cells),
             "mean_weights": {name: self.mean_weight(name) for name in self._weights} or None,
-            "reasons": [dataclasses.asdict(reason) for reason in self._ranked_reasons()],
+            "reasons": [dataclasses.asdict(reason) for reason in ranked(self.reasons)],
         }
 
     def _aligned(self) -> dict[str, Any]:
@@ -233,21 +233,16 @@ class Report:
             for number, (names, _, mean) in enumerate(runs)
         ]
 
-    def _ranked_reasons(self) -> list[Reason]:
-        """The reasons, those of most rows first."""
-        reasons = (Reason(kind, column, rows) for (kind, column), rows in self.reasons.items())
-        return sorted(reasons, key=lambda reason: (-reason.rows, reason.kind, reason.column or ""))
-
     def _reason_lines(self) -> list[tuple[str, str]]:
         """A line for each of the most frequent reasons, and one for all others."""
-        ranked = [(reason.rows, printable(reason)) for reason in self._ranked_reasons()]
-        if len(ranked) > _MAX_REASONS:
-            others = ranked[_MAX_REASONS - 1 :]
+        lines = [(reason.rows, printable(reason)) for reason in ranked(self.reasons)]
+        if len(lines) > _MAX_REASONS:
+            others = lines[_MAX_REASONS - 1 :]
             rest = sum(rows for rows, _ in others), f"{len(others)} other reasons"
-            ranked = [*ranked[: _MAX_REASONS - 1], rest]
+            lines = [*lines[: _MAX_REASONS - 1], rest]
         return [
             ("" if number else "quarantined", f"{rows:,} row{'' if rows == 1 else 's'}: {reason}")
-            for number, (rows, reason) in enumerate(ranked)
+            for number, (rows, reason) in enumerate(lines)
         ]
 
 

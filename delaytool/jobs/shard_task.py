@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from functools import cached_property
 
+from delaytool.jobs.paths import Item
 from delaytool.shards import stores
 from delaytool.shards.commit import remove_leftovers
 from delaytool.shards.find import Shard
@@ -44,3 +46,20 @@ class ShardTask(ABC):
         """Clean up after a process that was killed while it ran the task."""
         for path in self.writes:
             remove_leftovers(path)
+
+
+@dataclass(frozen=True)
+class ItemTask(ShardTask):
+    """Reads a shard, and makes another one of it."""
+
+    item: Item
+
+    @property
+    def reads(self) -> Shard:
+        """The shard that another one is made of."""
+        return self.item.shard
+
+    @property
+    def writes(self) -> tuple[str, ...]:
+        """The output, and the shard of its bad rows."""
+        return (self.item.target, *([] if self.item.quarantine is None else [self.item.quarantine]))

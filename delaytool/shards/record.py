@@ -71,13 +71,18 @@ OTHER = "other"
 """The kind of reasons that are not distinguished."""
 
 
-def reasons_of(rows: Mapping[tuple[str, str | None], int]) -> tuple[Reason, ...]:
-    """The reasons of most rows, as a record has them, and all others as one.
+def ranked(rows: Mapping[tuple[str, str | None], int]) -> list[Reason]:
+    """The reasons, those of most rows first.
 
     rows: how many rows there are of each kind and column
     """
-    reasons = [Reason(kind, column, count) for (kind, column), count in rows.items()]
-    reasons.sort(key=lambda reason: (-reason.rows, reason.kind, reason.column or ""))
+    reasons = (Reason(kind, column, count) for (kind, column), count in rows.items())
+    return sorted(reasons, key=lambda reason: (-reason.rows, reason.kind, reason.column or ""))
+
+
+def reasons_of(rows: Mapping[tuple[str, str | None], int]) -> tuple[Reason, ...]:
+    """The reasons of most rows, as a record has them, and all others as one."""
+    reasons = ranked(rows)
     others = sum(reason.rows for reason in reasons[MAX_REASONS:])
     return (*reasons[:MAX_REASONS], *([Reason(OTHER, None, others)] if others else []))
 
