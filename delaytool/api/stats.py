@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from operator import itemgetter
 
 from delaytool.api.given import (
     Engine,
@@ -83,7 +84,7 @@ def _stats(how: How, input: Path, audio_input: Path | None, reading: Reading) ->
     # A thousand footers take less time than workers take to start.
     here = how.run if stores.is_remote(path) else RunOptions()
     footers = [FooterOf(shard) for shard in shards]
-    contents: list[Contents] = []
+    contents: list[tuple[str, Contents]] = []
     collect = _collecting(report, contents)
     looks = run_tasks(footers, "footers", here, how.progress, collect)
     if not all(look.left_out for look in looks):
@@ -106,17 +107,26 @@ def _stats(how: How, input: Path, audio_input: Path | None, reading: Reading) ->
         quarantined=counts.quarantined,
         report=report,
         notes=notes.texts,
-        contents=tuple(contents),
+        contents=tuple(kind for _, kind in sorted(contents, key=itemgetter(0))),
     )
 
 
-def _collecting(report: Report, contents: list[Contents]) -> Callable[[Stats], Stats]:
-    """What counts a shard in, and keeps what it holds where no other has held the same."""
+def _collecting(report: Report, contents: list[tuple[str, Contents]]) -> Callable[[Stats], Stats]:
+    """What counts a shard in, and keeps what it holds beside the first shard that holds the same.
+
+    The first by its name: shards come as workers finish them, in another order each time.
+    """
     count: Callable[[Stats], Stats] = counting(report)
 
     def keep(stats: Stats) -> Stats:
-        if stats.contents is not None and stats.contents not in contents:
-            contents.append(stats.contents)
+        kind, name = stats.contents, stats.name
+        if kind is not None:
+            kinds = [known for _, known in contents]
+            if kind not in kinds:
+                contents.append((name, kind))
+            else:
+                number = kinds.index(kind)
+                contents[number] = min(contents[number][0], name), kind
         return dataclasses.replace(count(stats), contents=None)
 
     return keep

@@ -41,7 +41,7 @@ FILL IN: what was recorded, where it comes from, and which codec and tokenizer m
 _SHIFTED = """
 ## How to use it
 
-The codes are shifted by the delay pattern below. A model that applies the pattern itself, as
+The codes are shifted by the delay pattern above. A model that applies the pattern itself, as
 moshi's `LMModel.forward` does, would delay them again. In PyTorch, with
 `pip install 'delaytool[torch]'`:
 
@@ -103,14 +103,18 @@ def _type_of(field: pa.Field) -> str:
 
 def _of_columns(job: Job) -> dict[str, str]:
     """What each column of an original shard means that holds tokens."""
-    return {c.name: f"{_kind(job, c.numbers)}, {c.layout.expected}" for c in job.columns}
+    return {
+        c.name: f"{_kind(job, c.numbers)}, {c.layout.words} {c.layout.axes}" for c in job.columns
+    }
 
 
 def _of_outputs(job: Job) -> dict[str, str]:
     """What each column of a shifted shard means: tokens, loss weights, labels."""
     found: dict[str, str] = {}
     for output in job.outputs:
-        found[output.name] = f"{_kind(job, output.numbers)}, shifted; {output.layout.expected}"
+        found[output.name] = (
+            f"{_kind(job, output.numbers)}, shifted; {output.layout.words} {output.layout.axes}"
+        )
         if output.weights is not None:
             found[output.weights] = f"the loss weight of each cell of {output.name}"
         if output.labels is not None:
@@ -177,7 +181,8 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]], marked: bool 
 
 def _text(text: str) -> str:
     """Words that Markdown leaves as they are; names in them may come from data."""
-    return re.sub(r"([\\`*_\[\]|~#])", r"\\\1", html.escape(printable(text), quote=False))
+    line = re.sub(" +", " ", printable(text))
+    return re.sub(r"([\\`*_\[\]|~#])", r"\\\1", html.escape(line, quote=False))
 
 
 def _code(text: str) -> str:
