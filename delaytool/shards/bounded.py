@@ -14,7 +14,7 @@ import pyarrow as pa
 from delaytool.batches.job import Job
 from delaytool.batches.types import cell_sizes, leaf_width
 
-MAX_CELLS = 1 << 20
+MAX_CELLS = 1 << 18
 MAX_BYTES = 32 << 20
 T = TypeVar("T")
 

@@ -18,8 +18,12 @@ import pyarrow.parquet as pq
 
 from delaytool.batches.types import is_list, leaf_arrays, leaf_paths, storage
 from delaytool.shards import stores
+from delaytool.shards.bounded import byte_sizes
 from delaytool.shards.commit import State, committed
 
+_GROUP_BYTES = 48 << 20
+"""Decoded bytes from which on a row group is full: each has dictionaries of its own, and in smaller
+ones that of the text takes more room than it saves."""
 _PAGE_BYTES = 2 << 20
 _LEVEL = 3
 """Of zstd: codes and words of speech get 4% smaller than on level 1, in the same time."""
@@ -39,15 +43,21 @@ class ShardWriter:
         self._schema, self._stores_schema = schema, entries is None
         self._sink = stores.as_arrow_takes(part, "wb")
         self._writer: pq.ParquetWriter | None = None
+        self._waiting: list[pa.RecordBatch] = []
+        self._waiting_bytes = 0
         self.metadata: dict[bytes, bytes] = dict(entries or {})
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Add the rows of a batch, if there are any."""
         if batch.num_rows:
-            self._opened(batch).write_batch(batch, row_group_size=batch.num_rows)
+            self._waiting.append(batch)
+            self._waiting_bytes += int(byte_sizes(batch).sum())
+            if self._waiting_bytes >= _GROUP_BYTES:
+                self._write_group()
 
     def finish(self) -> None:
         """Write the footer."""
+        self._write_group()
         writer = self._opened(None)
         if self.metadata:
             writer.add_key_value_metadata(self.metadata)
@@ -58,14 +68,21 @@ class ShardWriter:
         with contextlib.suppress(Exception):
             self._close()
 
+    def _write_group(self) -> None:
+        """Write the rows that wait as a row group."""
+        if self._waiting:
+            rows = pa.Table.from_batches(self._waiting)
+            self._waiting, self._waiting_bytes = [], 0
+            self._opened(rows).write_table(rows, row_group_size=rows.num_rows)
+
     def _close(self) -> None:
         if self._writer is not None:
             self._writer.close()
         if not isinstance(self._sink, str):
             self._sink.close()
 
-    def _opened(self, first: pa.RecordBatch | None) -> pq.ParquetWriter:
-        """The writer, made for rows like the first ones."""
+    def _opened(self, first: pa.Table | None) -> pq.ParquetWriter:
+        """The writer, made for rows like those of the first row group."""
         if self._writer is None:
             self._writer = _writer(self._sink, self._schema, first, self._stores_schema)
         return self._writer
@@ -101,19 +118,20 @@ def writing(
 
 
 def _writer(
-    sink: Any, schema: pa.Schema, first: pa.RecordBatch | None, stores_schema: bool
+    sink: Any, schema: pa.Schema, first: pa.Table | None, stores_schema: bool
 ) -> pq.ParquetWriter:
     """A writer that suits the columns: measured in tests/benchmarks.
 
     All is compressed with zstd, in pages so large that there is one for each column of tokens in a
     row group. Lists have no statistics, which nobody could use.
 
-    first: the first rows, by which a dictionary is chosen or not; None where there are none
+    first: the first row group, by which a dictionary is chosen or not; None where there are none
     """
     with_dictionary = []
     for field, column in () if first is None else zip(schema, first.columns, strict=True):
-        pairs = zip(leaf_paths(field), leaf_arrays(column), strict=True)
-        with_dictionary += [path for path, values in pairs if _suits_dictionary(values)]
+        leaves = zip(*map(leaf_arrays, column.chunks), strict=True)
+        pairs = zip(leaf_paths(field), leaves, strict=True)
+        with_dictionary += [path for path, values in pairs if _suits_dictionary(list(values))]
     return pq.ParquetWriter(
         sink,
         schema if stores_schema else schema.remove_metadata(),
@@ -126,22 +144,25 @@ def _writer(
     )
 
 
-def _suits_dictionary(values: pa.Array) -> bool:
-    """Whether values are better written with a dictionary than plain.
+def _suits_dictionary(parts: list[pa.Array]) -> bool:
+    """Whether values, in several parts, are better written with a dictionary than plain.
 
     The dictionary of a row group is no small thing beside text, which is one stream of many: half
     of 60,000 words may be there once. Where a fifth of the values besides the most common one
     (padding, mostly) are unlike, plain values are smaller. Numbers in long runs, as most weights
     are, are next to nothing either way, and plain ones are written in half the time.
     """
-    if pa.types.is_floating(values.type):
-        numbers = values.to_numpy(zero_copy_only=False)
-        return bool(np.count_nonzero(numbers[1:] != numbers[:-1]) * _LONG_RUN > len(numbers))
-    if not pa.types.is_integer(values.type):
+    kind = parts[0].type
+    if pa.types.is_floating(kind):
+        numbers = [part.to_numpy(zero_copy_only=False) for part in parts]
+        changes = sum(np.count_nonzero(part[1:] != part[:-1]) for part in numbers)
+        return bool(changes * _LONG_RUN > sum(map(len, numbers)))
+    if not pa.types.is_integer(kind):
         return True
-    for part in (values[:_FIRST_VALUES], values):
-        counts = pc.value_counts(part).field("counts")
-        others = len(part) - (pc.max(counts).as_py() or 0)
+    values = pa.chunked_array(parts)
+    for some in (values[:_FIRST_VALUES], values):
+        counts = pc.value_counts(some).field("counts")
+        others = len(some) - (pc.max(counts).as_py() or 0)
         if others == 0 or 5 * len(counts) <= others:
             return True
     return False

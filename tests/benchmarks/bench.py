@@ -67,7 +67,6 @@ from delaytool.pattern.flat import delay_flat
 from delaytool.pattern.segments import Segments
 from delaytool.pattern.weights import loss_weights_flat
 from delaytool.run import local as engine
-from delaytool.shards.bounded import MAX_CELLS
 from delaytool.shards.find import Shard
 
 ROUNDS = 9
@@ -318,7 +317,7 @@ def memory_figures(folder):
 def flat_figures():
     random = np.random.default_rng(7)
     for frames in (50, 5000):
-        for cells in (MAX_CELLS, 16 * MAX_CELLS):
+        for cells in (1 << 20, 16 << 20):
             rows = cells // (frames * synthetic.STREAMS)
             batch = synthetic.batch(random, np.full(rows, frames))
             flats = [

@@ -139,8 +139,8 @@ def test_figures_do_not_depend_on_where_batches_end(tmp_path, factors):
     recipe = with_audio(plain_recipe(3, (0, 0, 1, 2)), padding=7)
     job = job_on(table, with_weights(recipe, final=0.1), weight_column=factors)
     apply(source, output, job)
-    assert pq.read_metadata(output).num_row_groups > 1, "there was more than one batch"
     found = Record.from_json(entry_of(output)).figures
+    assert found.cells > 2 * MAX_CELLS, "there was more than one batch"
     (batch,) = table.combine_chunks().to_batches()
     assert found == shift_batch(batch, job, shifted_schema(batch.schema, job)).figures.rounded()
     text = np.concatenate(table["text_tokens"].to_pylist())

@@ -114,8 +114,8 @@ def test_an_empty_row_group_is_no_reason_to_read_slowly(tmp_path):
 
 
 def test_row_groups_of_an_output_do_not_depend_on_how_strings_are_stored(tmp_path):
-    prompts = behind_short_ones(1200)
-    table = tokens_table(rows=1200).append_column("prompt", prompts)
+    prompts = behind_short_ones(4000)
+    table = tokens_table(rows=4000).append_column("prompt", prompts)
     plain = table.set_column(6, "prompt", prompts.dictionary_decode())
     sources = {
         "plain": (plain, {"use_dictionary": False}),
