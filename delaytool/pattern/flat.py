@@ -95,8 +95,10 @@ def are_filled_alike(segments: Segments) -> bool:
 def shift_cells(kept: Array, segments: Segments, fills: Array, dtype: Any) -> Array:
     """Kept tokens and fills cell by cell, for any number of filled cells in any segment."""
     out = np.empty(segments.shifted_size, dtype=dtype)
+    is_kept = np.ones(out.size, dtype=bool)
+    is_kept[segments.filled] = False
     out[segments.filled] = segments.of_filled(fills)
-    out[~segments.is_filled()] = kept
+    out[is_kept] = kept
     return out
 
 

@@ -93,15 +93,15 @@ class Segments:
         Two streams, [7, 8] -> [7, 7, 8, 8]; by stream [7, 8, 7, 8]
         """
         k = len(self.streams)
-        return np.tile(values, k) if self.by_stream else np.repeat(values, k)
+        return _tiled(values, k) if self.by_stream else np.repeat(values, k)
 
-    def of_streams(self, values: npt.ArrayLike) -> Array:
+    def of_streams(self, values: Array) -> Array:
         """A value of each stream as one of each segment.
 
         Two rows, [7, 8] -> [7, 8, 7, 8]; by stream [7, 7, 8, 8]
         """
         rows = len(self.lengths)
-        return np.repeat(values, rows) if self.by_stream else np.tile(values, rows)
+        return np.repeat(values, rows) if self.by_stream else _tiled(values, rows)
 
     @functools.cached_property
     def numbers(self) -> Index:
@@ -223,20 +223,19 @@ class Segments:
     def _of_segments(self, table: Array) -> Array:
         """A table with a line for each stream as one with a line for each segment, flat."""
         rows = len(self.lengths)
-        lines = np.repeat(table, rows, axis=0) if self.by_stream else np.tile(table, (rows, 1))
-        return lines.ravel()
+        return np.repeat(table, rows, axis=0).ravel() if self.by_stream else _tiled(table, rows)
 
     def is_filled(self, pieces: Sequence[int] | None = None) -> npt.NDArray[np.bool_]:
         """True where the flat shifted array is filled, or of these pieces only."""
         wanted = [piece != KEPT if pieces is None else piece in pieces for piece in self.there]
-        return self.of_cells(np.tile(np.array(wanted), (len(self.streams), 1)))
+        return self.of_cells(np.broadcast_to(wanted, (len(self.streams), len(wanted))))
 
     def lost(self) -> npt.NDArray[np.bool_] | None:
         """True where the pattern cuts a token of the source off; None where it cuts nothing.
 
         Truncate, delays 0, 1 and 2 frames: a b, c d -> a b, I c: [False, False, False, True]
         """
-        if not any(self.recipe.loses(stream) for stream in self.streams):
+        if not self.recipe.may_lose or not any(map(self.recipe.loses, self.streams)):
             return None
         lengths, before = self.of_rows(self.lengths), self.cut_before
         after = lengths - before - self.pieces[:, self.kept]
@@ -262,6 +261,12 @@ class Segments:
             for of_pieces in (stream.tokens_of_pieces for stream in self.streams)
         ]
         return np.array(tokens, dtype=np.int64).reshape(len(tokens), len(filled))
+
+
+def _tiled(values: Array, times: int) -> Array:
+    """All values, flat, so many times: as `np.tile`, but quick for a single row."""
+    lines = values if times == 1 else np.broadcast_to(values, (times, *values.shape))
+    return lines.ravel()
 
 
 def _runs(starts: Index, counts: Index) -> Index:

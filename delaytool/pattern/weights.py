@@ -76,8 +76,7 @@ def loss_weights_flat(codes: Array, segments: Segments, factors: Array | None = 
 def check_trained_fills(recipe: Recipe) -> None:
     """Raise RecipeError for cells that weigh something and hold what no output can predict."""
     for number, stream in enumerate(recipe.streams):
-        weighing = stream.initial_weight, stream.final_weight, stream.padding_weight
-        if not recipe.carries_loss(number) or not any((*weighing, stream.last_weight)):
+        if not stream.trains_fills or not recipe.carries_loss(number):
             continue
         for piece in sorted(recipe.pieces[stream.name]):
             token, weight = stream.tokens_of_pieces[piece], stream.weights_of_pieces[piece]

@@ -140,6 +140,12 @@ class Stream:
         trailing = self.final_weight, self.padding_weight, self.last_weight
         return (self.initial_weight, *content, *trailing)
 
+    @functools.cached_property
+    def trains_fills(self) -> bool:
+        """Whether any cell that its delay fills has a loss weight."""
+        weights = self.initial_weight, self.final_weight, self.padding_weight, self.last_weight
+        return any(weights)
+
     def to_dict(self) -> dict[str, Any]:
         """Every field, with JSON's types."""
         fields = {name: getattr(self, name) for name in _names()}
