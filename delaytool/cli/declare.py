@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib
 import math
 import os
 import sys
@@ -94,7 +95,14 @@ class Command(click.Command):
 
 
 class Group(click.Group):
-    """Commands in the order in which people need them."""
+    """Commands in the order in which people need them, each imported when it is asked for.
+
+    summaries: what each does, in a line; its module has its name
+    """
+
+    def __init__(self, *args: Any, summaries: dict[str, str], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.summaries = summaries
 
     def main(self, args: Sequence[str] | None = None, **more: Any) -> Any:  # type: ignore[override]
         """Run the command line, and end the process with its exit status."""
@@ -107,15 +115,29 @@ class Group(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """The command that the arguments name; a usage error names those that are nearest."""
         name = args[0]
-        if name in self.commands or name.startswith("-") or ctx.resilient_parsing:
+        if name in self.summaries or name.startswith("-") or ctx.resilient_parsing:
             return super().resolve_command(ctx, args)
-        there = f"there are {', '.join(self.commands)}"
-        nearest = did_you_mean(name, self.commands) or there
+        there = f"there are {', '.join(self.summaries)}"
+        nearest = did_you_mean(name, self.summaries) or there
         raise click.UsageError(f"there is no command {name!r}; {nearest}", ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The commands' names."""
-        return list(self.commands)
+        return list(self.summaries)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of a name; None where there is none."""
+        if cmd_name not in self.summaries:
+            return None
+        command: click.Command = getattr(
+            importlib.import_module(f"delaytool.cli.{cmd_name}"), cmd_name
+        )
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write what each command does."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(self.summaries.items()))
 
 
 def option(*names: str, heading: str, **kwargs: Any) -> Callable[[F], F]:

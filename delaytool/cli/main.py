@@ -10,19 +10,21 @@ import sys
 import click
 
 from delaytool import __version__
-from delaytool.cli.align import align
-from delaytool.cli.apply import apply
 from delaytool.cli.declare import HELP_WIDTH, Group, terminal_width
-from delaytool.cli.inspect import inspect
-from delaytool.cli.presets import presets
-from delaytool.cli.revert import revert
 from delaytool.cli.session import Program
-from delaytool.cli.stats import stats
-from delaytool.cli.verify import verify
 
 
 @click.group(
     cls=Group,
+    summaries={
+        "align": "Make text tokens of words with times, one a frame.",
+        "apply": "Shift every shard of INPUT and add loss weights.",
+        "verify": "Revert every shard of OUTPUT and compare.",
+        "revert": "Write the shards back that apply read, to RESTORED.",
+        "inspect": "Print one row of a shifted or an original SHARD as a grid.",
+        "stats": "Tell what is in the shards of INPUT.",
+        "presets": "List the presets, a line each, or print one as JSON.",
+    },
     context_settings={
         "help_option_names": ["-h", "--help"],
         "max_content_width": HELP_WIDTH,
@@ -39,10 +41,6 @@ def main() -> None:
     Exit status: 0 all good; 1 the data is bad or does not verify; 2 the command line is wrong; 128
     + the signal's number when it was stopped.
     """
-
-
-for command in (align, apply, verify, revert, inspect, stats, presets):
-    main.add_command(command)
 
 
 def program() -> None:

@@ -53,8 +53,8 @@ def test_what_the_library_names_is_an_argument_and_an_option():
     }
     options = {
         name
-        for command in main.commands.values()
-        for option in command.params
+        for command in main.summaries
+        for option in main.get_command(None, command).params
         for name in (*option.opts, *option.secondary_opts, option.human_readable_name)
     }
     named = {name for path in LIBRARY for text in texts_of(path) for name in arguments_in(text)}
