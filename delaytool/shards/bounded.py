@@ -125,13 +125,13 @@ def bounded_by(
                 size += int(batch_sizes[start : start + taken].sum())
                 start += taken
             if start < batch.num_rows:
-                yield from _joined_where_possible(pending, schema)
+                yield from joined_where_possible(pending, schema)
                 if size > MAX_BYTES // 2:
                     # The allocator would keep what so large a batch has freed, in case it is asked.
                     pa.default_memory_pool().release_unused()
                 pending, cells, size = [], 0, 0
     if pending:
-        yield from _joined_where_possible(pending, schema)
+        yield from joined_where_possible(pending, schema)
 
 
 def _rows_that_fit(sizes: Any, room: int) -> int:
@@ -146,7 +146,7 @@ def joined(batches: list[pa.RecordBatch], schema: pa.Schema) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
-def _joined_where_possible(
+def joined_where_possible(
     batches: list[pa.RecordBatch], schema: pa.Schema
 ) -> Iterator[pa.RecordBatch]:
     """Several batches as one, or as several where no dictionary has room for all their values.
@@ -160,7 +160,7 @@ def _joined_where_possible(
             raise
         half = len(batches) // 2
         for part in (batches[:half], batches[half:]):
-            yield from _joined_where_possible(part, schema)
+            yield from joined_where_possible(part, schema)
 
 
 def decoded(batch: pa.RecordBatch) -> pa.RecordBatch:

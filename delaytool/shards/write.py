@@ -16,9 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from delaytool.batches.types import is_list, leaf_arrays, leaf_paths, storage
+from delaytool.batches.types import is_list, leaf_arrays, leaf_paths, leaves, storage
 from delaytool.shards import stores
-from delaytool.shards.bounded import byte_sizes
+from delaytool.shards.bounded import byte_sizes, joined_where_possible
 from delaytool.shards.commit import State, committed
 
 _GROUP_BYTES = 48 << 20
@@ -69,10 +69,18 @@ class ShardWriter:
             self._close()
 
     def _write_group(self) -> None:
-        """Write the rows that wait as a row group."""
-        if self._waiting:
-            rows = pa.Table.from_batches(self._waiting)
-            self._waiting, self._waiting_bytes = [], 0
+        """Write the rows that wait: as a row group, or several where one dictionary has no room
+        for all their values.
+        """
+        waiting, self._waiting, self._waiting_bytes = self._waiting, [], 0
+        if not waiting:
+            return
+        kinds = [kind for field in self._schema for _, kind in leaves(field)]
+        groups = [waiting]
+        if any(map(pa.types.is_dictionary, kinds)):
+            groups = [[batch] for batch in joined_where_possible(waiting, self._schema)]
+        for batches in groups:
+            rows = pa.Table.from_batches(batches)
             self._opened(rows).write_table(rows, row_group_size=rows.num_rows)
 
     def _close(self) -> None:
