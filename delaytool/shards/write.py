@@ -22,8 +22,8 @@ from delaytool.shards.bounded import byte_sizes, joined_where_possible
 from delaytool.shards.commit import State, committed
 
 _GROUP_BYTES = 48 << 20
-"""Decoded bytes from which on a row group is full: each has dictionaries of its own, and in smaller
-ones that of the text takes more room than it saves."""
+"""Decoded bytes that a row group has room for; a larger batch is one alone. Each has dictionaries
+of its own, and in smaller ones that of the text takes more room than it saves."""
 _PAGE_BYTES = 2 << 20
 _LEVEL = 3
 """Of zstd: codes and words of speech get 4% smaller than on level 1, in the same time."""
@@ -50,10 +50,11 @@ class ShardWriter:
     def write(self, batch: pa.RecordBatch) -> None:
         """Add the rows of a batch, if there are any."""
         if batch.num_rows:
-            self._waiting.append(batch)
-            self._waiting_bytes += int(byte_sizes(batch).sum())
-            if self._waiting_bytes >= _GROUP_BYTES:
+            size = int(byte_sizes(batch).sum())
+            if self._waiting_bytes + size > _GROUP_BYTES:
                 self._write_group()
+            self._waiting.append(batch)
+            self._waiting_bytes += size
 
     def finish(self) -> None:
         """Write the footer."""
