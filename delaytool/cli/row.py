@@ -223,21 +223,15 @@ class Row:
         return [_cut(grid, self.view.steps, found, longest) for grid in grids], found
 
     def _counterparts(self, grid: Cells, other: Shard) -> tuple[Cells, Cells]:
-        """The grid and that of the other shard, both before the shift unless both are shifted."""
-        from delaytool.grids.counterpart import read_counterpart
-        from delaytool.grids.read import read_cells
+        """The grid and that of the other shard, as far as they can be compared."""
+        from delaytool.grids.counterpart import alike, read_counterpart
 
         codes = None
         if self.audio_input is not None and grid.head.record is not None:
             codes = self.audio_input
             _tell_names(other, codes)
         (theirs,) = self._told([read_counterpart(other, self.where, grid.head, codes)])
-        one, two = grid.head, theirs.head
-        if one.shifted and not two.shifted:
-            grid = read_cells(self.shard, self.where, row=one.row, shifted=False)
-        elif two.shifted and not one.shifted:
-            theirs = read_cells(other, self.where, row=two.row, shifted=False)
-        return grid, theirs
+        return alike(self.shard, grid, other, theirs, self.where)
 
 
 def _headed(cells: Cells, line: str) -> Cells:

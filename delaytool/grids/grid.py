@@ -8,12 +8,28 @@ from typing import Any
 
 import numpy as np
 
+from delaytool.batches.job import WINDOW_COLUMNS
 from delaytool.batches.values import text_of
 from delaytool.errors import DataError
 from delaytool.pattern.segments import Array
 from delaytool.recipes.recipe import FRAME_RATE
 from delaytool.shards.record import Record
 from delaytool.texts import to_json
+
+
+@dataclass(frozen=True)
+class WindowAt:
+    """Which window a row of a shard is.
+
+    number:     in its row; start: its first frame, or timestep where the cut is after the shift
+    frames:     of the whole row
+    source_row: which row of the source that is; None where the shard does not tell
+    """
+
+    number: int
+    start: int
+    frames: int
+    source_row: int | None
 
 
 @dataclass(frozen=True)
@@ -35,6 +51,7 @@ class Grid:
     record:  what a shifted shard says of itself; None for an original one
     by_order: whether text and codes come from shards whose rows only their order pairs, unasked
     sharing: the numbers of other rows that have the key by which this one was found
+    window:  which window of which row this is; None for a whole row
     """
 
     about: list[str]
@@ -56,6 +73,7 @@ class Grid:
     record: Record | None = None
     by_order: bool = False
     sharing: tuple[int, ...] = ()
+    window: WindowAt | None = None
 
     @property
     def steps(self) -> int:
@@ -83,6 +101,10 @@ class Grid:
         fields = {name: getattr(self, name) for name in names}
         if isinstance(self.id, bytes):
             fields["id"] = text_of(self.id)
+        if self.window is not None:
+            at = self.window
+            fields |= dict(zip(WINDOW_COLUMNS, (at.number, at.start, at.frames), strict=True))
+            fields["source_row"] = at.source_row
         return to_json(fields)
 
 

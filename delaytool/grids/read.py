@@ -15,14 +15,15 @@ import pyarrow as pa
 
 from delaytool.batches.column_options import ColumnOptions
 from delaytool.batches.columns import describe_columns, job_of_original
-from delaytool.batches.job import WINDOW_COLUMNS, Job, make_job
+from delaytool.batches.job import WINDOW, Job, make_job
 from delaytool.batches.problems import key_of
 from delaytool.batches.shift import shift
 from delaytool.batches.types import check_there
 from delaytool.batches.values import text_of, value_of
 from delaytool.errors import DataError, Place
-from delaytool.grids.grid import Cells, Grid
+from delaytool.grids.grid import Cells, Grid, WindowAt
 from delaytool.grids.sides import after, before, head_of, make, original
+from delaytool.grids.windows import said_of, window_at
 from delaytool.recipes.presets import load_preset
 from delaytool.recipes.recipe import Recipe
 from delaytool.shards.failures import reading
@@ -69,9 +70,9 @@ def read_cells(
         if factors is not None:
             check_there(opened.schema, factors, "`weight_column`")
         batch = _read_row(opened, row, job, factors)
-        about = _about(opened, record, job, row, batch)
-        ids = value_of(batch.column(job.key)[0]) if job.key else None
+        name, ids = key_of(batch, 0, job), value_of(batch.column(job.key)[0]) if job.key else None
         try:
+            window = None if record is None else _window(opened, record, row, batch)
             if record is None and shifted:
                 # As apply would, with loss weights.
                 job = make_job(job.recipe, dataclasses.replace(where, key=job.key), job.columns)
@@ -83,13 +84,15 @@ def read_cells(
             else:
                 side = before(batch, job)
         except DataError as error:
-            raise error.at(row=row, key=key_of(batch, 0, job)) from None
+            raise error.at(row=row, key=name) from None
+        about = _about(opened, record, job, row, name, window)
         title = "" if shifted is None else "after" if shifted else "before"
         head = dataclasses.replace(
             head_of(about, title, row, ids, side, job),
             record=record,
             by_order=is_by_order_alone(opened, where),
             sharing=tuple(sharing),
+            window=window,
         )
         return make(head, side, job.recipe)
 
@@ -203,16 +206,36 @@ def _nth_row(batches: Iterator[pa.RecordBatch], row: int) -> pa.RecordBatch:
     raise DataError("unreadable", f"{row} rows fewer than the footer says")
 
 
+def column_of(opened: Opened, name: str, rows: int | None = None) -> Iterator[pa.Array]:
+    """A column, or its first rows, a few rows at a time."""
+    rows = opened.rows if rows is None else rows
+    with reading(opened.shard.name):
+        for batch in opened.small_batches([name]):
+            yield batch.column(0)[:rows]
+            rows -= batch.num_rows
+            if rows <= 0:
+                return
+
+
+def _window(opened: Opened, record: Record, row: int, batch: pa.RecordBatch) -> WindowAt | None:
+    """Which window a row of a shard is, of which `batch` has that row alone."""
+    if record.job.windows is None:
+        return None
+    return window_at(batch, column_of(opened, WINDOW, row + 1), record)
+
+
 def _about(
-    opened: Opened, record: Record | None, job: Job, row: int, batch: pa.RecordBatch
+    opened: Opened,
+    record: Record | None,
+    job: Job,
+    row: int,
+    key: str | None,
+    window: WindowAt | None,
 ) -> list[str]:
     recipe = job.recipe
-    key = key_of(batch, 0, job)
     where = f"{opened.shard.name}, row {row} of {opened.rows}" + (f" ({key})" if key else "")
-    if record is not None and job.windows is not None:
-        window, start, frames = (batch.column(name)[0].as_py() for name in WINDOW_COLUMNS)
-        unit = "frame" if job.cuts_before else "timestep"
-        where += f", window {window} from {unit} {start} on, of a row of {frames} frames"
+    if window is not None:
+        where += f", {said_of(window, job)}"
     if record is None:
         made = "original (not shifted)"
     else:

@@ -117,8 +117,6 @@ def test_inspect_says_which_window_it_shows(folder):
     delaytool("apply", *options(folder, "--window", "4"))
     shown = delaytool("inspect", folder / "out.parquet", "--row", "1").stdout
     assert "row 1 of 4, window 1 from frame 4 on, of a row of 10 frames" in shown
-    given = ("--row", "1", "--compare", folder / "in.parquet")
-    assert "windows" in delaytool("inspect", folder / "out.parquet", *given, status=2).stderr
 
 
 def test_inspect_shows_what_is_filled_in_a_window_that_was_cut_after_the_shift(folder):
