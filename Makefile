@@ -76,8 +76,9 @@ bench: $(VENV)/installed-bench
 readme: $(VENV)/installed-test
 	$(BIN)/python tests/pages.py
 
-sample_data: $(VENV)/installed
+sample_data: $(VENV)/installed-test
 	$(BIN)/python sample_data/make_sample_data.py
+	$(BIN)/python sample_data/draw_windows.py
 
 clean:
 	rm -rf $(VENV) $(OLDEST) $(OUT) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

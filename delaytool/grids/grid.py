@@ -42,8 +42,10 @@ class Grid:
     codes:   [K][S]; None where truncation cut a token off
     filled:  [K][S] True where a delay fills a cell, which holds no token of its stream
     offset:  [K][S] the same of offsets
+    added:   [K][S] the same of what fills a window up
     weights: [K][S] as the shard has them; None where it has none
-    labels:  [K][S] kind and number of the frame from 1, "S" in filled cells, "O" in an offset's
+    labels:  [K][S] kind and number of the frame from 1, "S" in filled cells, "O" in an offset's,
+             "P" in what fills a window up
     padding: for each stream names of text tokens that are padding, by their ids
     shifted: whether this is the row after the shift
     first:   number of the first timestep
@@ -64,6 +66,7 @@ class Grid:
     codes: list[list[int | None]]
     filled: list[list[bool]]
     offset: list[list[bool]]
+    added: list[list[bool]]
     weights: list[list[float]] | None
     labels: list[list[str]]
     padding: list[dict[int, str]]
@@ -84,7 +87,7 @@ class Grid:
         """The timesteps start ... stop - 1 only."""
         parts: dict[str, Any] = {
             name: [line[start:stop] for line in getattr(self, name)]
-            for name in ("codes", "filled", "offset", "weights", "labels")
+            for name in ("codes", "filled", "offset", "added", "weights", "labels")
             if getattr(self, name) is not None
         }
         return dataclasses.replace(self, first=self.first + start, **parts)
@@ -104,7 +107,7 @@ class Grid:
         if self.window is not None:
             at = self.window
             fields |= dict(zip(WINDOW_COLUMNS, (at.number, at.start, at.frames), strict=True))
-            fields["source_row"] = at.source_row
+            fields |= {"source_row": at.source_row, "added": self.added}
         return to_json(fields)
 
 
@@ -114,7 +117,8 @@ class Cells:
 
     head:    a grid without timesteps, for what there is to say of the row
     codes:   integers [K, S]
-    filled:  [K, S] True where a delay fills a cell; offset: where an offset does
+    filled:  [K, S] True where a delay fills a cell; offset: where an offset does; added: where
+             that is what fills a window up
     lost:    [K, S] True where truncation cut a token off; None for nowhere
     weights: [K, S] as the shard has them; None where it has none
     starts:  for each stream the timestep of its frame 1
@@ -124,6 +128,7 @@ class Cells:
     codes: Array
     filled: Array
     offset: Array
+    added: Array
     lost: Array | None
     weights: Array | None
     starts: tuple[int, ...]
@@ -150,7 +155,7 @@ class Cells:
 
     def part(self, start: int, stop: int) -> Cells:
         """The timesteps start ... stop - 1 only."""
-        names = ("codes", "filled", "offset", "lost", "weights")
+        names = ("codes", "filled", "offset", "added", "lost", "weights")
         arrays = {name: getattr(self, name) for name in names}
         parts: dict[str, Any] = {
             name: None if array is None else array[:, start:stop] for name, array in arrays.items()
@@ -170,26 +175,22 @@ class Cells:
             codes=codes,
             filled=part.filled.tolist(),
             offset=part.offset.tolist(),
+            added=part.added.tolist(),
             weights=None if part.weights is None else part.weights.tolist(),
             labels=part.labels(),
         )
 
     def labels(self) -> list[list[str]]:
-        """S for a cell that a delay fills, O for one of an offset, else kind and number of the
-        frame from 1."""
-        return [
-            [
-                "S" if is_filled else "O" if is_moved else f"{kind}_{step - start + 1}"
-                for step, (is_filled, is_moved) in enumerate(zip(*flags, strict=True), self.first)
-            ]
-            for kind, start, *flags in zip(
-                self.head.kinds,
-                self.starts,
-                self.filled.tolist(),
-                self.offset.tolist(),
-                strict=True,
-            )
-        ]
+        """S for a cell that a delay fills, O for one of an offset, P for what fills a window up,
+        else kind and number of the frame from 1."""
+        steps = np.arange(self.first, self.first + self.steps)
+        labels = []
+        for number, (kind, start) in enumerate(zip(self.head.kinds, self.starts, strict=True)):
+            line = np.array([f"{kind}_{step - start + 1}" for step in steps.tolist()], dtype=object)
+            for mark, cells in (("P", self.added), ("S", self.filled), ("O", self.offset)):
+                line[cells[number]] = mark
+            labels.append(line.tolist())
+        return labels
 
     def grid(self) -> Grid:
         """All of them as a grid."""

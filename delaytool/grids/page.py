@@ -13,11 +13,12 @@ MAX_STEPS = 200
 _CELL = "padding:2px 6px;text-align:right;border:1px solid #ddd;color:#222"
 _FILLED = "background:#f2f2f2;color:#999"
 _OFFSET = "background:#e2dff0;color:#777"
+_ADDED = "background:#e0e0e0;color:#777"
 
 
 def table_of(grid: Grid) -> str:
     """The grid as a table: a colour for each kind of stream, grey and violet for cells that delays
-    and offsets fill, weights as titles.
+    and offsets fill, a darker grey for what fills a window up, weights as titles.
 
     Names and keys come from a file, and are escaped.
     """
@@ -42,6 +43,8 @@ def _token(grid: Grid, number: int, step: int) -> str:
         style, title = _FILLED, "filled"
     elif grid.offset[number][step]:
         style, title = _OFFSET, "filled by an offset"
+    elif grid.added[number][step]:
+        style, title = _ADDED, "fills the window up"
     if grid.weights is not None:
         title += f", loss weight {grid.weights[number][step]:g}"
     return _cell("td", "" if code is None else str(code), f"{_CELL};{style}", title)

@@ -6,6 +6,7 @@ matplotlib draws it, with nothing of the machine, the time or the version in the
 from __future__ import annotations
 
 import os
+import textwrap
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,11 +23,13 @@ ENDINGS = ("png", "svg", "pdf")
 _COLOURS = {"text": "#a6cee3", "semantic": "#fdbf6f", "acoustic": "#b2df8a"}
 """Distinct for those who see red and green alike too, and dark ids stand out on them."""
 _PALE, _INK, _LINE = "#f2f2f2", "#222222", "#ffffff"
-_PALE_OFFSET = "#e2dff0"
+_PALE_OFFSET, _PALE_ADDED = "#e2dff0", "#e0e0e0"
 _HATCHED: dict[str, Any] = {"edgecolor": "#999999", "linewidth": 0}
 _ROW, _CELL, _MARGIN = 0.24, 0.44, 1.7
 _WIDEST = 22.0
 """Inches: of a row, of a cell with an id in it, of the names; and the most that a page is wide."""
+_LETTERS, _LINE_HEIGHT = 14, 0.16
+"""Letters of the title to an inch, and inches of each further line of it."""
 _SMALLEST_CELL = 0.3
 """Inches below which a cell holds no id."""
 
@@ -90,13 +93,14 @@ def draw(grid: Grid, *, labels: bool = False, frame_rate: float | None = None) -
     cell = min(wanted, (_WIDEST - _MARGIN) / grid.steps)
     width = _MARGIN + max(cell * grid.steps, 2.6) + (1.3 if panels == 2 else 0.3)
     height = panels * (_ROW * streams + 0.6) + 0.9
+    lines = textwrap.wrap(printable(grid.about[0]), int(_LETTERS * (width - _MARGIN)))
+    height += _LINE_HEIGHT * (len(lines) - 1)
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(panels, 1, squeeze=False)[:, 0]
     _draw_tokens(axes[0], grid, labels, cell, frame_rate or grid.frame_rate)
     # A name may have a $ in it, where mathematics would begin.
-    title = printable(grid.about[0])
-    axes[0].set_title(title, fontsize=9, loc="left", pad=30, parse_math=False)
+    axes[0].set_title("\n".join(lines), fontsize=9, loc="left", pad=30, parse_math=False)
     if panels == 2:
         _draw_weights(figure, axes[1], grid, cell)
     return figure
@@ -159,6 +163,7 @@ def _marks(grid: Grid) -> list[_Mark]:
     marks = [
         _Mark(np.array(grid.filled), "filled by the pattern", "////", _PALE),
         _Mark(np.array(grid.offset), "filled by an offset", "....", _PALE_OFFSET),
+        _Mark(np.array(grid.added), "fills the window up", "xxxx", _PALE_ADDED),
     ]
     return [mark for mark in marks if mark.cells.any()]
 

@@ -22,6 +22,7 @@ from delaytool.batches.shift import read_aligned
 from delaytool.batches.unshift import read_shifted, undelayed
 from delaytool.errors import RecipeError
 from delaytool.grids.grid import Cells, Grid
+from delaytool.pattern.flat import shift_flat
 from delaytool.pattern.segments import OFFSET, Array, Segments
 from delaytool.recipes.recipe import Recipe, Stream
 
@@ -32,6 +33,7 @@ class Side:
 
     numbers: the streams of the columns, in their order; segments: of each column; weights: [K, S];
     window: which timesteps of the row those of a window are, that was cut after the shift
+    added: frames at the end that fill a window up
     """
 
     tokens: TokenBatch
@@ -41,6 +43,7 @@ class Side:
     has_lost: bool = False
     weights: Array | None = None
     window: tuple[int, int | None] = (0, None)
+    added: int = 0
 
 
 def original(batch: pa.RecordBatch, job: Job, any_token: bool) -> Side:
@@ -61,8 +64,8 @@ def after(batch: pa.RecordBatch, job: Job) -> Side:
         numbers = job.numbers_of_outputs
         return Side(codes, numbers, segments, True, weights=weights, window=there)
     codes, frames = read_shifted(batch, job)
-    segments = segments_of_outputs(frames, job)
-    return Side(codes, job.numbers_of_outputs, segments, True, weights=weights)
+    segments, added = segments_of_outputs(frames, job), _added_frames(batch, int(frames[0]), job)
+    return Side(codes, job.numbers_of_outputs, segments, True, weights=weights, added=added)
 
 
 def before(batch: pa.RecordBatch, job: Job) -> Side:
@@ -76,8 +79,16 @@ def before(batch: pa.RecordBatch, job: Job) -> Side:
         )
     codes, frames = read_shifted(batch, job)
     segments = segments_of_outputs(frames, job)
-    tokens = undelayed(codes, segments)
-    return Side(tokens, job.numbers_of_outputs, segments, False, has_lost=True)
+    tokens, added = undelayed(codes, segments), _added_frames(batch, int(frames[0]), job)
+    return Side(tokens, job.numbers_of_outputs, segments, False, has_lost=True, added=added)
+
+
+def _added_frames(batch: pa.RecordBatch, frames: int, job: Job) -> int:
+    """How many of a window's frames are none of its row's, but fill it up."""
+    if job.windows is None or not job.windows.pad:
+        return 0
+    start, whole = (int(batch.column(name)[0].as_py()) for name in (WINDOW_START, ROW_FRAMES))
+    return frames - min(max(whole - start, 0), frames)
 
 
 def _stored_weights(batch: pa.RecordBatch, job: Job) -> Array | None:
@@ -122,6 +133,7 @@ def make(head: Grid, side: Side, recipe: Recipe) -> Cells:
         codes=_in_order([column.grid() for column in side.tokens.columns], side.numbers),
         filled=_in_order(filled, side.numbers),
         offset=_in_order(offset, side.numbers),
+        added=_in_order([_added(segments, side) for segments in side.segments], side.numbers),
         lost=_in_order(masks, side.numbers) if has_lost else None,
         weights=side.weights,
         starts=tuple(
@@ -145,6 +157,7 @@ def head_of(about: list[str], title: str, row: int, key: Any, side: Side, job: J
         codes=[],
         filled=[],
         offset=[],
+        added=[],
         weights=None,
         labels=[],
         padding=[_padding(stream) for stream in recipe.streams],
@@ -167,6 +180,18 @@ def _filled(segments: Segments, side: Side) -> tuple[Array, Array]:
     size = moved.size // streams
     there = slice(*side.window)
     return moved.reshape(streams, size)[:, there], filled.reshape(streams, size)[:, there]
+
+
+def _added(segments: Segments, side: Side) -> Array:
+    """Which cells of each stream hold what fills a window up, [streams, timesteps]."""
+    streams, frames = len(segments.streams), int(segments.lengths[0])
+    added = np.zeros((streams, frames), dtype=bool)
+    added[:, frames - side.added :] = True
+    if not side.is_shifted:
+        return added
+    fills = np.zeros(segments.token_table().shape, dtype=bool)
+    cells = shift_flat(added.reshape(-1), segments, fills, np.bool_)
+    return cells.reshape(streams, -1)[:, slice(*side.window)]
 
 
 def _padding(stream: Stream) -> dict[int, str]:

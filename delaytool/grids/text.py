@@ -12,7 +12,7 @@ from delaytool.texts import printable
 _COLOURS = {"text": "36", "semantic": "33", "acoustic": "32"}
 _DIM, _MARKED, _RESET = "2", "1;7;31", "\x1b[0m"
 _GAP = 2
-_BRACKETS = (("[", "]"), ("(", ")"), (">", "<"))
+_BRACKETS = (("[", "]"), ("(", ")"), ("{", "}"), (">", "<"))
 """Around what fills a cell, and around one that is to be seen at once."""
 
 
@@ -111,11 +111,8 @@ class _Table:
 def _tables(grid: Grid, style: Style, marked: tuple[int, int] | None) -> Iterator[_Table]:
     kinds = [_COLOURS[kind] for kind in grid.kinds]
     paints = [
-        [
-            _DIM if is_filled or is_moved else kind
-            for is_filled, is_moved in zip(*lines, strict=True)
-        ]
-        for kind, *lines in zip(kinds, grid.filled, grid.offset, strict=True)
+        [_DIM if any(is_no_token) else kind for is_no_token in zip(*lines, strict=True)]
+        for kind, *lines in zip(kinds, grid.filled, grid.offset, grid.added, strict=True)
     ]
     title = grid.title and f"{grid.title} the shift"
     if style.labels:
@@ -125,7 +122,7 @@ def _tables(grid: Grid, style: Style, marked: tuple[int, int] | None) -> Iterato
         if marked is not None:
             number, step = marked[0], marked[1] - grid.first
             if 0 <= step < grid.steps:
-                cells[number][step] = f">{cells[number][step].strip(' []()')}<"
+                cells[number][step] = f">{cells[number][step].strip(' [](){}')}<"
                 paints[number][step] = _MARKED
         yield _Table(title, kinds, _bracketed(cells), paints)
     if style.weights and grid.weights is not None:
@@ -135,16 +132,18 @@ def _tables(grid: Grid, style: Style, marked: tuple[int, int] | None) -> Iterato
 
 def _ids(grid: Grid, number: int, style: Style) -> list[str]:
     """The cells of a stream: ids, or words of text; [id] where a delay fills, (id) where an offset
-    does, - where cut off."""
+    does, {id} where that fills a window up, - where cut off."""
     cells = []
-    flags = grid.filled[number], grid.offset[number]
-    for code, is_filled, is_moved in zip(grid.codes[number], *flags, strict=True):
+    flags = grid.filled[number], grid.offset[number], grid.added[number]
+    for code, is_filled, is_moved, is_added in zip(grid.codes[number], *flags, strict=True):
         if code is None:
             cells.append("-")
         elif is_filled:
             cells.append(f"[{code}]")
         elif is_moved:
             cells.append(f"({code})")
+        elif is_added:
+            cells.append(f"{{{code}}}")
         elif style.words is not None and grid.kinds[number] == "text":
             word = grid.padding[number].get(code)
             cells.append(word or printable(style.words(code)))
@@ -222,13 +221,14 @@ class _Seen:
     """What has been shown that needs a word of explanation."""
 
     def __init__(self) -> None:
-        self.filled = self.moved = self.lost = False
+        self.filled = self.moved = self.added = self.lost = False
 
     def add(self, grids: Sequence[Grid]) -> None:
         """Look at what is shown."""
         for grid in grids:
             self.filled |= any(any(line) for line in grid.filled)
             self.moved |= any(any(line) for line in grid.offset)
+            self.added |= any(any(line) for line in grid.added)
             self.lost |= any(None in line for line in grid.codes)
 
     def legend(self, style: Style) -> list[str]:
@@ -236,6 +236,7 @@ class _Seen:
         parts = [
             (self.filled and not style.labels, "[id]: filled by the pattern"),
             (self.moved and not style.labels, "(id): filled by an offset"),
+            (self.added and not style.labels, "{id}: fills the window up"),
             (self.lost, "-: cut off by truncation"),
         ]
         words = [text for is_seen, text in parts if is_seen]

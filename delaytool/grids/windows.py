@@ -56,8 +56,8 @@ def part_of(whole: Cells, window: WindowAt, job: Job) -> Cells:
     whole:   the row before the shift, or as a shard of whole rows has it where the cut is after
              the shift
     job:     that made the window
-    returns: frames where the cut is before the shift, with what fills the window up; else
-             timesteps
+    returns: the codes of frames where the cut is before the shift, with what fills the window up,
+             else of timesteps, and which of them are lost; all else is the row's
 
     Raises DataError where such a row has no such window.
     """

@@ -1,6 +1,7 @@
 """`inspect --compare` of windows: each with the part of the row that it was cut from."""
 
 import json
+import re
 
 import numpy as np
 import pyarrow as pa
@@ -8,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from make import delaytool, entry_of, rewrite
 
-from delaytool import apply
+from delaytool import apply, read_grid
 from delaytool.recipes.recipe import Recipe
 from delaytool.recipes.stream import Stream
 
@@ -213,11 +214,41 @@ def test_rows_that_have_no_such_window(tmp_path):
     assert "row 0, column window: a null" in done.stderr
 
 
+def test_what_fills_a_window_up_is_marked(tmp_path):
+    _, out, _ = windows(tmp_path, {"window": 4, "window_pad": True})
+    given = ("inspect", out, "--row", 2)  # Two frames of ten, and two that fill it up.
+    labels = delaytool(*given, "--labels").stdout
+    text, first, second = (
+        next(line for line in labels.splitlines() if line.startswith(name))
+        for name in ("text ", "a ", "b ")
+    )
+    assert text.split()[1:] == ["S", "O", "text_1", "text_2", "P", "P", "S", "S"]
+    assert first.split()[1:] == ["S", "S", "semantic_1", "semantic_2", "P", "P", "O", "S"]
+    assert second.split()[1:] == ["S", "S", "S", "acoustic_1", "acoustic_2", "P", "P", "O"]
+    said = delaytool(*given).stdout
+    assert said.count("{3}") == said.count("{7}") == said.count("{-1}") == 2
+    assert "{id}: fills the window up" in said
+    shown = json.loads(delaytool(*given, "--json").stdout)
+    assert shown["added"][2] == [False] * 5 + [True, True, False]
+    before = json.loads(delaytool(*given, "--before", "--json").stdout)
+    assert before["added"] == [[False, False, True, True]] * 3
+    html = read_grid(out, row=2)._repr_html_()
+    assert html.count('title="fills the window up') == 6
+    whole = json.loads(delaytool("inspect", out, "--row", 0, "--json").stdout)
+    assert not any(map(any, whole["added"]))
+
+
 def test_pictures_of_windows(tmp_path):
     pytest.importorskip("matplotlib")
-    _, out, _ = windows(tmp_path, {"window": 4})
+    _, out, _ = windows(tmp_path, {"window": 4, "window_pad": True})
     path = tmp_path / "a.svg"
-    delaytool("inspect", out, "--row", 1, "--image", path)
-    assert "window 1 from frame 4 on, of a row of 10 frames, row 0 of the source" in (
-        path.read_text()
+    delaytool("inspect", out, "--row", 2, "--image", path)
+    text = path.read_text()
+    assert "fills the window up" in text
+    # The title takes as many lines as it needs.
+    assert "window 2 from frame 8 on, of a row of 10 frames, row 0 of the source" in " ".join(
+        re.findall(r"<text[^>]*>([^<]*)</text>", text)
     )
+    lines = re.findall(r">(out.parquet, [^<]*)<", text)
+    assert len(lines) == 1
+    assert len(lines[0]) < 70

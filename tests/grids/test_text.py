@@ -23,6 +23,7 @@ def grid_of(codes, filled=None, kinds=("text", "semantic", "acoustic"), **change
         "codes": codes,
         "filled": filled or empty,
         "offset": empty,
+        "added": empty,
         "weights": None,
         "labels": [[f"{kind}_{step + 1}" for step in range(steps)] for kind in kinds],
         "padding": [{3: "PAD", 0: "EPAD"}] * streams,
