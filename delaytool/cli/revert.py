@@ -98,5 +98,9 @@ def revert(
     )
     if result.missing:
         put(f"but {counted(result.missing, 'token')} that had been cut off")
+    if result.dropped_frames:
+        put(f"but {counted(result.dropped_frames, 'frame')} of windows that had been dropped")
+    if result.dropped_rows:
+        put(f"but {counted(result.dropped_rows, 'row')} of which no window is left")
     if result.quarantined:
         put(f"but {counted(result.quarantined, 'row')} that had been put into quarantine")

@@ -148,13 +148,9 @@ class Report:
         if counts.filled:
             lines.append(("filled up with", f"{counts.filled:,} frames"))
         if counts.dropped_windows:
-            lines.append(
-                (
-                    "dropped windows",
-                    f"{counts.dropped_windows:,} ({counts.dropped_frames:,} frames; all of "
-                    f"{counts.dropped_rows:,} rows)",
-                )
-            )
+            whole = f"; none is left of {counts.dropped_rows:,} rows" if counts.dropped_rows else ""
+            frames = f"{counts.dropped_frames:,} frames{whole}"
+            lines.append(("dropped windows", f"{counts.dropped_windows:,} ({frames})"))
         return lines
 
     def _windows(self) -> dict[str, int] | None:

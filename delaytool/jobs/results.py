@@ -178,6 +178,8 @@ class RevertResult:
     """What `revert` did.
 
     missing: tokens that had been cut off; quarantined: rows that are in quarantine
+    dropped_frames, dropped_rows: frames of windows that had been dropped (timesteps, where the cut
+             was after the shift), and rows of which no window is left
     """
 
     shards: int
@@ -187,6 +189,8 @@ class RevertResult:
     seconds: float
     missing: int
     quarantined: int
+    dropped_frames: int = 0
+    dropped_rows: int = 0
     notes: tuple[str, ...] = ()
 
     @classmethod
@@ -202,6 +206,8 @@ class RevertResult:
             seconds=round(time.monotonic() - began, 3),
             missing=counts.lost + counts.trimmed,
             quarantined=counts.quarantined,
+            dropped_frames=counts.dropped_frames,
+            dropped_rows=counts.dropped_rows,
             notes=notes,
         )
 

@@ -245,6 +245,7 @@ def _check_lossless(counts: Counts) -> None:
         ("alignment cut off", counts.trimmed, "tokens"),
         ("quarantine holds", counts.quarantined, "rows"),
         ("windows were dropped, of", counts.dropped_frames, "frames"),
+        ("no window is left of", counts.dropped_rows, "rows"),
     )
     missing = [f"{what} {count} {things}" for what, count, things in lost if count]
     if missing:

@@ -154,3 +154,32 @@ def test_shards_of_other_windows_in_one_folder_are_a_mismatch(folder):
         delaytool("apply", *given)
     result = delaytool("verify", folder / "out", status=1)
     assert "windows" in result.stderr + result.stdout
+
+
+def test_revert_says_what_windows_that_were_dropped_held(folder):
+    delaytool("apply", *options(folder, "--window", "4", "--window-min", "4"))
+    out, back = folder / "out.parquet", folder / "back.parquet"
+    said = delaytool("stats", out).stdout
+    assert "dropped windows  2 (5 frames; none is left of 1 rows)" in said
+    said = delaytool("revert", out, back, status=1).stderr
+    assert "windows were dropped, of 5 frames and no window is left of 1 rows" in said
+    said = delaytool("revert", out, back, "--allow-lossy").stdout.splitlines()
+    assert said[0].startswith(f"{back}: 1 shard (1 written, 0 unchanged), 1 row as they were")
+    assert said[1:] == [
+        "but 5 frames of windows that had been dropped",
+        "but 1 row of which no window is left",
+    ]
+
+
+def test_a_row_of_no_frames_is_missing_where_its_window_was_dropped(tmp_path):
+    rows = pa.array([[[1, 2]], [[]]], LISTS)
+    pq.write_table(pa.table({"grid": rows}), tmp_path / "in.parquet")
+    recipe = Recipe((Stream("a", "semantic", 1, 50, 50, 50),))
+    (tmp_path / "recipe.json").write_text(recipe.to_json())
+    delaytool("apply", *options(tmp_path, "--window-min", "1"))
+    out, back = tmp_path / "out.parquet", tmp_path / "back.parquet"
+    said = delaytool("revert", out, back, status=1).stderr
+    assert "no window is left of 1 rows, which cannot come back" in said
+    assert not back.exists()
+    told = summary_of(delaytool("revert", out, back, "--allow-lossy", "--json"))
+    assert (told["rows"], told["dropped_frames"], told["dropped_rows"]) == (1, 0, 1)
