@@ -16,6 +16,8 @@ from delaytool.batches.types import cell_sizes, leaf_width
 
 MAX_CELLS = 1 << 18
 MAX_BYTES = 32 << 20
+_WINDOW_CELLS = 4
+"""What is known of each stream of a window takes about as much memory as so many cells."""
 T = TypeVar("T")
 
 
@@ -184,14 +186,18 @@ def _row_sizes(batch: pa.RecordBatch, job: Job, added: bool) -> tuple[Any, Any]:
     """Token cells and decoded bytes of each row, the timesteps that the pattern adds included."""
     cells = np.zeros(batch.num_rows, dtype=np.int64)
     sizes = np.zeros(batch.num_rows, dtype=np.int64)
-    token_columns = {column.name: column for column in job.columns}
+    streams = {output.name: len(output.numbers) for output in job.outputs}
+    streams |= {column.name: column.size for column in job.columns}
     for name, array in zip(batch.schema.names, batch.columns, strict=True):
         column_sizes = np.broadcast_to(cell_sizes(array), (batch.num_rows,))
-        if name in token_columns:
-            width = max(1, leaf_width(array.type))
-            size = token_columns[name].size
-            new = job.added_steps(column_sizes // width // size) * size if added else 0
+        if name in streams:
+            width, size = max(1, leaf_width(array.type)), streams[name]
+            frames = column_sizes // width // size
+            new = job.added_steps(frames) * size if added else 0
             cells += column_sizes // width + new
             sizes += new * width
+            if job.windows is not None:
+                windows = job.windows.counts(frames) if added else 1
+                cells += _WINDOW_CELLS * windows * size
         sizes += column_sizes
     return cells, sizes
