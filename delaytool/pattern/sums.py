@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from delaytool.pattern.segments import Segments
+from delaytool.pattern.segments import Index, Segments
 from delaytool.pattern.weights import Weights, weight_table, weights_of_tokens
 
 _SUMMED = 1 << 14
@@ -30,20 +30,38 @@ def weight_sums(
     """
     table, totals = weight_table(segments), segments.totals
     rounded = table.astype(np.float32)
+    weighing = _weighing(weights, segments) if zeros and not factors else None
     sums = []
     for number, stream in enumerate(segments.streams):
         if factors:
             sums.append(exact_sum(weights[segments.cells_of(number)]))
-        elif zeros or (stream.token_weights and table[number, segments.kept]):
+        elif stream.token_weights and table[number, segments.kept]:
             cells = weights[segments.cells_of(number)]
             of_tokens = weights_of_tokens(stream).astype(np.float32)
             known = {*rounded[number].tolist(), *of_tokens.tolist()}
             sums.append(_weighed((w, np.count_nonzero(cells == np.float32(w))) for w in known if w))
         else:
-            sums.append(
-                _weighed(zip(rounded[number].tolist(), totals[number].tolist(), strict=True))
-            )
+            cells = totals[number].copy()
+            if weighing is not None and rounded[number, segments.kept]:
+                # Tokens weigh what each of them does, or nothing.
+                others = cells[rounded[number] > 0].sum() - cells[segments.kept]
+                cells[segments.kept] = weighing[number] - others
+            sums.append(_weighed(zip(rounded[number].tolist(), cells.tolist(), strict=True)))
     return sums
+
+
+def _weighing(weights: Weights, segments: Segments) -> Index:
+    """How many cells of each stream weigh anything."""
+    sizes = segments.of_rows(segments.steps)
+    counts = np.zeros(len(sizes), dtype=np.int64)
+    there = np.flatnonzero(sizes)
+    if len(there):
+        starts = (np.cumsum(sizes) - sizes)[there]
+        counts[there] = np.add.reduceat((weights > 0).view(np.int8), starts, dtype=np.int64)
+    rows, streams = len(segments.lengths), len(segments.streams)
+    shape = (streams, rows) if segments.by_stream else (rows, streams)
+    of_streams: Index = counts.reshape(shape).sum(axis=1 if segments.by_stream else 0)
+    return of_streams
 
 
 def _weighed(counts: Iterable[tuple[float, Any]]) -> Fraction:

@@ -14,6 +14,8 @@ batches  BATCH random rows at a time of a shard of BATCH_TOKENS: the row groups 
          read, the rows taken. Beside it the same of a file with one row group.
 memory   `delaytool apply` as a command, from a small parent; the libraries' own pages count. The
          median of PEAK_RUNS runs, since one differs from the next by some 10 MB. verify likewise.
+windows  `engine.run` of one shard with windows and without, in turn: processor time. Windows of
+         380 of rows of 750 are filled up, by 10 frames a row.
 flat     `delay_flat` and `loss_weights_flat`; beside it `numpy.copyto` of as many bytes as come
          out. For a batch as large as apply makes it, which caches hold, and for one 16 times as
          large, which they do not: a copy is slower there.
@@ -36,6 +38,7 @@ ray      the same command on TINY shards of one row, and on a tenth of them, on 
 All tokens are synthetic, see `synthetic.py`; codes are uniform where nothing else is said.
 """
 
+import dataclasses
 import datetime
 import os
 import platform
@@ -66,6 +69,7 @@ from delaytool.jobs.verify import VerifyShard
 from delaytool.pattern.flat import delay_flat
 from delaytool.pattern.segments import Segments
 from delaytool.pattern.weights import loss_weights_flat
+from delaytool.pattern.windows import Windows
 from delaytool.run import local as engine
 from delaytool.shards.find import Shard
 
@@ -114,10 +118,10 @@ def run(task, *arguments):
     return last.result
 
 
-def apply(source, target):
+def apply(source, target, job=JOB):
     target.unlink(missing_ok=True)
     item = Item(Shard(source.name, str(source)), None, str(target))
-    return run(ApplyShard, item, JOB, False)
+    return run(ApplyShard, item, job, False)
 
 
 def verify(target, source):
@@ -139,13 +143,19 @@ def rewrite(source, target):
 
 def core_time(action):
     """Seconds of all cores that an action takes in this process, the best of three."""
-    times = []
-    for _ in range(3):
-        before = os.times()
-        action()
-        after = os.times()
-        times.append(after.user + after.system - before.user - before.system)
-    return min(times)
+    return min(core_times([action], 3)[0])
+
+
+def core_times(actions, rounds):
+    """The same of several, which run in turn: seconds of each in every round."""
+    times = [[] for _ in actions]
+    for _ in range(rounds):
+        for action, taken in zip(actions, times, strict=True):
+            before = os.times()
+            action()
+            after = os.times()
+            taken.append(after.user + after.system - before.user - before.system)
+    return times
 
 
 def pin(cores):
@@ -312,6 +322,30 @@ def memory_figures(folder):
                 peaks.append(peak_bytes(*command) / 1e6)
             peak = statistics.median(peaks)
             yield f"peak memory of {what}, {size}", "300 MB or less", f"{peak:.0f} MB", peak <= 300
+
+
+def window_figures(folder):
+    """Processor time, with windows over without: of rows of a minute, and of an hour."""
+    source, spare = folder / "windows", folder / "windows.parquet"
+    random = np.random.default_rng(8)
+    for frames, what in ((750, "a minute"), (45_000, "an hour")):
+        lengths = np.full(TOKENS // (frames * synthetic.STREAMS), frames)
+        batch = synthetic.batch(random, lengths)
+        pq.write_table(pa.Table.from_batches([batch]), source)
+        cuts = {
+            "before": Windows(375),
+            "before, padded": Windows(380, pad=True),
+            "after": Windows(375, "after", "even"),
+        }
+        jobs = [JOB, *(dataclasses.replace(JOB, windows=windows) for windows in cuts.values())]
+        actions = [lambda job=job: apply(source, spare, job) for job in jobs]
+        whole, *cut = (min(times) for times in core_times(actions, ROUNDS))
+        for name, time_taken in zip(cuts, cut, strict=True):
+            yield ratio(
+                f"apply, rows of {what}, windows of 30 s cut {name}: over without",
+                time_taken / whole,
+                1.15,
+            )
 
 
 def flat_figures():
@@ -572,6 +606,7 @@ def main():
             *skewed_figures(folder),
             *batch_figures(folder),
             *memory_figures(folder),
+            *window_figures(folder),
             *flat_figures(),
             *start_figures(folder),
             *worker_figures(folder),
