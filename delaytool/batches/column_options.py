@@ -96,5 +96,9 @@ def windows_of(
     """
     if window is None and minimum is None and (cut, split, pad) == ("before", "fixed", False):
         return None
-    size = whole_frames(window, recipe.frame_rate) if isinstance(window, str) else window
-    return Windows(size, cut, split, minimum, pad)
+    if isinstance(window, str):
+        try:
+            window = whole_frames(window, recipe.frame_rate)
+        except RecipeError as error:
+            raise RecipeError(f"`window`: {error}") from None
+    return Windows(window, cut, split, minimum, pad)

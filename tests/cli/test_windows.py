@@ -78,8 +78,14 @@ def options(folder, *more):
     [
         (("--window", "0"), "expected an integer from 1"),
         (("--window", "-2"), "expected an integer from 1"),
-        (("--window", "0.01s"), "expected at least 0.08s"),
-        (("--window", "some"), "expected frames such as 16, or seconds"),
+        (
+            ("--window", "0.01s"),
+            "--window: 0.01s is less than a frame at 12.5 a second",
+        ),
+        (
+            ("--window", "some"),
+            '--window: "some" is no time, expected frames such as 16',
+        ),
         (("--window", "2", "--length", "truncate"), "stream b no token of a window of 2 frames"),
         (("--window", "4", "--window-min", "0"), "expected an integer from 1"),
         (("--window", "4", "--window-pad", "--window-cut", "after"), 'expected "before"'),
