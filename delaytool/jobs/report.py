@@ -70,6 +70,7 @@ class Report:
         self.padding_ids: set[int] = set()
         self.furthest = Furthest()
         self.cells = self.filled = self.offset = self.zero = self.text = self.padding = 0
+        self._window_steps = 0
         self._weights: dict[str, Fraction] = {}
         self._cells: Counter[str] = Counter()
         self._kinds: dict[str, str] = {}
@@ -89,6 +90,8 @@ class Report:
         for text in recipe.text:
             self.padding_ids |= text.padding_ids
         self.cells, self.filled = self.cells + figures.cells, self.filled + figures.filled
+        if summary.counts.windows:
+            self._window_steps += figures.cells // len(recipe.streams)
         self.offset, self.zero = self.offset + figures.offset, self.zero + figures.zero
         self.text, self.padding = self.text + figures.text, self.padding + figures.padding
         for stream, weight in zip(recipe.streams, figures.weights, strict=False):
@@ -143,25 +146,39 @@ class Report:
         counts = self.counts
         if not counts.windows + counts.dropped_windows:
             return []
-        short = f" ({counts.short:,} shorter than the others)" if counts.short else ""
-        lines = [("windows", f"{counts.windows:,}{short}")]
+        mean = f" (of {self._mean_steps:,.4g} timesteps on average" if counts.windows else ""
+        short = f"; {counts.short:,} shorter than the others" if counts.short else ""
+        lines = [("windows", f"{counts.windows:,}{mean}{short}{')' if mean else ''}")]
         if counts.filled:
-            lines.append(("filled up with", f"{counts.filled:,} frames"))
+            share = f"{counts.filled / self._frames_in_windows:.1%}"
+            lines.append(("filled up with", f"{counts.filled:,} frames ({share} of the windows)"))
         if counts.dropped_windows:
             whole = f"; none is left of {counts.dropped_rows:,} rows" if counts.dropped_rows else ""
             frames = f"{counts.dropped_frames:,} frames{whole}"
             lines.append(("dropped windows", f"{counts.dropped_windows:,} ({frames})"))
         return lines
 
-    def _windows(self) -> dict[str, int] | None:
+    @property
+    def _mean_steps(self) -> float:
+        """How long windows are on average, in timesteps of the output."""
+        return self._window_steps / max(self.counts.windows, 1)
+
+    @property
+    def _frames_in_windows(self) -> int:
+        """Frames of windows that were cut before the shift, with those that fill them up."""
+        return self.counts.frames - self.counts.dropped_frames + self.counts.filled
+
+    def _windows(self) -> dict[str, Any] | None:
         """What became of the rows that were cut into windows, as JSON has it."""
         counts = self.counts
         if not counts.windows + counts.dropped_windows:
             return None
         return {
             "windows": counts.windows,
+            "mean_timesteps": self._mean_steps,
             "short": counts.short,
             "filled_frames": counts.filled,
+            "filled_share": _share(counts.filled, self._frames_in_windows) if counts.filled else 0,
             "dropped_windows": counts.dropped_windows,
             "dropped_frames": counts.dropped_frames,
             "dropped_rows": counts.dropped_rows,

@@ -143,13 +143,28 @@ def test_stats_counts_windows(folder):
     told = json.loads(delaytool("stats", folder / "out.parquet", "--json").stdout)
     assert told["cut"] == {
         "windows": 3,
+        "mean_timesteps": (7 + 7 + 6) / 3,
         "short": 1,
         "filled_frames": 0,
+        "filled_share": 0,
         "dropped_windows": 1,
         "dropped_frames": 2,
         "dropped_rows": 0,
     }
     assert told["rows"] == 2
+
+
+def test_stats_say_how_full_windows_are(folder):
+    delaytool("apply", *options(folder, "--window", "4", "--window-pad"))
+    told = json.loads(delaytool("stats", folder / "out.parquet", "--json").stdout)["cut"]
+    assert (told["mean_timesteps"], told["filled_frames"]) == (7, 3)
+    assert told["filled_share"] == 3 / 16
+    said = " ".join(delaytool("stats", folder / "out.parquet").stdout.split())
+    assert "windows 4 (of 7 timesteps on average; 2 shorter than the others)" in said
+    assert "filled up with 3 frames (18.8% of the windows)" in said
+    delaytool("apply", *options(folder, "--window", "5", "--window-cut", "after", "--overwrite"))
+    told = json.loads(delaytool("stats", folder / "out.parquet", "--json").stdout)["cut"]
+    assert told["mean_timesteps"] == (5 + 5 + 3 + 5 + 1) / 5
 
 
 def test_shards_of_other_windows_in_one_folder_are_a_mismatch(folder):
