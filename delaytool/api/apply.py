@@ -59,6 +59,7 @@ def apply(
     window_min: int | None = None,
     window_pad: bool = False,
     narrow: bool = False,
+    drop_column: Names = (),
     dry_run: bool = False,
     overwrite: bool = False,
     quarantine: Path | None = None,
@@ -71,14 +72,13 @@ def apply(
 ) -> ApplyResult:
     """Shift every shard of `input` by the recipe, add loss weights, and write them to `output`.
 
-    dry_run:    whether every row is read and checked, and nothing written; `output` may be None
-    frame_rate: frames a second, instead of the recipe's, for times and the hours in the report
+    A `dry_run` reads and checks every row and writes nothing; `output` may be None then.
+    `frame_rate` goes before the recipe's, for times and the hours in the report.
     """
     recipe = recipe if frame_rate is None else dataclasses.replace(recipe, frame_rate=frame_rate)
-    names = names_of(text_column), names_of(audio_column), names_of(grid_column)
+    names = names_of(text_column), names_of(audio_column), names_of(grid_column), audio_layout
     where = ColumnOptions(
         *names,
-        audio_layout=audio_layout,
         align=align,
         align_limit=align_limit,
         code_base=numbers_of(code_base),
@@ -88,11 +88,11 @@ def apply(
         label_columns=label_columns,
         windows=windows_of(recipe, window, window_cut, window_split, window_min, window_pad),
         narrow=narrow,
+        drop_column=names_of(drop_column),
         **key_of_rows(key, no_key),
     )
-    check_audio_input(where, audio_input)
     how = How(RunOptions(workers, engine, ray_address), Notes(on_note), frame_rate, progress)
-    paths = input, output, audio_input, quarantine
+    paths = input, output, check_audio_input(where, audio_input), quarantine
     return _run(how, recipe, where, items_given(paths, how, overwrite, dry_run), overwrite, dry_run)
 
 
@@ -109,9 +109,11 @@ def _run(
         checks = [CheckShard(item, planned.job) for item in planned.items]
         checked = run_tasks(checks, "checking", how.run, how.progress, keep)
         checked = without_left_out(checked, how.notes, items.left_out)
-        return ApplyResult.of_checks(checked, report, began, how.notes.texts)
+        result = ApplyResult.of_checks(checked, report, began, how.notes.texts)
+        return dataclasses.replace(result, dropped_columns=planned.job.drop_columns)
     tasks = [ApplyShard(item, planned.job, overwrite) for item in planned.items]
     with no_empty_folders(path for task in tasks for path in task.writes):
         results = run_tasks(tasks, "shifting", how.run, how.progress, keep)
     results = without_left_out(results, how.notes, items.left_out)
-    return ApplyResult.of(results, report, began, how.notes.texts)
+    result = ApplyResult.of(results, report, began, how.notes.texts)
+    return dataclasses.replace(result, dropped_columns=planned.job.drop_columns)

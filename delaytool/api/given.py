@@ -48,10 +48,11 @@ def key_of_rows(key: str | None, no_key: bool) -> dict[str, Any]:
     return {"key": key, "by_order": no_key}
 
 
-def check_audio_input(where: ColumnOptions, audio_input: Path | None) -> None:
-    """Raise RecipeError for codes of their own beside a grid, which has them."""
+def check_audio_input(where: ColumnOptions, audio_input: Path | None) -> Path | None:
+    """The path of the codes; raises RecipeError for one beside a grid, which has them."""
     if where.grid_column and audio_input is not None:
         raise RecipeError("`grid_column` and `audio_input` exclude one another")
+    return audio_input
 
 
 def plain_or_none(path: Path | None, run: RunOptions) -> str | None:

@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 from delaytool.api.given import Engine, Layout, Names, Path, key_of_rows, plain_or_none
 from delaytool.batches.column_options import ColumnOptions, names_of
+from delaytool.jobs.lossless import look_at
 from delaytool.jobs.notes import Note, Notes
 from delaytool.jobs.paths import items_of, plain_path
 from delaytool.jobs.plan_revert import generated_job, revert_tasks
 from delaytool.jobs.results import RevertResult, without_left_out
-from delaytool.jobs.revert import look_at
 from delaytool.recipes.recipe import Recipe
 from delaytool.run.engine import OnProgress, run_tasks
 from delaytool.run.tasks import RunOptions

@@ -35,6 +35,7 @@ class ColumnOptions:
     code_base:     what was added to the codes of each codebook of a shared vocabulary; one number
                    for q times it
     windows:       how rows are cut into windows; None where they stay whole
+    drop_column:   columns that are left out of the outputs
     key:           column that names a row, and that pairs rows of text and codes in shards of their
                    own; `id` where there is one
     by_order:      whether there is no such column, so that the order of rows alone pairs them
@@ -55,6 +56,7 @@ class ColumnOptions:
     weight_column: str | None = None
     code_base: tuple[int, ...] = ()
     windows: Windows | None = None
+    drop_column: tuple[str, ...] = ()
     key: str | None = None
     by_order: bool = False
 

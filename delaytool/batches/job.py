@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -47,6 +48,8 @@ class Job:
     factors: name of a column of factors on the loss weights
     windows: how rows are cut into windows; None where they stay whole
     narrow:  whether tokens come out as the narrowest signed type that holds vocabulary and fills
+    drop_columns: names of columns that are left out; of one of whose codebooks only some are used
+             the others, which would stay
     key:     column that names a row in messages, and that pairs rows of text and codes in separate
              shards; None where their order alone pairs them
     by_order: whether that was asked for; else no such shard may have a column `id`
@@ -62,6 +65,7 @@ class Job:
     factors: str | None = None
     windows: Windows | None = None
     narrow: bool = False
+    drop_columns: tuple[str, ...] = ()
     key: str | None = dataclasses.field(default=None, compare=False)
     by_order: bool = dataclasses.field(default=False, compare=False)
 
@@ -81,11 +85,29 @@ class Job:
         _no_name_twice([column.name for column in self.columns])
         names = [name for output in self.outputs for name in self.names_of(output)]
         _no_name_twice([*names, *self.window_columns])
+        self._check_dropped()
         self._check_alignment()
         if self.windows is not None:
             check_windows(self.windows, self.recipe)
         if any(output.weights or output.labels for output in self.outputs):
             check_trained_fills(self.recipe)
+
+    def _check_dropped(self) -> None:
+        """Raise RecipeError for columns that cannot be left out."""
+        if list(self.drop_columns) != sorted(set(self.drop_columns)):
+            raise RecipeError("the columns that are left out are not in order, each named once")
+        whole = {column.name for column in self.columns if column.is_whole}
+        for name in self.drop_columns:
+            if name in whole:
+                raise RecipeError(
+                    f"`drop_column` is {name}, which holds tokens, expected a column that passes "
+                    "through"
+                )
+            if name == self.factors:
+                raise RecipeError(
+                    f"`drop_column` is {name}, which holds the factors on the loss weights, by "
+                    "which these are verified; expected a column that only passes through"
+                )
 
     def _check_alignment(self) -> None:
         """Raise RecipeError unless there is text that can be aligned as is asked for."""
@@ -177,11 +199,33 @@ class Job:
         """The streams of the outputs, in the outputs' order."""
         return tuple(number for output in self.outputs for number in output.numbers)
 
+    def has_rest(self, column: Column) -> bool:
+        """Whether some codebooks of a column stay in a column of its name, unshifted."""
+        return not column.is_whole and column.name not in self.drop_columns
+
+    def restored(self, column: Column) -> Column:
+        """A column as reverting gives it: without codebooks that were left out."""
+        if column.is_whole or self.has_rest(column):
+            return column
+        return dataclasses.replace(column, size=column.count, start=0)
+
+    def reads(self, names: Sequence[str]) -> list[str] | None:
+        """Which of a source's columns are read; None for all of them.
+
+        Of those that are left out these are the ones with tokens, and the key.
+        """
+        if not self.drop_columns:
+            return None
+        needed = {self.key, *(column.name for column in self.columns)}
+        return [name for name in names if name in needed or name not in self.drop_columns]
+
     def twin(self, output: Output) -> Column | None:
-        """The source's column with just the streams of an output, in the same layout."""
+        """The source's column with just the streams of an output, in the same layout; what else was
+        in it is left out.
+        """
         for column in self.columns:
             alike = (column.numbers, column.layout) == (output.numbers, output.layout)
-            if alike and column.is_whole:
+            if alike and not self.has_rest(column):
                 return column
         return None
 
@@ -196,6 +240,7 @@ class Job:
             "factors": self.factors,
             "windows": None if self.windows is None else self.windows.to_dict(),
             "narrow": self.narrow,
+            "drop_columns": list(self.drop_columns),
             "key": self.key,
             "by_order": self.by_order,
         }
@@ -240,6 +285,7 @@ def make_job(recipe: Recipe, where: ColumnOptions, columns: tuple[Column, ...]) 
         factors=where.weight_column,
         windows=where.windows,
         narrow=where.narrow,
+        drop_columns=tuple(sorted(set(where.drop_column))),
         key=where.key,
         by_order=where.by_order,
     )

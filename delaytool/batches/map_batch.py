@@ -84,6 +84,7 @@ def map_batch(
     window_split: WindowSplit = "fixed",
     window_min: int | None = None,
     window_pad: bool = False,
+    drop_column: str | Sequence[str] = (),
 ) -> BatchMapper:
     """A function that shifts a batch of rows, as `delaytool apply` shifts a shard.
 
@@ -96,11 +97,9 @@ def map_batch(
     the layout ("codebook", "frame", "flat-codebook", "flat-frame") where you know it.
 
     The function takes a `pyarrow.Table` or a `pyarrow.RecordBatch` and returns one of the same
-    kind: all other columns unchanged, the tokens shifted, S = recipe.steps(T) timesteps a row, and
-    columns of loss weights (float32) and labels as `apply` names them.
-
-    With `window` or `window_min` rows are cut into windows (`window_cut`, `window_split`,
-    `window_pad`), which come one after the other, with columns that say which they are.
+    kind: all columns but those of `drop_column`, the tokens shifted to S = recipe.steps(T)
+    timesteps a row, and columns of loss weights (float32) and labels as `apply` names them. With
+    `window` or `window_min` rows are cut into windows, with columns that say which they are.
 
     Raises RecipeError for arguments that cannot be. The function raises DataError, with row (in
     the batch), key, column, stream and timestep, for a row that `apply` would refuse, and for
@@ -120,6 +119,7 @@ def map_batch(
         code_base=numbers_of(code_base),
         weight_column=weight_column,
         windows=windows_of(recipe, window, window_cut, window_split, window_min, window_pad),
+        drop_column=names_of(drop_column),
         key=key,
     )
     return BatchMapper(recipe, where)

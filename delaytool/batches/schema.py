@@ -96,12 +96,16 @@ def check_schema(schema: pa.Schema, job: Job) -> None:
     if job.factors is not None:
         check_there(schema, job.factors, "`weight_column`")
         _check_factors(schema.field(job.factors))
+    for name in job.drop_columns:
+        check_there(schema, name, "`drop_column`")
     _check_slices(job)
     taken = set(names) - {column.name for column in job.columns if column.is_whole}
+    taken -= set(job.drop_columns)
     for name in taken.intersection(job.window_columns):
         raise RecipeError(
             f"the column {name} is in the way of a column of that name in the output, expected no "
-            "column of that name where rows are cut into windows; rename or drop it"
+            "column of that name where rows are cut into windows; rename it, or leave it out with "
+            f"`drop_column={name!r}`"
         )
     for name in (name for output in job.outputs for name in job.names_of(output)):
         if name in taken:
@@ -109,7 +113,7 @@ def check_schema(schema: pa.Schema, job: Job) -> None:
                 "column-in-the-way",
                 f"the column {name} is in the way of a column of that name in the output",
                 expected="no column of that name",
-                advice="rename or drop it"
+                advice=f"rename it, or leave it out with `drop_column={name!r}`"
                 + (", or use `no_weights=True`" if name.endswith("loss_weights") else ""),
                 place=Place(column=name),
             )
@@ -119,14 +123,15 @@ def _check_slices(job: Job) -> None:
     """A slice's other codebooks stay under the column's name, so its streams need another."""
     outputs = {output.name for output in job.outputs}
     for column in job.columns:
-        if not column.is_whole and column.name in outputs:
+        if job.has_rest(column) and column.name in outputs:
             of_grid = column.name == GRID_COLUMN
             raise DataError(
                 "slice",
                 f"only codebooks {column.start} to {column.start + column.count - 1} "
                 f"of {column.size} are used, and the others stay in a column of this name",
                 expected="another name for the column" if of_grid else "a grid for the ones used",
-                advice="rename the column" if of_grid else 'give `output_layout="grid"`',
+                advice=("rename the column" if of_grid else 'give `output_layout="grid"`')
+                + f", or leave the others out with `drop_column={column.name!r}`",
                 place=Place(column=column.name),
             )
 
@@ -177,16 +182,14 @@ def shifted_schema(schema: pa.Schema, job: Job) -> pa.Schema:
     for field in schema:
         column = columns.get(field.name)
         if column is None:
-            fields.append(field)
+            fields += [] if field.name in job.drop_columns else [field]
             continue
         new = [_output_field(output, schema, job) for output in made]
         made = []
         if field.name in twins:
             new.append(_output_field(twins[field.name], schema, job))
-        elif not column.is_whole:
-            rest = column.size - column.count
-            kind = column.layout.type_of_codebooks(field.type, rest)
-            new.append(_plain_field(field).with_type(kind))
+        elif job.has_rest(column):
+            new.append(_field_of_codebooks(field, column, column.size - column.count))
         changed += new
         fields += new
     for type_of, name_of in ((weights_type, "weights"), (labels_type, "labels")):
@@ -206,11 +209,38 @@ def _output_field(output: Output, schema: pa.Schema, job: Job) -> pa.Field:
     """The field of an output's tokens."""
     twin = job.twin(output)
     sources = [twin] if twin else [c for c in job.columns if overlap(c, output)]
-    kinds = [schema.field(column.name).type for column in sources]
+    kinds = [_restored_field(schema.field(column.name), column, job).type for column in sources]
     kind = output_type(kinds, output, job)
     if twin:
         return _plain_field(schema.field(twin.name)).with_type(kind).with_name(output.name)
     return pa.field(output.name, kind)
+
+
+def _restored_field(field: pa.Field, column: Column, job: Job) -> pa.Field:
+    """The field of a column as reverting gives it."""
+    if job.restored(column) == column:
+        return field
+    return _field_of_codebooks(field, column, column.count)
+
+
+def _field_of_codebooks(field: pa.Field, column: Column, count: int) -> pa.Field:
+    """The field of a column of codes for another number of codebooks."""
+    return _plain_field(field).with_type(column.layout.type_of_codebooks(field.type, count))
+
+
+def restored_schema(schema: pa.Schema, job: Job) -> pa.Schema:
+    """The schema of what reverting an output gives: the source's, without what was left out."""
+    if not job.drop_columns:
+        return schema
+    columns = {column.name: column for column in job.columns}
+    fields, changed = [], []
+    for field in schema:
+        if field.name not in job.drop_columns:
+            fields.append(field)
+        elif field.name in columns:
+            changed.append(_restored_field(field, columns[field.name], job))
+            fields.append(changed[-1])
+    return pa.schema(fields, metadata=mended_metadata(schema, fields, changed))
 
 
 def quarantine_schema(schema: pa.Schema) -> pa.Schema:

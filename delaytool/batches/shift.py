@@ -90,7 +90,7 @@ def shift_batch(batch: pa.RecordBatch, job: Job, schema: pa.Schema) -> Shifted:
     tokens, texts = read_aligned(batch, job, schema)
     frames, arrays = tokens.lengths, dict[str, pa.Array]()
     for column in job.columns:
-        if not column.is_whole:
+        if job.has_rest(column):
             rest = read_rest(batch, column, frames)
             codes = Codes.of_grid(rest, frames, column.layout.by_stream)
             arrays[column.name] = column.layout.write(codes, schema.field(column.name).type)

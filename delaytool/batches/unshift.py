@@ -90,7 +90,9 @@ def originals(
         kept = None
         if padded is not None and job.aligns(column):
             kept = _without(padded[job.text_columns.index(column)], tokens.lengths, column)
-        rest = None if column.is_whole else read_rest(batch, column, tokens.lengths, shifted=True)
+        rest = None
+        if job.has_rest(column):
+            rest = read_rest(batch, column, tokens.lengths, shifted=True)
         kind = schema.field(column.name).type
         arrays[column.name] = _original(codes, column, job, kind, rest, kept)
     return pa.RecordBatch.from_arrays([arrays[name] for name in schema.names], schema=schema)
@@ -113,25 +115,32 @@ def cut(batch: pa.RecordBatch, job: Job) -> pa.RecordBatch:
     """An original batch as `unshift` gives it back.
 
     Tokens that truncation cuts off or that were in windows that are dropped are null; text that
-    alignment cuts off is gone, as are rows of which all windows are dropped.
+    alignment cuts off is gone, as are rows of which all windows are dropped, and columns that are
+    left out.
     """
+    names = [name for name in batch.schema.names if name not in job.drop_columns]
+    arrays = {name: batch.column(name) for name in names}
     drops = job.windows is not None and job.windows.minimum is not None
-    if not job.recipe.may_lose and not job.trims and not drops:
-        return batch
+    some = any(job.restored(column) != column for column in job.columns)
+    if not job.recipe.may_lose and not job.trims and not drops and not some:
+        return batch.select(names) if job.drop_columns else batch
     tokens = read_tokens(batch, job)
-    arrays = {name: batch.column(name) for name in batch.schema.names}
     for column, whole in zip(job.columns, tokens.columns, strict=True):
         codes, kept = whole, None
         if job.aligns(column):
             kept = np.minimum(whole.lengths, tokens.lengths)
             codes = whole.resized(tokens.lengths, 0, whole.flat.dtype)
-        rest = None if column.is_whole else read_rest(batch, column, tokens.lengths)
+        rest = read_rest(batch, column, tokens.lengths) if job.has_rest(column) else None
         kind = batch.schema.field(column.name).type
+        if job.restored(column) != column:
+            kind = column.layout.type_of_codebooks(kind, column.count)
         arrays[column.name] = _original(codes, column, job, kind, rest, kept)
     if drops:
         kept = job.cuts(tokens.lengths).rows_kept
         arrays = {name: filtered(array, kept) for name, array in arrays.items()}
-    return pa.RecordBatch.from_arrays(list(arrays.values()), schema=batch.schema)
+    fields = pa.schema([pa.field(name, array.type) for name, array in arrays.items()])
+    schema = fields if job.drop_columns else batch.schema
+    return pa.RecordBatch.from_arrays(list(arrays.values()), schema=schema)
 
 
 def _original(

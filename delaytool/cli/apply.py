@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from delaytool.cli.choices import ColumnChoice, Output, RecipeChoice, RunChoice, gather
-from delaytool.cli.declare import OUT, Command, option, path_argument
+from delaytool.cli.declare import OUT, Command, complete_columns, option, path_argument
 from delaytool.cli.options import (
     align_option,
     audio_input_option,
@@ -74,6 +74,15 @@ if TYPE_CHECKING:
     heading=OUT,
     help="Add columns of labels: the token where its weight is above 0, else -100.",
 )
+@option(
+    "--drop-column",
+    shell_complete=complete_columns,
+    metavar="NAME",
+    multiple=True,
+    heading=OUT,
+    help="Leave a column out, which revert cannot bring back; of a column sliced as 'B[1:]' what "
+    "the slice leaves.",
+)
 @worker_options
 @output_options
 @json_option
@@ -92,6 +101,7 @@ def apply(
     narrow: bool,
     no_weights: bool,
     label_columns: bool,
+    drop_column: tuple[str, ...],
     dry_run: bool,
     overwrite: bool,
     quarantine: str | None,
@@ -120,6 +130,7 @@ def apply(
             weight_column=columns.weight_column,
             output_layout=output_layout,
             narrow=narrow,
+            drop_column=drop_column,
             no_weights=no_weights,
             label_columns=label_columns,
             **windows.keywords(),

@@ -61,7 +61,8 @@ def read_cells(
         record = record_of(opened)
         recipe = load_preset() if recipe is None and shifted else recipe
         job = _job_of(opened, where, recipe, like) if record is None else record.job
-        column = None if where.by_order else _key_column(opened, where.key or job.key, key)
+        named = where.key or (None if job.key in job.drop_columns and record else job.key)
+        column = None if where.by_order else _key_column(opened, named, key)
         job = dataclasses.replace(job, key=column)
         sharing: list[int] = []
         if key is not None:

@@ -14,7 +14,7 @@ from delaytool.batches.digest import BatchDigest
 from delaytool.batches.figures import Counts, figures_of_nothing
 from delaytool.batches.job import Job
 from delaytool.batches.problems import Problems
-from delaytool.batches.schema import output_entries
+from delaytool.batches.schema import output_entries, restored_schema
 from delaytool.batches.shift import bad_rows, shift_batch
 from delaytool.batches.unshift import cut
 from delaytool.batches.word_at import word_at
@@ -23,6 +23,7 @@ from delaytool.jobs.existing import SHIFTED, check_source, existing_record
 from delaytool.jobs.quarantine import check_is_quarantine, is_left_out
 from delaytool.jobs.report import Summary
 from delaytool.jobs.shard_task import ItemTask
+from delaytool.jobs.source_rows import SourceRows
 from delaytool.jobs.work import Work, add_row, write_shard
 from delaytool.shards.align_record import jobs_in
 from delaytool.shards.commit import remove_second_names
@@ -93,7 +94,9 @@ class ApplyWork(Work[Job, Record]):
         is_dry: bool = False,
     ) -> None:
         super().__init__(source, job, schema, quarantine, is_dry)
-        self.digest = BatchDigest(source.schema.names)
+        self.names = job.reads(source.schema.names)
+        self.source_rows = SourceRows(source, job, self.names)
+        self.digest = BatchDigest(restored_schema(source.schema, job).names)
         self.counts, self.figures = Counts(), figures_of_nothing(job)
         self.padded: list[list[tuple[int, int]]] = [[] for _ in job.text_columns]
         self.furthest: tuple[int, ...] = ()
@@ -101,7 +104,16 @@ class ApplyWork(Work[Job, Record]):
 
     def read(self) -> Iterator[pa.RecordBatch]:
         """The batches of the source, which leave room for what the pattern adds."""
-        return self.source.batches(self.job, added=True)
+        return self.source.batches(self.job, added=True, names=self.names)
+
+    def batches(self) -> Iterator[tuple[pa.RecordBatch | None, pa.RecordBatch | None, int]]:
+        """Batches of the output, and of bad rows."""
+        with self.source_rows:
+            yield from super().batches()
+
+    def whole(self, bad: pa.RecordBatch, rows: list[int]) -> Iterator[pa.RecordBatch]:
+        """Bad rows of the source with all its columns."""
+        return self.source_rows.of(bad, rows)
 
     def make(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
         """Shift a batch; counts and digests on the way."""

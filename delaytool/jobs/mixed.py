@@ -52,7 +52,8 @@ def digest_of_way(job: Job) -> str:
     """A digest of all that a dataset's shards must have in common."""
     outputs = [output.to_dict() for output in job.outputs]
     windows = None if job.windows is None else job.windows.to_dict()
-    text = json.dumps([_decisive(job.recipe), outputs, windows, job.narrow], sort_keys=True)
+    ways = [_decisive(job.recipe), outputs, windows, job.narrow, job.drop_columns]
+    text = json.dumps(ways, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
@@ -86,13 +87,16 @@ def ways_differ(expected: Job, found: Job) -> Iterator[Difference]:
     if wanted != had:
         yield "output columns", ", ".join(wanted), ", ".join(had), Place()
         return
+    if expected.drop_columns != found.drop_columns:
+        ours, theirs = (", ".join(job.drop_columns) for job in (expected, found))
+        yield "columns left out", ours, theirs, Place()
     if expected.narrow != found.narrow:
         yield "narrow", expected.narrow, found.narrow, Place()
     for want, have in zip(expected.outputs, found.outputs, strict=True):
-        ours, theirs = want.to_dict(), have.to_dict()
-        for name in ours:
-            if ours[name] != theirs[name]:
-                yield f"output, {name}", ours[name], theirs[name], Place(column=want.name)
+        one, other = want.to_dict(), have.to_dict()
+        for name in one:
+            if one[name] != other[name]:
+                yield f"output, {name}", one[name], other[name], Place(column=want.name)
 
 
 def _decisive(recipe: Recipe) -> dict[str, Any]:

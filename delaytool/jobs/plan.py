@@ -12,7 +12,7 @@ from delaytool.batches.column_options import ColumnOptions
 from delaytool.batches.columns import describe_columns, find_columns
 from delaytool.batches.job import Job, make_job
 from delaytool.batches.schema import already_shifted
-from delaytool.batches.types import check_there, depth_of, list_lengths
+from delaytool.batches.types import check_there, depth_of, list_lengths, type_name
 from delaytool.batches.unwrapping import lists_at
 from delaytool.jobs.existing import check_source, existing_record
 from delaytool.jobs.misfits import check_most_fit
@@ -66,7 +66,7 @@ def plan(items: list[Item], recipe: Recipe, where: ColumnOptions, overwrite: boo
             schema = source.schema
             columns = find_columns(where, schema, recipe, rows_of(pairs_of_data(good), where))
         job = make_job(recipe, where, columns)
-        described = describe_columns(columns, schema)
+        described = describe_columns(columns, schema) + _left_out(schema, job)
         notes += _unshifted_columns(source, job)
         if is_by_order_alone(source, where):
             notes.append(ORDER_ALONE)
@@ -128,8 +128,21 @@ def _look_at(item: Item, job: Job, overwrite: bool) -> ChangedTypes:
         schema = check_source(source, job, item.quarantine is not None)
         if item.target:
             existing_record(item, source, job, overwrite)
-        tokens = {column.name for column in job.columns}
+        tokens = {column.name for column in job.columns} | {*job.drop_columns}
         return source.changed_types({name for name in schema.names if name not in tokens})
+
+
+def _left_out(schema: pa.Schema, job: Job) -> list[str]:
+    """The columns that are left out, a line for each; raises DataError where there is no such."""
+    tokens = {column.name for column in job.columns}
+    lines = []
+    for name in job.drop_columns:
+        check_there(schema, name, "`drop_column`")
+        what = f"{type_name(schema.field(name).type)}, left out"
+        lines.append(
+            f"{name}: " + ("what its slice leaves is left out" if name in tokens else what)
+        )
+    return lines
 
 
 def _is_deadly(item: Item) -> bool:
@@ -140,9 +153,9 @@ def _is_deadly(item: Item) -> bool:
 
 def _unshifted_columns(source: Opened, job: Job) -> list[str]:
     """Notes on columns that look like they belong to the tokens but pass through unshifted."""
-    tokens = {column.name for column in job.columns} | {job.factors}
+    tokens = {column.name for column in job.columns} | {job.factors, *job.drop_columns}
     with reading(source.shard.name):
-        batch = next(source.small_batches(), None)
+        batch = next(source.small_batches(job.reads(source.schema.names)), None)
         if batch is None or not batch.num_rows:
             return []
         steps = _frames_of_first_row(batch, job)

@@ -38,6 +38,7 @@ class ApplyResult:
     lost, padded, trimmed: tokens that truncation cut off, that alignment added and cut off
     windows: rows of the outputs, where rows were cut into windows; dropped_windows, dropped_rows,
             dropped_frames: windows that were dropped, rows of which all were, and their frames
+    dropped_columns: columns that were left out
     report: the shards in numbers
     bad:    of a dry run, the rows that are bad
     """
@@ -60,6 +61,7 @@ class ApplyResult:
     report: Report
     notes: tuple[str, ...] = ()
     bad: tuple[BadRows, ...] = ()
+    dropped_columns: tuple[str, ...] = ()
 
     @classmethod
     def of(

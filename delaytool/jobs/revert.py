@@ -14,15 +14,15 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from delaytool.batches.digest import BatchDigest
-from delaytool.batches.figures import Counts, count
+from delaytool.batches.figures import Counts
 from delaytool.batches.job import Job
-from delaytool.batches.layouts import check_column_type
 from delaytool.batches.metadata import STORED_SCHEMA
 from delaytool.batches.problems import placed
-from delaytool.batches.schema import shifted_schema
-from delaytool.batches.types import check_there, is_stored_as
-from delaytool.batches.unshift import read_shifted, unshift
+from delaytool.batches.schema import restored_schema, shifted_schema
+from delaytool.batches.types import is_stored_as
+from delaytool.batches.unshift import unshift
 from delaytool.errors import DataError, Place
+from delaytool.jobs.lossless import check_lossless, counts_of
 from delaytool.jobs.nulls import nullable, nulls_in
 from delaytool.jobs.revert_windows import unshifted_windows
 from delaytool.jobs.shard_task import ShardTask
@@ -40,7 +40,12 @@ from delaytool.shards.find import Shard
 from delaytool.shards.read import OpenShard, open_shard, read_record
 from delaytool.shards.record import Record, decode_schema, encode_schema
 from delaytool.shards.recorded_rows import Padded
-from delaytool.shards.sources import entries_of, source_entries, source_schema
+from delaytool.shards.sources import (
+    entries_of,
+    restored_entries,
+    source_entries,
+    source_schema,
+)
 from delaytool.shards.write import writing
 
 
@@ -108,9 +113,9 @@ class RevertShard(ShardTask):
                     advice="give what apply wrote as `output`, or say with `recipe` how the grid "
                     "was delayed",
                 )
-            counts = _counts_of(output, record, self.job)
+            counts = counts_of(output, record, self.job)
             if not self.allow_lossy:
-                _check_lossless(counts)
+                check_lossless(counts, record)
             work = _Work(output, record, self.job, counts)
             missing = self._missing(work, _parts(work, record, self.target, self.codes_target))
             written = False
@@ -207,56 +212,6 @@ def _are_entries(found: dict[bytes, bytes], wanted: dict[bytes, bytes]) -> bool:
     return one == other
 
 
-def look_at(shards: Sequence[Shard], job: Job | None, allow_lossy: bool) -> None:
-    """Raise DataError for the first shard that lost something, before one is written.
-
-    job: what grids without a record were made with
-    """
-    for shard in [] if allow_lossy else shards:
-        with open_shard(shard) as output, reading(shard.name):
-            if not output.is_quarantine:
-                _check_lossless(_counts_of(output, read_record(output), job))
-
-
-def _counts_of(output: OpenShard, record: Record | None, job: Job | None) -> Counts:
-    """What a shard's record says; of one without, what truncation cut off, by its rows' lengths."""
-    if record is not None:
-        return record.counts
-    counts = Counts()
-    if job is None:
-        return counts
-    for column in job.columns:
-        check_there(output.schema, column.name, "`grid_column`")
-        check_column_type(output.schema.field(column.name), column.layout)
-    if not job.recipe.may_lose:
-        return counts
-    for batch in output.small_batches([column.name for column in job.outputs]):
-        try:
-            _, lengths = read_shifted(batch, job)
-        except DataError as error:
-            raise placed(error, output.shard.name, counts.rows_in, batch, job) from None
-        counts += count(lengths, lengths[None], job)
-    return counts
-
-
-def _check_lossless(counts: Counts) -> None:
-    lost = (
-        ("truncation cut off", counts.lost, "tokens"),
-        ("alignment cut off", counts.trimmed, "tokens"),
-        ("quarantine holds", counts.quarantined, "rows"),
-        ("windows were dropped, of", counts.dropped_frames, "frames"),
-        ("no window is left of", counts.dropped_rows, "rows"),
-    )
-    missing = [f"{what} {count} {things}" for what, count, things in lost if count]
-    if missing:
-        raise DataError(
-            "lossy",
-            " and ".join(missing) + ", which cannot come back",
-            expected="nothing missing",
-            advice="take the rest with `allow_lossy=True`",
-        )
-
-
 def _check_columns(output: OpenShard, expected: pa.Schema) -> None:
     """Raise DataError unless a shard has the columns that its record tells of."""
     if expected.names != output.schema.names:
@@ -290,8 +245,9 @@ class _Work:
         self.output, self.record, self.counts = output, record, counts
         self.padded = None if record is None else Padded(record)
         if record is not None:
-            self.job, self.schema = record.job, source_schema(record)
-            _check_columns(output, shifted_schema(self.schema, self.job))
+            self.job, whole = record.job, source_schema(record)
+            self.schema = restored_schema(whole, self.job)
+            _check_columns(output, shifted_schema(whole, self.job))
         else:
             assert job is not None, "checked by the caller"
             self.job, self.schema = job, output.schema
@@ -365,8 +321,10 @@ def _parts(
 ) -> list[_Part]:
     """The files to write."""
     if codes_target is None:
-        entries = work.output.entries if record is None else source_entries(record)
-        return [_part(target, work, work.schema, entries)]
+        if record is None:
+            return [_part(target, work, work.schema, work.output.entries)]
+        whole = source_schema(record), source_entries(record)
+        return [_part(target, work, work.schema, restored_entries(*whole, work.job))]
     if record is None or len(record.sources) != 2:
         raise DataError(
             "sources",
@@ -374,11 +332,12 @@ def _parts(
             expected="two sources",
             advice="leave out `audio_output`",
         )
-    pairs = zip((target, codes_target), record.sources, strict=True)
-    return [
-        _part(path, work, decode_schema(source.schema), entries_of(source))
-        for path, source in pairs
-    ]
+    parts = []
+    for path, source in zip((target, codes_target), record.sources, strict=True):
+        schema = decode_schema(source.schema)
+        entries = restored_entries(schema, entries_of(source), work.job)
+        parts.append(_part(path, work, restored_schema(schema, work.job), entries))
+    return parts
 
 
 def _part(path: str, work: _Work, schema: pa.Schema, entries: dict[bytes, bytes]) -> _Part:

@@ -16,6 +16,7 @@ from delaytool.batches.figures import Counts, count, figures_of, figures_of_noth
 from delaytool.batches.job import segments_of_outputs
 from delaytool.batches.problems import key_of, kind_of_problem, placed, split_rows
 from delaytool.batches.read import text_lengths
+from delaytool.batches.schema import restored_schema
 from delaytool.batches.shift import bad_rows
 from delaytool.batches.shifted import ShiftedColumn
 from delaytool.batches.unshift import cut, originals, read_shifted, undelayed
@@ -57,7 +58,7 @@ class Check:
     ) -> None:
         self.output, self.original = output, original
         self.record, self.job, self.verified = record, record.job, verified
-        self.schema = source_schema(record)
+        self.schema = restored_schema(source_schema(record), record.job)
         self.padded = Padded(record)
         self.quarantined = Quarantined(record)
         self.counts, self.figures = Counts(), figures_of_nothing(record.job)
@@ -134,8 +135,12 @@ class Check:
         """The original rows without those that are in quarantine, which must be the bad ones."""
         assert self.original is not None, "only a source has rows to compare with"
         rows = 0
+        names = None
+        if self.quarantine is None or not self.quarantined.count:
+            # Of bad rows every column is in quarantine.
+            names = self.job.reads(self.original.schema.names)
         # As apply read them, so that what it could read can be read here.
-        for batch in self.original.small_batches():
+        for batch in self.original.small_batches(names):
             quarantined = self.quarantined.of_rows(rows, batch.num_rows)
             if len(quarantined):
                 bad = bad_rows(batch, self.job)
@@ -208,7 +213,7 @@ class Check:
             self.verified.add("rows", int(rows[there]), self.output.rows)
         if expected is None or not there:
             return
-        columns = {column.name: column for column in self.job.columns}
+        columns = {column.name: self.job.restored(column) for column in self.job.columns}
         for name in self.schema.names:
             ours, theirs = restored.column(name).slice(0, there), expected.column(name)
             start = 0

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from delaytool.batches.metadata import ENTRY, REASON, STORED_SCHEMA
-from delaytool.batches.schema import output_entries, shifted_schema
+from delaytool.batches.schema import output_entries, restored_schema, shifted_schema
 from delaytool.batches.types import is_stored_as
 from delaytool.errors import Place
 from delaytool.jobs.mismatches import (
@@ -56,9 +56,10 @@ class FooterCheck:
         digest = digest_of_sources(record.sources)
         if digest != record.digests.schema:
             verified.add("schema and metadata", record.digests.schema, digest)
-        if set(record.digests.columns) != set(schema.names):
+        restored = restored_schema(schema, record.job)
+        if set(record.digests.columns) != set(restored.names):
             names = ", ".join(record.digests.columns)
-            verified.add("digests", ", ".join(schema.names), names)
+            verified.add("digests", ", ".join(restored.names), names)
         quarantined = Quarantined(record).count
         if list(record.digests.quarantined) != ([*schema.names, REASON] if quarantined else []):
             names = ", ".join(record.digests.quarantined)

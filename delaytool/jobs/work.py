@@ -75,12 +75,19 @@ class Work(ABC, Generic[J, R]):
         """An error of a row of a batch, with more of what is known of it."""
         return error
 
-    def batches(self) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch | None, int]]:
-        """Each batch of the output, the bad rows of the source that are not in it, and how many
+    def whole(self, bad: pa.RecordBatch, rows: list[int]) -> Iterator[pa.RecordBatch]:
+        """Bad rows of the source with all its columns.
+
+        bad: the columns of them that were read; rows: their numbers, in order
+        """
+        yield bad
+
+    def batches(self) -> Iterator[tuple[pa.RecordBatch | None, pa.RecordBatch | None, int]]:
+        """Batches of the output, and of bad rows of the source that are not in it; and how many
         rows of the source are done.
         """
         for batch in self.read():
-            bad = None
+            bad: Iterator[pa.RecordBatch] = iter(())
             try:
                 try:
                     made = self.make(batch)
@@ -95,13 +102,12 @@ class Work(ABC, Generic[J, R]):
             except DataError as error:
                 error, name = self.explained(error, batch), self.source.shard.name
                 raise placed(error, name, self.rows, batch, self.job) from None
+            yield from ((None, part, self.rows) for part in bad)
             self.rows += batch.num_rows
-            for output in made:
-                yield output, bad, self.rows
-                bad = None
+            yield from ((output, None, self.rows) for output in made)
 
-    def _sift(self, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch | None]:
-        """The good rows of a batch, and the bad ones with their reasons."""
+    def _sift(self, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, Iterator[pa.RecordBatch]]:
+        """The good rows of a batch, and the bad ones with their reasons, in some batches."""
         problems = self.find_bad(batch)
         numbers = sorted(problems)
         name = self.source.shard.name
@@ -114,15 +120,27 @@ class Work(ABC, Generic[J, R]):
             add_row(self.quarantined, self.rows + number)
         self.reasons.update(map(kind_of_problem, problems.values()))
         good, bad = split_rows(batch, numbers)
-        if self.is_dry:
-            return good, None
-        schema = quarantine_schema(batch.schema)
-        reason = pa.array([str(error.at(shard=None)) for error in errors], pa.string())
-        bad = pa.RecordBatch.from_arrays([*bad.columns, reason], schema=schema)
-        if self.bad_digest is None:
-            self.bad_digest = BatchDigest(schema.names)
-        self.bad_digest.update(bad)
-        return good, bad
+        reasons = [str(error.at(shard=None)) for error in errors]
+        rows = [self.rows + number for number in numbers]
+        return good, iter(()) if self.is_dry else self._with_reasons(bad, rows, reasons)
+
+    def _with_reasons(
+        self, bad: pa.RecordBatch, rows: list[int], reasons: list[str]
+    ) -> Iterator[pa.RecordBatch]:
+        """Bad rows as they go into quarantine; they are counted in.
+
+        rows: their numbers in the source
+        """
+        done = 0
+        for part in self.whole(bad, rows):
+            schema = quarantine_schema(part.schema)
+            texts = pa.array(reasons[done : done + part.num_rows], pa.string())
+            done += part.num_rows
+            explained = pa.RecordBatch.from_arrays([*part.columns, texts], schema=schema)
+            if self.bad_digest is None:
+                self.bad_digest = BatchDigest(schema.names)
+            self.bad_digest.update(explained)
+            yield explained
 
     def digests(self, columns: BatchDigest) -> Digests:
         """The digests of a record: of these columns, the sources' schemas, and the bad rows."""
@@ -173,7 +191,8 @@ def _write(
         output = stack.enter_context(writing(target, work.schema, replaces=replaces))
         stack.enter_context(quarantine)
         for batch, bad, done in batches:
-            output.write(batch)
+            if batch is not None:
+                output.write(batch)
             if bad is not None:
                 quarantine.write(bad)
             yield done / max(work.source.rows, 1)

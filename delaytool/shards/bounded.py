@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -138,6 +138,13 @@ def bounded_by(
 
 def _rows_that_fit(sizes: Any, room: int) -> int:
     return int(np.searchsorted(np.cumsum(sizes), room, side="right"))
+
+
+def part_of(schema: pa.Schema, names: Sequence[str] | None) -> pa.Schema:
+    """A schema with these columns only, if they are given."""
+    if names is None:
+        return schema
+    return pa.schema([field for field in schema if field.name in names], metadata=schema.metadata)
 
 
 def joined(batches: list[pa.RecordBatch], schema: pa.Schema) -> pa.RecordBatch:

@@ -14,7 +14,7 @@ from delaytool.batches.job import Job
 from delaytool.batches.metadata import joined_metadata
 from delaytool.batches.values import value_of
 from delaytool.errors import DataError, Place
-from delaytool.shards.bounded import Rows, bounded
+from delaytool.shards.bounded import Rows, bounded, part_of
 from delaytool.shards.failures import reading
 from delaytool.shards.find import Shard
 from delaytool.shards.read import OpenShard, open_shard
@@ -87,10 +87,13 @@ class PairedShard:
         self.text.check_unchanged()
         self.codes.check_unchanged()
 
-    def batches(self, job: Job, added: bool = False) -> Iterator[pa.RecordBatch]:
+    def batches(
+        self, job: Job, added: bool = False, names: Sequence[str] | None = None
+    ) -> Iterator[pa.RecordBatch]:
         """The rows of both in batches whose borders follow from the rows alone."""
         with reading(self.shard.name):
-            yield from bounded(self.small_batches(), self.schema, job, added)
+            schema = part_of(self.schema, names)
+            yield from bounded(self.small_batches(names), schema, job, added)
 
     def small_batches(self, names: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """The rows of both, a few at a time; with these columns only, if they are given.
@@ -98,8 +101,7 @@ class PairedShard:
         Raises DataError for the first key that differs.
         """
         expected, row, of_text = self.rows, 0, set(self.text.schema.names)
-        kept = [field for field in self.schema if names is None or field.name in names]
-        schema = pa.schema(kept, metadata=self.schema.metadata)
+        schema = part_of(self.schema, names)
         codes = Rows(self._batches_of_codes(names))
         for text in self.text.small_batches(self._read_of(self.text, names)):
             ends = row + text.num_rows

@@ -24,7 +24,7 @@ from delaytool.batches.schema import mended_entries, without_reason
 from delaytool.batches.types import leaf_arrays
 from delaytool.errors import DataError, Place, ReaderDiedError
 from delaytool.shards import stores
-from delaytool.shards.bounded import Rows, bounded, joined
+from delaytool.shards.bounded import Rows, bounded, joined, part_of
 from delaytool.shards.deadly import NOTES
 from delaytool.shards.failures import first_line, reading
 from delaytool.shards.find import Shard
@@ -126,14 +126,18 @@ class OpenShard:
                 digest.update(batch)
         return digest.hexdigests()
 
-    def batches(self, job: Job, added: bool = False) -> Iterator[pa.RecordBatch]:
+    def batches(
+        self, job: Job, added: bool = False, names: Sequence[str] | None = None
+    ) -> Iterator[pa.RecordBatch]:
         """Its rows in batches whose borders follow from the rows alone.
 
         added: whether the timesteps that an output has more than frames count, too
+        names: these columns only, in the shard's order
         Raises DataError when the file cannot be read on.
         """
         with reading(self.shard.name):
-            yield from bounded(self.small_batches(), self.schema, job, added)
+            schema = part_of(self.schema, names)
+            yield from bounded(self.small_batches(names), schema, job, added)
 
     def small_batches(
         self, names: Sequence[str] | None = None, groups: Sequence[int] | None = None
@@ -163,7 +167,7 @@ class OpenShard:
                 batches = self._put_together(read(self.file, fine), Rows(batches))
         for batch in batches:
             _check_decimals(batch, self._decimals)
-            yield self._as_seen(batch) if names is None else batch
+            yield self._as_seen(batch) if names is None else _with_columns(batch, names)
 
     def _as_seen(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """A batch of all the file's columns without the one that is not seen."""
@@ -287,6 +291,11 @@ class OpenShard:
         fields = [other if field.name in coarse else field for field, other in pairs]
         schema = pa.schema(fields, metadata=self.schema.metadata)
         return dataclasses.replace(self, schema=schema, coarse=(microseconds, coarse))
+
+
+def _with_columns(batch: pa.RecordBatch, names: Sequence[str]) -> pa.RecordBatch:
+    """A batch with these columns: asked for `a`, pyarrow reads a column `a.b` too."""
+    return batch if len(batch.schema) == len(names) else batch.select(list(names))
 
 
 def _check_decimals(batch: pa.RecordBatch, columns: Collection[str]) -> None:

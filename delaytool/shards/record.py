@@ -24,9 +24,9 @@ from delaytool.recipes.recipe import Recipe
 from delaytool.shards.entry import bad_entry, entry_of, fields_of, shown
 
 T = TypeVar("T")
-FORMAT = 4
+FORMAT = 5
 """Of the record. 2 has figures and reasons, 3 tells reasons by kind, 4 has offsets, text at any
-place and narrow types; none of them was released."""
+place and narrow types, 5 columns that were left out; none of them was released."""
 
 
 @dataclass(frozen=True)
@@ -167,6 +167,7 @@ class Record:
             factors=_name(fields["factors"]),
             windows=_windows(fields["windows"]),
             narrow=_flag(fields["narrow"]),
+            drop_columns=tuple(map(text_of, list_of(fields["drop_columns"]))),
             key=_name(fields["key"]),
             by_order=_flag(fields["by_order"]),
         )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 
 from delaytool.batches.digest import schema_digest
+from delaytool.batches.job import Job
 from delaytool.batches.metadata import STORED_SCHEMA, joined_metadata
+from delaytool.batches.schema import mended_entries, restored_schema
 from delaytool.errors import DataError
 from delaytool.shards.record import Record, Source, decode_schema, encode_schema
 
@@ -22,7 +24,7 @@ def paired_schema(text: pa.Schema, codes: pa.Schema, key: str | None) -> pa.Sche
                 "column-twice",
                 f"both the text's and the codes' shard have a column {field.name}",
                 expected="no name in both but the key's",
-                advice="drop or rename one, or name the `key`",
+                advice="rename one of them, or name the `key`",
             )
     names = [field.name for field in added]
     metadata = joined_metadata(text.metadata or {}, codes.metadata or {}, names)
@@ -76,6 +78,21 @@ def source_entries(record: Record) -> dict[bytes, bytes]:
     if STORED_SCHEMA in joined:
         joined[STORED_SCHEMA] = encode_schema(source_schema(record)).encode()
     return joined
+
+
+def restored_entries(
+    schema: pa.Schema, entries: Mapping[bytes, bytes], job: Job
+) -> dict[bytes, bytes]:
+    """The footer's entries of what reverting gives, in which nothing is of what was left out.
+
+    schema, entries: of the source
+    """
+    if not job.drop_columns:
+        return dict(entries)
+    left = mended_entries(schema, entries, lambda source: restored_schema(source, job))
+    if STORED_SCHEMA in entries:
+        left[STORED_SCHEMA] = encode_schema(restored_schema(schema, job)).encode()
+    return left
 
 
 def source_schema(record: Record) -> pa.Schema:

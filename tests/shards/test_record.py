@@ -126,12 +126,12 @@ def test_every_cut_is_noticed():
         b"[" * 100_000,
         b'{"format":' + b"[" * 100_000,
         b'{"format":' + b"9" * 10_000 + b"}",
-        b'{"format": 4}',
+        b'{"format": 5}',
         b'{"format": 5, "checksum": ""}',
         b'{"format": [], "checksum": ""}',
         b'{"format": null}',
-        b'{"format": 4, "checksum": ["deep"]}',
-        b'{"format": 4, "checksum": null}',
+        b'{"format": 5, "checksum": ["deep"]}',
+        b'{"format": 5, "checksum": null}',
     ],
     ids=lambda entry: repr(entry[:40]),
 )
@@ -243,7 +243,7 @@ def test_a_wrong_value_anywhere_gives_a_record_or_a_data_error(path):
     ("path", "value"),
     [
         (("format",), 1),
-        (("format",), "4"),
+        (("format",), "5"),
         (("version",), None),
         (("version",), 1),
         (("version",), MISSING),
@@ -360,7 +360,7 @@ def test_a_huge_count_costs_no_memory(count):
 def test_a_field_that_is_there_twice_is_a_data_error():
     text = record_of().to_json()
     with pytest.raises(DataError, match="is not JSON"):
-        Record.from_json(text.replace('{"format":4,', '{"format":4,"format":4,').encode())
+        Record.from_json(text.replace('{"format":5,', '{"format":5,"format":4,').encode())
 
 
 def test_a_record_of_another_format_is_told_as_such():
@@ -369,7 +369,7 @@ def test_a_record_of_another_format_is_told_as_such():
         Record.from_json(entry)
     error = caught.value
     assert error.kind == "record-format"
-    assert "has the format 2, of delaytool '0.1.0', expected the format 4" in str(error)
+    assert "has the format 2, of delaytool '0.1.0', expected the format 5" in str(error)
     assert "make the shard anew" in error.advice
 
 
