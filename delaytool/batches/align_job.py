@@ -9,9 +9,10 @@ from typing import Any
 import pyarrow as pa
 
 from delaytool.batches.column_options import ColumnOptions
+from delaytool.batches.fields import check_there
 from delaytool.batches.layouts import Column, check_column_type
 from delaytool.batches.metadata import ALIGN_ENTRY, mended_metadata
-from delaytool.batches.types import check_there, lists_around, type_name
+from delaytool.batches.types import lists_around, type_name
 from delaytool.batches.words import words_type
 from delaytool.errors import DataError, Place
 from delaytool.pattern.interleave import Interleaving

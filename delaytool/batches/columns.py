@@ -17,6 +17,7 @@ from collections.abc import Iterable, Sequence
 import pyarrow as pa
 
 from delaytool.batches.column_options import ColumnOptions
+from delaytool.batches.fields import check_there
 from delaytool.batches.job import Job, make_job
 from delaytool.batches.layout_search import sizes_from_rows, sizes_without_rows
 from delaytool.batches.layouts import (
@@ -28,7 +29,7 @@ from delaytool.batches.layouts import (
     check_column_type,
 )
 from delaytool.batches.readings import Named, Search
-from delaytool.batches.types import check_there, depth_of, have_times, type_name
+from delaytool.batches.types import depth_of, have_times, type_name
 from delaytool.errors import RecipeError
 from delaytool.recipes.adapt import with_delays, without_text
 from delaytool.recipes.presets import load_preset, plain_recipe

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from delaytool.batches.fields import check_there
 from delaytool.batches.job import GRID_COLUMN, Job
 from delaytool.batches.layouts import Column, Output, check_column_type
 from delaytool.batches.metadata import (
@@ -18,7 +19,6 @@ from delaytool.batches.metadata import (
     mended_metadata,
 )
 from delaytool.batches.types import (
-    check_there,
     common_type,
     depth_of,
     lists_around,

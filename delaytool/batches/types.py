@@ -61,6 +61,13 @@ def is_bytes(kind: pa.DataType) -> bool:
     return any(test(kind) for test in (*texts, pa.types.is_binary, pa.types.is_large_binary))
 
 
+def has_bytes(kind: pa.DataType) -> bool:
+    """Whether any values in it are bytes of any length: struct<bytes: binary, path: string>"""
+    kind = storage(kind)
+    tests = pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view
+    return any(test(kind) for test in tests) or any(map(has_bytes, child_types(kind)))
+
+
 def depth_of(kind: pa.DataType) -> tuple[int, pa.DataType]:
     """How deep lists are nested, and the type inside: list<list<int16>> -> 2, int16
 
@@ -198,16 +205,6 @@ def type_name(kind: pa.DataType) -> str:
     if pa.types.is_large_list(kind):
         return f"large_list<{type_name(kind.value_type)}>"
     return f"list<{type_name(kind.value_type)}>" if pa.types.is_list(kind) else str(kind)
-
-
-def check_there(schema: pa.Schema, name: str, argument: str) -> None:
-    """Raise DataError unless the schema has this column, which an argument names."""
-    if name not in schema.names:
-        raise DataError(
-            "missing-column",
-            f"there is no column {name}; there are {', '.join(schema.names) or 'none at all'}",
-            advice=f"name the column with {argument}",
-        )
 
 
 def leaf_width(kind: pa.DataType) -> int:

@@ -15,10 +15,10 @@ import pyarrow as pa
 
 from delaytool.batches.column_options import ColumnOptions
 from delaytool.batches.columns import describe_columns, job_of_original
+from delaytool.batches.fields import check_there
 from delaytool.batches.job import WINDOW, Job, make_job
 from delaytool.batches.problems import key_of
 from delaytool.batches.shift import shift
-from delaytool.batches.types import check_there
 from delaytool.batches.values import text_of, value_of
 from delaytool.errors import DataError, Place
 from delaytool.grids.grid import Cells, Grid, WindowAt

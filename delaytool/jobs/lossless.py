@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from delaytool.batches.fields import check_there
 from delaytool.batches.figures import Counts, count
 from delaytool.batches.job import Job
 from delaytool.batches.layouts import check_column_type
 from delaytool.batches.problems import placed
-from delaytool.batches.types import check_there
 from delaytool.batches.unshift import read_shifted
 from delaytool.errors import DataError
 from delaytool.shards.failures import reading

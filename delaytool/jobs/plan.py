@@ -10,12 +10,13 @@ import pyarrow as pa
 
 from delaytool.batches.column_options import ColumnOptions
 from delaytool.batches.columns import describe_columns, find_columns
+from delaytool.batches.fields import check_there
 from delaytool.batches.job import Job, make_job
 from delaytool.batches.schema import already_shifted
-from delaytool.batches.types import check_there, depth_of, list_lengths, type_name
-from delaytool.batches.unwrapping import lists_at
+from delaytool.batches.types import type_name
 from delaytool.jobs.existing import check_source, existing_record
 from delaytool.jobs.misfits import check_most_fit
+from delaytool.jobs.passing import columns_of_bytes, unshifted_columns
 from delaytool.jobs.paths import Item, pairs_of_data
 from delaytool.jobs.quarantine import is_left_out
 from delaytool.jobs.shifted_twice import check_not_shifted
@@ -25,7 +26,6 @@ from delaytool.shards.deadly import NOTES
 from delaytool.shards.failures import reading
 from delaytool.shards.pairs import (
     ORDER_ALONE,
-    Opened,
     is_by_order_alone,
     key_in,
     open_source,
@@ -67,7 +67,7 @@ def plan(items: list[Item], recipe: Recipe, where: ColumnOptions, overwrite: boo
             columns = find_columns(where, schema, recipe, rows_of(pairs_of_data(good), where))
         job = make_job(recipe, where, columns)
         described = describe_columns(columns, schema) + _left_out(schema, job)
-        notes += _unshifted_columns(source, job)
+        notes += [*unshifted_columns(source, job), *columns_of_bytes(source, job)]
         if is_by_order_alone(source, where):
             notes.append(ORDER_ALONE)
     changed = look_at_first(good, lambda item: _look_at(item, job, overwrite))
@@ -149,32 +149,3 @@ def _is_deadly(item: Item) -> bool:
     """Whether a shard has killed who read it."""
     codes = item.codes
     return item.shard.path in NOTES.deadly or bool(codes and codes.path in NOTES.deadly)
-
-
-def _unshifted_columns(source: Opened, job: Job) -> list[str]:
-    """Notes on columns that look like they belong to the tokens but pass through unshifted."""
-    tokens = {column.name for column in job.columns} | {job.factors, *job.drop_columns}
-    with reading(source.shard.name):
-        batch = next(source.small_batches(job.reads(source.schema.names)), None)
-        if batch is None or not batch.num_rows:
-            return []
-        steps = _frames_of_first_row(batch, job)
-        return [
-            f"column {name} is as long as the tokens and passes through unshifted"
-            for name, array in zip(batch.schema.names, batch.columns, strict=True)
-            if name not in tokens and steps > 1 and _length(array) == steps
-        ]
-
-
-def _frames_of_first_row(batch: pa.RecordBatch, job: Job) -> int:
-    """T of a batch's first row, by its first column; 0 where that is null."""
-    column = job.columns[0]
-    value = lists_at(batch.column(column.name), 0, column.layout.depth)
-    return column.layout.frames(value, column.size) if value else 0
-
-
-def _length(array: pa.Array) -> int | None:
-    """How long the list in the first row is; None where it is none."""
-    if not depth_of(array.type)[0] or not array[0].is_valid:
-        return None
-    return int(list_lengths(array.slice(0, 1))[0])

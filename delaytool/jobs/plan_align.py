@@ -11,9 +11,10 @@ from delaytool.batches.align import bad_rows
 from delaytool.batches.align_job import AlignJob
 from delaytool.batches.column_options import ColumnOptions
 from delaytool.batches.columns import describe_columns, find_columns
+from delaytool.batches.fields import check_there
 from delaytool.batches.layouts import Column
 from delaytool.batches.schema import already_shifted
-from delaytool.batches.types import check_there, depth_of, type_name
+from delaytool.batches.types import depth_of, type_name
 from delaytool.batches.words import speakers_in
 from delaytool.errors import AmbiguousError, DataError, Place
 from delaytool.jobs.align import ALIGNED, check_words

@@ -8,9 +8,9 @@ from typing import Any
 
 from delaytool.batches.column_options import ColumnOptions
 from delaytool.batches.columns import find_columns
+from delaytool.batches.fields import check_there
 from delaytool.batches.job import Job
 from delaytool.batches.layouts import Output
-from delaytool.batches.types import check_there
 from delaytool.jobs.paths import Item
 from delaytool.jobs.revert import RevertShard
 from delaytool.recipes.recipe import Recipe

@@ -16,12 +16,13 @@ import pyarrow as pa
 from delaytool.batches.codes import TokenBatch
 from delaytool.batches.column_options import ColumnOptions
 from delaytool.batches.columns import job_of_original
+from delaytool.batches.fields import check_there
 from delaytool.batches.figures import Counts, Figures, count_tokens
 from delaytool.batches.job import Job
 from delaytool.batches.problems import placed
 from delaytool.batches.read import read_tokens
 from delaytool.batches.schema import already_shifted
-from delaytool.batches.types import check_there, depth_of
+from delaytool.batches.types import depth_of
 from delaytool.errors import AmbiguousError, DataError
 from delaytool.jobs.card import Contents
 from delaytool.jobs.report import Summary

@@ -82,6 +82,10 @@ class PairedShard:
         """Types of these columns that do not come out as they went in: see parquet_types."""
         return {**self.codes.changed_types(columns), **self.text.changed_types(columns)}
 
+    def bytes_of_columns(self) -> dict[str, int]:
+        """How many bytes of both shards each column takes, as their footers say."""
+        return {**self.codes.bytes_of_columns(), **self.text.bytes_of_columns()}
+
     def check_unchanged(self) -> None:
         """Raise DataError when one of the shards is no longer the file that was opened."""
         self.text.check_unchanged()

@@ -105,6 +105,14 @@ class OpenShard:
         """Types of these columns that do not come out as they went in: see parquet_types."""
         return changes(self.file.schema, self.schema, columns)
 
+    def bytes_of_columns(self) -> dict[str, int]:
+        """How many of its bytes each of its columns takes, as its footer says."""
+        sizes = dict.fromkeys(self.schema.names, 0)
+        for group in self._groups():
+            for number, leaf in enumerate(self._leaves):
+                sizes[leaf.column] += int(group.column(number).total_compressed_size)
+        return sizes
+
     def check_unchanged(self) -> None:
         """Raise DataError when the shard is no longer the file that was opened."""
         with reading(self.shard.name):
