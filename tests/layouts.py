@@ -8,6 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+BASE = 9
+"""What a shared vocabulary adds to the codes of a codebook after the one before."""
 LONG = 5
 """Frames of rows whose time axis has a fixed size."""
 
@@ -56,6 +58,58 @@ def columns_per_codebook(rows, kind):
         for q in range(len(rows[0]) - 1)
     }
     return {"text_tokens": _text(rows, pa.list_(kind)), **codes}
+
+
+def with_leading_zeros(rows, kind):
+    columns = columns_per_codebook(rows, kind)
+    return {name.replace("codes_", "codes_0"): column for name, column in columns.items()}
+
+
+def shared(make):
+    """A vocabulary that all codebooks share: BASE times q is added to the codes of codebook q."""
+
+    def table(rows, kind):
+        return make([[row[0], *map(added, range(len(row)), row[1:])] for row in rows], kind)
+
+    def added(q, codes):
+        # A zero token and a null stay.
+        return [x if x in (None, -1) else x + q * BASE for x in codes]
+
+    return table
+
+
+def in_struct(columns, name, *inside, **others):
+    """The columns, some of them in a struct, between other fields."""
+    arrays = {"lang": pa.array(["en"] * len(columns[inside[0]])), **others}
+    arrays |= {part: columns[part] for part in inside} | {"speakers": arrays["lang"]}
+    struct = pa.StructArray.from_arrays(list(arrays.values()), names=list(arrays))
+    return {key: value for key, value in columns.items() if key not in inside} | {name: struct}
+
+
+def field(make):
+    """The codes in a field of a struct."""
+    return lambda rows, kind: in_struct(make(rows, kind), "speech", "audio_codes")
+
+
+def nested_fields(rows, kind):
+    """Text in a struct, codes in a struct in it."""
+    inner = in_struct(nested(transposed)(rows, kind), "codes", "audio_codes")
+    return in_struct(inner, "speech", "text_tokens", "codes")
+
+
+def field_per_codebook(rows, kind):
+    """Nothing but the codebooks in a struct."""
+    columns = columns_per_codebook(rows, kind)
+    text = columns.pop("text_tokens")
+    struct = pa.StructArray.from_arrays(list(columns.values()), names=list(columns))
+    return {"speech": struct, "text_tokens": text}
+
+
+def grids_in_structs(rows, kind):
+    """Of both speakers as J-Moshi has them, each in a struct of its own."""
+    grids = two_grids(as_they_are)(rows, kind)
+    first = in_struct(grids, "moshi", "A")
+    return in_struct(first, "user", "B")
 
 
 def stacked(rows, kind):
@@ -177,6 +231,20 @@ LAYOUTS = {
     "flat-frame": (flattened(transposed), {"audio_layout": "flat-frame"}),
     "flat-frame, large": (flattened(transposed, pa.large_list), {"audio_layout": "flat-frame"}),
     "column per codebook": (columns_per_codebook, {"audio_column": ("codes_{q}",)}),
+    "column per codebook, leading zeros": (with_leading_zeros, {"audio_column": ("codes_{q}",)}),
+    "shared vocabulary": (shared(nested(as_they_are)), {"code_base": (BASE,)}),
+    "shared vocabulary, flat-frame": (
+        shared(flattened(transposed)),
+        {"audio_layout": "flat-frame", "code_base": tuple(BASE * q for q in range(4))},
+    ),
+    "field": (field(nested(as_they_are)), {"audio_column": ("speech.audio_codes",)}),
+    "field, all fixed": (field(tensors(as_they_are)), {"audio_column": ("speech.audio_codes",)}),
+    "fields of nested structs, frame": (
+        nested_fields,
+        {"text_column": ("speech.text_tokens",), "audio_column": ("speech.codes.audio_codes",)},
+    ),
+    "field per codebook": (field_per_codebook, {"audio_column": ("speech.codes_{q}",)}),
+    "grids in structs, sliced": (grids_in_structs, {"grid_column": ("moshi.A", "user.B[1:]")}),
     "two speakers": (stacked, {"audio_column": ("moshi", "user")}),
     "grid": (grid(as_they_are), GRID),
     "grid, frame": (grid(transposed), GRID),
@@ -199,6 +267,15 @@ LAYOUTS = {
     "tensors, all fixed, permuted": (tensors(as_they_are, axes=1, permutation=[1, 2, 0]), {}),
 }
 FIXED = {name for name in LAYOUTS if "all fixed" in name}
+SHARED = {name for name in LAYOUTS if "shared" in name}
+
+
+def at(row, name):
+    """A value of a row, or of a field of a struct in it."""
+    while name not in row:
+        struct, _, name = name.partition(".")
+        row = row[struct]
+    return row[name]
 
 
 def rows_of(streams=5, rows=9, longest=12, seed=0, high=40, fixed=False):

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from delaytool.batches.align_job import TEXT, AlignJob
+from delaytool.batches.fields import array_at
 from delaytool.batches.nesting import numbered
 from delaytool.batches.problems import Problems, first_problems, key_of, scan_again
 from delaytool.batches.read import scan_column
@@ -139,7 +140,7 @@ def frames_of(batch: pa.RecordBatch, job: AlignJob) -> tuple[Index | None, Probl
     lengths: Index | None = None
     for column in job.codes:
         codes, found = scan_column(
-            batch.column(column.name), column.name, column.layout, column.size
+            array_at(batch, column.name), column.name, column.layout, column.size
         )
         if codes is None:
             return None, {row: _without_recipe(error) for row, error in found.items()}

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from delaytool.batches.column_options import ColumnOptions
-from delaytool.batches.fields import check_there
+from delaytool.batches.fields import check_there, field_at
 from delaytool.batches.layouts import Column, check_column_type
 from delaytool.batches.metadata import ALIGN_ENTRY, mended_metadata
 from delaytool.batches.types import lists_around, type_name
@@ -89,7 +89,7 @@ def aligned_schema(schema: pa.Schema, job: AlignJob) -> pa.Schema:
         )
     for column in job.codes:
         check_there(schema, column.name, "`audio_column`")
-        check_column_type(schema.field(column.name), column.layout)
+        check_column_type(field_at(schema, column.name), column.layout)
     if job.frames_column is not None:
         check_there(schema, job.frames_column, "`frames_column`")
         _check_frames(schema.field(job.frames_column))

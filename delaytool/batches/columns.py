@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 import pyarrow as pa
 
 from delaytool.batches.column_options import ColumnOptions
-from delaytool.batches.fields import check_there
+from delaytool.batches.fields import check_there, field_at, is_there
 from delaytool.batches.job import Job, make_job
 from delaytool.batches.layout_search import sizes_from_rows, sizes_without_rows
 from delaytool.batches.layouts import (
@@ -59,7 +59,7 @@ def find_columns(
         words = [field.name for field in schema if have_times(field.type)]
         aligned = f"; delaytool align makes it of the words in {words[0]}" if words else ""
         check_there(schema, name, _TEXT + aligned)
-        check_column_type(schema.field(name), LIST)
+        check_column_type(field_at(schema, name), LIST)
     numbers = range(len(texts)) if recipe is None else recipe.text_numbers
     columns = [Column(*pair, LIST, 1) for pair in zip(texts, ((n,) for n in numbers), strict=False)]
     if recipe is not None and recipe.n_q == 0 and not where.grid_column:
@@ -68,7 +68,7 @@ def find_columns(
     argument = "`grid_column`" if where.grid_column else "`audio_column`"
     needed = None if recipe is None else (len(recipe.streams) if where.grid_column else recipe.n_q)
     # Of more columns than there are streams, those of the first codebooks are meant.
-    series = all("{q}" in name and name not in schema.names for name in names)
+    series = all("{q}" in name and not is_there(schema, name) for name in names)
     most = needed // len(names) if needed and series else None
     named = [
         part
@@ -97,8 +97,8 @@ def _as_deep(one: pa.Schema, other: pa.Schema, names: Iterable[str]) -> bool:
     """Whether a schema has these columns, with lists as deep as in the other."""
     # A shard without them is another error, which names the shard.
     return all(
-        name in one.names
-        and depth_of(one.field(name).type)[0] == depth_of(other.field(name).type)[0]
+        is_there(one, name)
+        and depth_of(field_at(one, name).type)[0] == depth_of(field_at(other, name).type)[0]
         for name in names
     )
 
@@ -111,7 +111,7 @@ def _text_columns(
         return ()
     names = where.text_column
     if recipe is None:
-        return tuple(name for name in names if name in schema.names)
+        return tuple(name for name in names if is_there(schema, name))
     if len(names) != len(recipe.text):
         streams = ", ".join(stream.name for stream in recipe.text)
         raise RecipeError(
@@ -124,11 +124,11 @@ def _text_columns(
 def _look_up(name: str, schema: pa.Schema, argument: str, layout: str) -> list[Named]:
     """The columns that a name stands for: one, or one for each codebook."""
     layouts = () if layout == "auto" else (LAYOUTS[layout],)
-    if "{q}" in name and name not in schema.names:
+    if "{q}" in name and not is_there(schema, name):
         return [Named(each, None, None, (LIST,)) for each in _series(name, schema, argument)]
     start = stop = None
     sliced = re.fullmatch(r"(.*)\[(\d*):(\d*)\]", name)
-    if sliced is not None and name not in schema.names:
+    if sliced is not None and not is_there(schema, name):
         name = sliced[1]
         start, stop = (int(part) if part else None for part in sliced.groups()[1:])
     check_there(schema, name, argument)
@@ -139,7 +139,7 @@ def _series(name: str, schema: pa.Schema, argument: str) -> list[str]:
     """The columns codes_0, codes_1, ..., from 0 or 1 on, with leading zeros or without."""
     for first, width in itertools.product((0, 1), range(1, 5)):
         each = (name.replace("{q}", f"{q:0{width}d}") for q in itertools.count(first))
-        found = list(itertools.takewhile(lambda column: column in schema.names, each))
+        found = list(itertools.takewhile(lambda column: is_there(schema, column), each))
         if found:
             return found
     check_there(schema, name.replace("{q}", "0"), argument)
@@ -148,7 +148,7 @@ def _series(name: str, schema: pa.Schema, argument: str) -> list[str]:
 
 def _narrowed(part: Named, schema: pa.Schema, needed: int | None, columns: int) -> Named:
     """A column with the layouts that its type leaves."""
-    field = schema.field(part.name)
+    field = field_at(schema, part.name)
     if part.layouts:
         for layout in part.layouts:
             check_column_type(field, layout)
@@ -196,6 +196,6 @@ def describe_columns(columns: Sequence[Column | Output], schema: pa.Schema) -> l
         if isinstance(column, Column) and not column.is_whole:
             size = column.size
             used = f", of which {column.start} to {column.start + column.count - 1} are used"
-        kind = type_name(schema.field(column.name).type)
+        kind = type_name(field_at(schema, column.name).type)
         lines.append(f"{column.name}: {kind}, {column.layout.describe(size)}{used}")
     return lines

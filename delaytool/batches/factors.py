@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from delaytool.batches.codes import Codes, TokenBatch
+from delaytool.batches.fields import array_at
 from delaytool.batches.job import Job
 from delaytool.batches.layouts import CODEBOOK, LIST
 from delaytool.batches.nesting import numbered
@@ -39,7 +40,7 @@ def read_factors(batch: pa.RecordBatch, job: Job, tokens: TokenBatch) -> Array:
 def scan_factors(batch: pa.RecordBatch, job: Job, tokens: TokenBatch) -> tuple[Array, Problems]:
     """The user's factors as `read_factors` gives them, and the first problem of each bad row."""
     assert job.factors is not None, "only jobs with a column of factors read one"
-    array, none = batch.column(job.factors), np.zeros((0, 0), dtype=np.float32)
+    array, none = array_at(batch, job.factors), np.zeros((0, 0), dtype=np.float32)
     streams, lengths = job.recipe.streams, tokens.lengths
     is_one = depth_of(array.type)[0] == 1
     named = () if is_one else streams

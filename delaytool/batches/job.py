@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import pyarrow as pa
 
 from delaytool.batches.bases import with_bases
+from delaytool.batches.fields import tops_of
 from delaytool.batches.layouts import CODEBOOK, LIST, Column, Output
 from delaytool.errors import RecipeError
 from delaytool.pattern.segments import Index, Segments
@@ -164,6 +165,11 @@ class Job:
         pads = counts * (self.windows.size or 0) - frames if self.windows.pad else 0
         return counts * steps + pads
 
+    @functools.cached_property
+    def names(self) -> tuple[str, ...]:
+        """The names of the columns."""
+        return tuple(column.name for column in self.columns)
+
     @property
     def weighs(self) -> bool:
         """Whether every output has a column of loss weights."""
@@ -209,15 +215,15 @@ class Job:
             return column
         return dataclasses.replace(column, size=column.count, start=0)
 
-    def reads(self, names: Sequence[str]) -> list[str] | None:
+    def reads(self, schema: pa.Schema) -> list[str] | None:
         """Which of a source's columns are read; None for all of them.
 
         Of those that are left out these are the ones with tokens, and the key.
         """
         if not self.drop_columns:
             return None
-        needed = {self.key, *(column.name for column in self.columns)}
-        return [name for name in names if name in needed or name not in self.drop_columns]
+        needed = {self.key, *tops_of(schema, self.names)}
+        return [n for n in schema.names if n in needed or n not in self.drop_columns]
 
     def twin(self, output: Output) -> Column | None:
         """The source's column with just the streams of an output, in the same layout; what else was
@@ -294,13 +300,15 @@ def make_job(recipe: Recipe, where: ColumnOptions, columns: tuple[Column, ...]) 
 def _with_prefixes(outputs: list[Output], recipe: Recipe, where: ColumnOptions) -> list[Output]:
     """The outputs with names for their weights and labels; of several of a kind by their own."""
     kinds = [recipe.streams[output.numbers[0]].kind == "text" for output in outputs]
+    # A dot would be taken for a field of a struct by many who read them.
+    names = [output.name.replace(".", "_") for output in outputs]
     return [
         _named(
             output,
-            f"{output.name}_" if kinds.count(kind) > 1 else "text_" if kind else "audio_",
+            f"{name}_" if kinds.count(kind) > 1 else "text_" if kind else "audio_",
             where,
         )
-        for output, kind in zip(outputs, kinds, strict=True)
+        for output, name, kind in zip(outputs, names, kinds, strict=True)
     ]
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from delaytool.batches.fields import array_at
 from delaytool.batches.layout_errors import ambiguous_error, misfit_error
 from delaytool.batches.layouts import CODEBOOK, FRAME, LIST
 from delaytool.batches.nesting import Layout
@@ -85,8 +86,8 @@ def _rows(
     for batch in batches:
         texts = None
         if search.text is not None:
-            texts = pc.list_value_length(stored(batch.column(search.text))).to_pylist()
-        shapes = [_shapes(batch.column(part.name)) for part in search.named]
+            texts = pc.list_value_length(stored(array_at(batch, search.text))).to_pylist()
+        shapes = [_shapes(array_at(batch, part.name)) for part in search.named]
         for row in range(batch.num_rows):
             tokens = texts[row] if texts is not None else None
             of_row = [shape[row] for shape in shapes]

@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from delaytool.batches.fields import names_of_tokens
 from delaytool.batches.nesting import Codebooks, Flat, Frames, Layout, OneList
 from delaytool.batches.types import are_words, depth_of, is_tensor, type_name
 from delaytool.batches.unwrapping import tensor_shape
@@ -96,6 +97,8 @@ def check_column_type(field: pa.Field, layout: Layout) -> None:
         fits = set(tensor_shape(field.type)[: depth - layout.depth]) <= {1}
     if not fits or not pa.types.is_integer(leaf):
         advice = "name another column or another `audio_layout`, or store the tokens like this"
+        if inside := names_of_tokens(field):
+            advice = f"name a field of it: {' or '.join(inside)}"
         if layout == LIST and are_words(field.type):
             advice = (
                 "make tokens of the words first, one for each frame: delaytool align does it, by "

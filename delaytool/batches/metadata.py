@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from delaytool.batches.fields import fields_in
 from delaytool.batches.types import is_list
 
 ENTRY = "delaytool"
@@ -39,7 +40,7 @@ def mended_metadata(schema: pa.Schema, fields: list[pa.Field], changed: list[pa.
         if key in mended:
             try:
                 described = json.loads(mended[key])
-                mend(described, changed, gone)
+                mend(described, changed, gone, schema)
                 mended[key] = json.dumps(described).encode()
             except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
                 # A description that is not as expected cannot be mended; without it, readers go
@@ -48,16 +49,36 @@ def mended_metadata(schema: pa.Schema, fields: list[pa.Field], changed: list[pa.
     return mended
 
 
-def _mend_huggingface(described: Any, changed: list[pa.Field], gone: set[str]) -> None:
+def _mend_huggingface(
+    described: Any, changed: list[pa.Field], gone: set[str], schema: pa.Schema
+) -> None:
     """Describe the changed columns as Hugging Face `datasets` features."""
     features = described["info"]["features"]
     for name in gone:
         features.pop(name, None)
     for field in changed:
-        features[field.name] = _feature(field.type)
+        old = schema.field(field.name).type if field.name in schema.names else None
+        features[field.name] = _mended_feature(features.get(field.name), old, field.type)
+
+
+def _mended_feature(described: Any, old: pa.DataType | None, new: pa.DataType) -> dict[str, Any]:
+    """The feature of a type; of a struct the fields that are as they were keep theirs."""
+    if not pa.types.is_struct(new):
+        return _feature(new)
+    known = {} if old is None else {field.name: field.type for field in fields_in(old)}
+    # A struct that was told as a sequence, as datasets does, is told anew.
+    told = described if isinstance(described, dict) and "_type" not in described else {}
+    return {
+        field.name: told[field.name]
+        if field.name in told and known.get(field.name) == field.type
+        else _mended_feature(told.get(field.name), known.get(field.name), field.type)
+        for field in fields_in(new)
+    }
 
 
 def _feature(kind: pa.DataType) -> dict[str, Any]:
+    if pa.types.is_struct(kind):
+        return {field.name: _feature(field.type) for field in fields_in(kind)}
     # "Sequence" with a length is read by every version of datasets, "List" only by new ones.
     if pa.types.is_large_list(kind):
         return {"feature": _feature(kind.value_type), "_type": "LargeList"}
@@ -71,7 +92,9 @@ def _dtype(kind: pa.DataType) -> str:
     return "float32" if pa.types.is_float32(kind) else str(kind)
 
 
-def _mend_pandas(described: Any, changed: list[pa.Field], gone: set[str]) -> None:
+def _mend_pandas(
+    described: Any, changed: list[pa.Field], gone: set[str], schema: pa.Schema
+) -> None:
     """Describe the changed columns as pandas does: nested lists are objects to it."""
     names = {field.name for field in changed}
     there = {c.get("field_name", c["name"]) for c in described["columns"]}
@@ -104,20 +127,41 @@ def _are_texts(levels: list[Any]) -> bool:
 
 
 def _pandas_type(kind: pa.DataType) -> str:
+    if pa.types.is_struct(kind):
+        return "object"
     return f"list[{_pandas_type(kind.value_type)}]" if is_list(kind) else _dtype(kind)
 
 
-def _mend_spark(described: Any, changed: list[pa.Field], gone: set[str]) -> None:
+def _mend_spark(described: Any, changed: list[pa.Field], gone: set[str], schema: pa.Schema) -> None:
     """Describe the changed columns as Spark's types; raises KeyError for what is none of them."""
     places = {field["name"]: place for place, field in enumerate(described["fields"])}
     fields = list(described["fields"])
     for field in changed:
-        new = {"name": field.name, "type": _spark_type(field.type), "nullable": True}
         if field.name in places:
-            fields[places[field.name]] = {**fields[places[field.name]], **new}
+            told, old = fields[places[field.name]], schema.field(field.name).type
+            fields[places[field.name]] = _mended_spark(told, old, field)
         else:
-            fields.append({**new, "metadata": {}})
+            fields.append({**_spark_field(field), "metadata": {}})
     described["fields"] = [field for field in fields if field["name"] not in gone]
+
+
+def _mended_spark(told: Any, old: pa.DataType, field: pa.Field) -> Any:
+    """Spark's field of a changed one; of a struct the fields that are as they were keep theirs."""
+    if not (pa.types.is_struct(field.type) and pa.types.is_struct(old)):
+        return {**told, **_spark_field(field)}
+    known = {part.name: part.type for part in fields_in(old)}
+    parts = {part["name"]: part for part in told["type"]["fields"]}
+    inside = [
+        parts[part.name]
+        if known[part.name] == part.type
+        else _mended_spark(parts[part.name], known[part.name], part)
+        for part in fields_in(field.type)
+    ]
+    return {**told, "type": {**told["type"], "fields": inside}}
+
+
+def _spark_field(field: pa.Field) -> dict[str, Any]:
+    return {"name": field.name, "type": _spark_type(field.type), "nullable": True}
 
 
 def _spark_type(kind: pa.DataType) -> Any:

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from delaytool.batches.bases import without_base
 from delaytool.batches.codes import Codes, TokenBatch
+from delaytool.batches.fields import array_at
 from delaytool.batches.job import Job, segments_of_column
 from delaytool.batches.layouts import LIST, Column, Output
 from delaytool.batches.nesting import Layout, numbered
@@ -60,7 +61,7 @@ def scan_once(
     """The tokens, or the problems that can be seen at once."""
     columns: list[Codes] = []
     for column in job.columns:
-        array = batch.column(column.name)
+        array = array_at(batch, column.name)
         streams = column.streams(job.recipe) if column.is_whole else ()
         codes, found = scan_column(array, column.name, column.layout, column.size, streams)
         if codes is not None:
@@ -148,7 +149,7 @@ def read_tokens(batch: pa.RecordBatch, job: Job, *, any_token: bool = False) -> 
 
 def text_lengths(batch: pa.RecordBatch, job: Job) -> Index:
     """Tokens in each column of text alone and each row, before any alignment: [columns, rows]."""
-    lengths = [list_lengths(batch.column(column.name)) for column in job.text_columns]
+    lengths = [list_lengths(array_at(batch, column.name)) for column in job.text_columns]
     return np.array(lengths, dtype=np.int64).reshape(len(lengths), batch.num_rows)
 
 
@@ -177,7 +178,7 @@ def read_values(batch: pa.RecordBatch, name: str, output: Output, job: Job) -> C
     Raises DataError for the first bad row.
     """
     streams = output.streams(job.recipe)
-    codes, problems = scan_column(batch.column(name), name, output.layout, output.count, streams)
+    codes, problems = scan_column(array_at(batch, name), name, output.layout, output.count, streams)
     if codes is None:
         raise problems[min(problems)]
     return codes
@@ -192,7 +193,7 @@ def read_rest(
     lengths: frames of each row; raises DataError for the first bad row
     """
     size = column.size - column.count if shifted else column.size
-    codes, problems = scan_column(batch.column(column.name), column.name, column.layout, size)
+    codes, problems = scan_column(array_at(batch, column.name), column.name, column.layout, size)
     if codes is None:
         raise problems[min(problems)]
     for row in np.flatnonzero(codes.lengths != lengths):

@@ -13,6 +13,7 @@ from delaytool.batches.codes import TokenBatch
 from delaytool.batches.digest import first_difference
 from delaytool.batches.job import ROW_FRAMES, WINDOW, WINDOW_START, Job, segments_of_outputs
 from delaytool.batches.read import read_outputs
+from delaytool.batches.structs import taken_out
 from delaytool.batches.unshift import read_shifted, undelayed
 from delaytool.batches.values import value_of
 from delaytool.batches.windows import join_codes, repeated
@@ -79,7 +80,7 @@ def whole_rows(batches: Iterator[pa.RecordBatch], job: Job) -> Iterator[WholeRow
     pending: list[pa.RecordBatch] = []
     first: pa.RecordBatch | None = None
     seen = number = 0
-    for batch in batches:
+    for batch in (taken_out(each, job.names) for each in batches):
         own = [n for n in batch.schema.names if n in made or n in job.window_columns]
         starts = np.flatnonzero(_integers(batch, WINDOW) == 0)
         head = int(starts[0]) if len(starts) else batch.num_rows

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from delaytool.batches.fields import check_there
+from delaytool.batches.fields import check_there, field_at
 from delaytool.batches.job import GRID_COLUMN, Job
 from delaytool.batches.layouts import Column, Output, check_column_type
 from delaytool.batches.metadata import (
@@ -18,6 +18,7 @@ from delaytool.batches.metadata import (
     STORED_SCHEMA,
     mended_metadata,
 )
+from delaytool.batches.structs import put_back_fields, structs_of, taken_out_of_schema
 from delaytool.batches.types import (
     common_type,
     depth_of,
@@ -92,15 +93,14 @@ def check_schema(schema: pa.Schema, job: Job) -> None:
         raise already_shifted()
     for column in job.columns:
         check_there(schema, column.name, _argument_of(column, job))
-        check_column_type(schema.field(column.name), column.layout)
+        check_column_type(field_at(schema, column.name), column.layout)
     if job.factors is not None:
         check_there(schema, job.factors, "`weight_column`")
-        _check_factors(schema.field(job.factors))
-    for name in job.drop_columns:
-        check_there(schema, name, "`drop_column`")
+        _check_factors(field_at(schema, job.factors))
+    check_dropped(schema, job)
     _check_slices(job)
-    taken = set(names) - {column.name for column in job.columns if column.is_whole}
-    taken -= set(job.drop_columns)
+    taken = set(taken_out_of_schema(schema, job.names).names)
+    taken -= {*(column.name for column in job.columns if column.is_whole), *job.drop_columns}
     for name in taken.intersection(job.window_columns):
         raise RecipeError(
             f"the column {name} is in the way of a column of that name in the output, expected no "
@@ -116,6 +116,23 @@ def check_schema(schema: pa.Schema, job: Job) -> None:
                 advice=f"rename it, or leave it out with `drop_column={name!r}`"
                 + (", or use `no_weights=True`" if name.endswith("loss_weights") else ""),
                 place=Place(column=name),
+            )
+
+
+def check_dropped(schema: pa.Schema, job: Job) -> None:
+    """Raise unless the columns that are left out are there, and hold no factors on the weights."""
+    factors = structs_of(schema, [job.factors] if job.factors else [])
+    for name in job.drop_columns:
+        if name in factors:
+            raise RecipeError(
+                f"`drop_column` is {name}, which holds the factors on the loss weights, by which "
+                "these are verified; expected a column that only passes through"
+            )
+        if name not in job.names and name not in schema.names:
+            raise DataError(
+                "missing-column",
+                f"there is no column {name}; there are {', '.join(schema.names)}",
+                advice="name a column with `drop_column` that passes through",
             )
 
 
@@ -174,20 +191,21 @@ def shifted_schema(schema: pa.Schema, job: Job) -> pa.Schema:
     does.
     """
     check_schema(schema, job)
+    source = taken_out_of_schema(schema, job.names)
     twins = {twin.name: output for output in job.outputs if (twin := job.twin(output))}
     made = [output for output in job.outputs if job.twin(output) is None]
     columns = {column.name: column for column in job.columns}
     fields: list[pa.Field] = []
     changed: list[pa.Field] = []
-    for field in schema:
+    for field in source:
         column = columns.get(field.name)
         if column is None:
             fields += [] if field.name in job.drop_columns else [field]
             continue
-        new = [_output_field(output, schema, job) for output in made]
+        new = [_output_field(output, source, job) for output in made]
         made = []
         if field.name in twins:
-            new.append(_output_field(twins[field.name], schema, job))
+            new.append(_output_field(twins[field.name], source, job))
         elif job.has_rest(column):
             new.append(_field_of_codebooks(field, column, column.size - column.count))
         changed += new
@@ -202,6 +220,16 @@ def shifted_schema(schema: pa.Schema, job: Job) -> pa.Schema:
     for name in job.window_columns:
         changed.append(pa.field(name, pa.int32()))
         fields.append(changed[-1])
+    return _in_structs(fields, changed, schema, job)
+
+
+def _in_structs(
+    fields: list[pa.Field], changed: list[pa.Field], schema: pa.Schema, job: Job
+) -> pa.Schema:
+    """A schema of fields, those of structs put back, with metadata that describes the changed."""
+    names = {field.name for field in changed} | {*structs_of(schema, job.names)}
+    fields = put_back_fields(fields, schema, job.names, job.drop_columns)
+    changed = [field for field in fields if field.name in names]
     return pa.schema(fields, metadata=mended_metadata(schema, fields, changed))
 
 
@@ -234,13 +262,13 @@ def restored_schema(schema: pa.Schema, job: Job) -> pa.Schema:
         return schema
     columns = {column.name: column for column in job.columns}
     fields, changed = [], []
-    for field in schema:
+    for field in taken_out_of_schema(schema, job.names):
         if field.name not in job.drop_columns:
             fields.append(field)
         elif field.name in columns:
             changed.append(_restored_field(field, columns[field.name], job))
             fields.append(changed[-1])
-    return pa.schema(fields, metadata=mended_metadata(schema, fields, changed))
+    return _in_structs(fields, changed, schema, job)
 
 
 def quarantine_schema(schema: pa.Schema) -> pa.Schema:

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from delaytool.batches.codes import Codes, TokenBatch, lines_of
 from delaytool.batches.factors import read_factors, scan_factors
+from delaytool.batches.fields import field_at, tops_of
 from delaytool.batches.figures import Counts, Figures, count, figures_of
 from delaytool.batches.job import Job, segments_of_column
 from delaytool.batches.layouts import Output
@@ -20,6 +21,7 @@ from delaytool.batches.problems import Problems, scan_again
 from delaytool.batches.read import read_rest, read_tokens, scan_once
 from delaytool.batches.schema import narrowest, overlap, shifted_schema
 from delaytool.batches.shifted import ShiftedColumn
+from delaytool.batches.structs import put_back, taken_out, taken_out_of_schema
 from delaytool.batches.types import common_type, depth_of
 from delaytool.batches.windows import (
     batches_of_windows,
@@ -37,9 +39,10 @@ from delaytool.pattern.windows import Cuts
 class Shifted:
     """A shifted batch, and what happened to its rows.
 
-    source:  the batch that was shifted
+    source:  the batch that was shifted, columns in structs taken out of them
     made:    the columns of the output that are not just the source's, by name
     schema:  of the output
+    names:   of the columns that may be in structs
     windows: where the rows were cut, if they were
     padded:  how many tokens alignment has added to each column of text and each row,
              [columns, rows]
@@ -50,6 +53,7 @@ class Shifted:
     source: pa.RecordBatch
     made: dict[str, pa.Array]
     schema: pa.Schema
+    names: tuple[str, ...]
     windows: Cuts | None
     counts: Counts
     padded: Index
@@ -67,13 +71,18 @@ class Shifted:
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """The output's rows; in several batches where windows repeat a lot of bytes."""
+        schema = taken_out_of_schema(self.schema, self.names)
+        for batch in self._batches(schema):
+            yield put_back(batch, self.schema, self.names)
+
+    def _batches(self, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         if self.windows is not None:
             rows = self.windows.window_rows
-            yield from batches_of_windows(self.source, self.made, rows, self.schema)
+            yield from batches_of_windows(self.source, self.made, rows, schema)
             return
         source, made = self.source, self.made
-        arrays = [made[n] if n in made else source.column(n) for n in self.schema.names]
-        yield pa.RecordBatch.from_arrays(arrays, schema=self.schema)
+        arrays = [made[n] if n in made else source.column(n) for n in schema.names]
+        yield pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
 def shift(batch: pa.RecordBatch, job: Job) -> pa.RecordBatch:
@@ -88,12 +97,13 @@ def shift(batch: pa.RecordBatch, job: Job) -> pa.RecordBatch:
 def shift_batch(batch: pa.RecordBatch, job: Job, schema: pa.Schema) -> Shifted:
     """`shift` to a known schema, with what happened to the rows."""
     tokens, texts = read_aligned(batch, job, schema)
+    batch, names = taken_out(batch, job.names), taken_out_of_schema(schema, job.names).names
     frames, arrays = tokens.lengths, dict[str, pa.Array]()
     for column in job.columns:
         if job.has_rest(column):
             rest = read_rest(batch, column, frames)
             codes = Codes.of_grid(rest, frames, column.layout.by_stream)
-            arrays[column.name] = column.layout.write(codes, schema.field(column.name).type)
+            arrays[column.name] = column.layout.write(codes, field_at(schema, column.name).type)
     factors = read_factors(batch, job, tokens) if job.factors else None
     cuts = None if job.windows is None else job.cuts(frames)
     if cuts is not None and job.cuts_before:
@@ -106,12 +116,10 @@ def shift_batch(batch: pa.RecordBatch, job: Job, schema: pa.Schema) -> Shifted:
     for made in shifted:
         for name, codes in made.columns().items():
             cells = cut_codes(codes, cuts) if cuts is not None and job.cuts_after else codes
-            arrays[name] = made.output.layout.write(cells, schema.field(name).type)
+            arrays[name] = made.output.layout.write(cells, field_at(schema, name).type)
     if cuts is not None:
         # The codebooks that stay unshifted are repeated, like all other columns.
-        batch = batch.select(
-            [n for n in batch.schema.names if n not in of_rows and n in schema.names]
-        )
+        batch = batch.select([n for n in batch.schema.names if n not in of_rows and n in names])
         for name in of_rows:
             batch = batch.append_column(name, arrays.pop(name))
         arrays |= window_columns(cuts, frames)
@@ -119,6 +127,7 @@ def shift_batch(batch: pa.RecordBatch, job: Job, schema: pa.Schema) -> Shifted:
         batch,
         arrays,
         schema,
+        job.names,
         cuts,
         count(frames, texts, job, cuts),
         np.maximum(frames - texts, 0),
@@ -139,8 +148,8 @@ def _shifted(output: Output, codes: Codes, job: Job, factors: Array | None) -> S
 def bad_rows(batch: pa.RecordBatch, job: Job) -> Problems:
     """Every row of an original batch that cannot be shifted, with what is wrong with it."""
     # Other columns may be large, and bad rows are taken out again and again.
-    names = [column.name for column in job.columns]
-    batch = batch.select([*names, job.factors] if job.factors else names)
+    names = [*job.names, *([job.factors] if job.factors else [])]
+    batch = batch.select(tops_of(batch.schema, names))
 
     def find(part: pa.RecordBatch) -> Problems:
         tokens, problems = scan_once(part, job)
@@ -180,7 +189,7 @@ def _aligned(tokens: TokenBatch, job: Job, schema: pa.Schema | None) -> TokenBat
         if job.aligns(column) and not is_fine:
             (stream,) = column.streams(job.recipe)
             output = next(output for output in job.outputs if overlap(column, output))
-            kind = "int64" if schema is None else depth_of(schema.field(output.name).type)[1]
+            kind = "int64" if schema is None else depth_of(field_at(schema, output.name).type)[1]
             dtype = np.dtype(str(kind))
             # What is only cut needs no padding, which may lie outside its type.
             padding = stream.padding if job.pads else 0

@@ -12,6 +12,13 @@ from delaytool.batches.codes import Codes, TokenBatch, lines_of
 from delaytool.batches.job import Job, segments_of_column, segments_of_outputs
 from delaytool.batches.layouts import Column
 from delaytool.batches.read import read_outputs, read_rest, read_tokens
+from delaytool.batches.structs import (
+    put_back,
+    put_back_fields,
+    structs_of,
+    taken_out,
+    taken_out_of_schema,
+)
 from delaytool.batches.types import depth_of, filtered
 from delaytool.batches.windows import lost_tokens
 from delaytool.errors import DataError, Place
@@ -79,7 +86,8 @@ def originals(
         if (twin := job.twin(output))
     }
     grid = None if len(by_twin) == len(job.columns) else tokens.grid(job.numbers_of_outputs)
-    arrays = {name: batch.column(name) for name in schema.names if name in batch.schema.names}
+    batch, target = taken_out(batch, job.names), taken_out_of_schema(schema, job.names)
+    arrays = {name: batch.column(name) for name in target.names if name in batch.schema.names}
     for column in job.columns:
         if column in by_twin:
             codes = by_twin[column]
@@ -93,9 +101,10 @@ def originals(
         rest = None
         if job.has_rest(column):
             rest = read_rest(batch, column, tokens.lengths, shifted=True)
-        kind = schema.field(column.name).type
+        kind = target.field(column.name).type
         arrays[column.name] = _original(codes, column, job, kind, rest, kept)
-    return pa.RecordBatch.from_arrays([arrays[name] for name in schema.names], schema=schema)
+    made = pa.RecordBatch.from_arrays([arrays[name] for name in target.names], schema=target)
+    return put_back(made, schema, job.names)
 
 
 def _without(padded: Index, lengths: Index, column: Column) -> Index:
@@ -118,29 +127,32 @@ def cut(batch: pa.RecordBatch, job: Job) -> pa.RecordBatch:
     alignment cuts off is gone, as are rows of which all windows are dropped, and columns that are
     left out.
     """
-    names = [name for name in batch.schema.names if name not in job.drop_columns]
-    arrays = {name: batch.column(name) for name in names}
     drops = job.windows is not None and job.windows.minimum is not None
-    some = any(job.restored(column) != column for column in job.columns)
+    partly = {*job.names, *structs_of(batch.schema, job.names)}
+    some = not partly.isdisjoint(job.drop_columns)
     if not job.recipe.may_lose and not job.trims and not drops and not some:
+        names = [name for name in batch.schema.names if name not in job.drop_columns]
         return batch.select(names) if job.drop_columns else batch
-    tokens = read_tokens(batch, job)
+    tokens, flat = read_tokens(batch, job), taken_out(batch, job.names)
+    names = [name for name in flat.schema.names if name not in job.drop_columns]
+    arrays = {name: flat.column(name) for name in names}
     for column, whole in zip(job.columns, tokens.columns, strict=True):
         codes, kept = whole, None
         if job.aligns(column):
             kept = np.minimum(whole.lengths, tokens.lengths)
             codes = whole.resized(tokens.lengths, 0, whole.flat.dtype)
         rest = read_rest(batch, column, tokens.lengths) if job.has_rest(column) else None
-        kind = batch.schema.field(column.name).type
+        kind = flat.schema.field(column.name).type
         if job.restored(column) != column:
             kind = column.layout.type_of_codebooks(kind, column.count)
         arrays[column.name] = _original(codes, column, job, kind, rest, kept)
     if drops:
         kept = job.cuts(tokens.lengths).rows_kept
         arrays = {name: filtered(array, kept) for name, array in arrays.items()}
-    fields = pa.schema([pa.field(name, array.type) for name, array in arrays.items()])
-    schema = fields if job.drop_columns else batch.schema
-    return pa.RecordBatch.from_arrays(list(arrays.values()), schema=schema)
+    fields = [pa.field(name, array.type) for name, array in arrays.items()]
+    made = pa.RecordBatch.from_arrays(list(arrays.values()), schema=pa.schema(fields))
+    schema = pa.schema(put_back_fields(fields, batch.schema, job.names, job.drop_columns))
+    return put_back(made, schema, job.names)
 
 
 def _original(

@@ -81,7 +81,7 @@ if TYPE_CHECKING:
     multiple=True,
     heading=OUT,
     help="Leave a column out, which revert cannot bring back; of a column sliced as 'B[1:]' what "
-    "the slice leaves.",
+    "the slice leaves, of a struct with tokens its other fields.",
 )
 @worker_options
 @output_options

@@ -159,8 +159,8 @@ audio_options = stacked(
         metavar="NAME",
         multiple=True,
         heading=WHERE,
-        help="Codes; repeat it to stack several, or 'codes_{q}' for a column per codebook.  "
-        "[default: audio_codes]",
+        help="Codes; repeat it to stack several, 'codes_{q}' for a column per codebook, "
+        "codes.tokens for a field of a struct.  [default: audio_codes]",
     ),
     option(
         "--audio-layout",

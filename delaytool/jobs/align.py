@@ -15,6 +15,7 @@ from delaytool import __version__
 from delaytool.batches.align import NAMED, WordCounts, WordPlace, align_batch, bad_rows
 from delaytool.batches.align_job import AlignJob, aligned_schema
 from delaytool.batches.digest import BatchDigest
+from delaytool.batches.fields import array_at
 from delaytool.batches.metadata import ALIGN_ENTRY, ENTRY, QUARANTINE_ENTRY
 from delaytool.batches.problems import Problems
 from delaytool.batches.schema import already_shifted, mended_entries, quarantine_schema
@@ -172,7 +173,7 @@ class AlignWork(Work[AlignJob, AlignRecord]):
             return cells, byte_sizes(batch) + 4 * cells
         cells = np.zeros(batch.num_rows, dtype=np.int64)
         for column in self.job.codes:
-            array = batch.column(column.name)
+            array = array_at(batch, column.name)
             cells += cell_sizes(array) // max(1, leaf_width(array.type))
         return cells, byte_sizes(batch) + 4 * cells
 

@@ -94,7 +94,7 @@ class ApplyWork(Work[Job, Record]):
         is_dry: bool = False,
     ) -> None:
         super().__init__(source, job, schema, quarantine, is_dry)
-        self.names = job.reads(source.schema.names)
+        self.names = job.reads(source.schema)
         self.source_rows = SourceRows(source, job, self.names)
         self.digest = BatchDigest(restored_schema(source.schema, job).names)
         self.counts, self.figures = Counts(), figures_of_nothing(job)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 
+from delaytool.batches.fields import tops_of
 from delaytool.batches.job import Job
 from delaytool.jobs.paths import Item, pairs_of_data
 from delaytool.shards.failures import reading
@@ -30,5 +31,5 @@ def first_rows(items: Sequence[Item], job: Job) -> Iterator[tuple[str, int, pa.R
 
 def _names_that_tell(source: Opened, job: Job) -> list[str]:
     """The columns of which rows may be bad, and the key."""
-    names = {*(column.name for column in job.columns), job.factors, job.key}
-    return [name for name in source.schema.names if name in names]
+    names = [*job.names, *(name for name in (job.factors, job.key) if name)]
+    return tops_of(source.schema, names)

@@ -18,6 +18,7 @@ from delaytool.batches.align import frames_of
 from delaytool.batches.align_job import AlignJob
 from delaytool.batches.column_options import ColumnOptions
 from delaytool.batches.columns import find_columns
+from delaytool.batches.fields import is_there
 from delaytool.batches.layouts import CODEBOOK, FRAME, Column
 from delaytool.batches.words import read_words
 from delaytool.errors import DataError
@@ -47,7 +48,7 @@ def columns_by_words(
 def _fits(rows: Iterable[pa.RecordBatch], job: AlignJob) -> Iterable[bool]:
     """For each row with words that can be read: whether the last word begins in it."""
     for batch in rows:
-        if not set(job.reads) <= set(batch.schema.names):
+        if not all(is_there(batch.schema, name) for name in job.reads):
             continue  # A shard without them is another error, which names the shard.
         for number in range(batch.num_rows):
             row = batch.slice(number, 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from delaytool.batches.fields import check_there
+from delaytool.batches.fields import check_there, field_at
 from delaytool.batches.figures import Counts, count
 from delaytool.batches.job import Job
 from delaytool.batches.layouts import check_column_type
@@ -38,7 +38,7 @@ def counts_of(output: OpenShard, record: Record | None, job: Job | None) -> Coun
         return counts
     for column in job.columns:
         check_there(output.schema, column.name, "`grid_column`")
-        check_column_type(output.schema.field(column.name), column.layout)
+        check_column_type(field_at(output.schema, column.name), column.layout)
     if not job.recipe.may_lose:
         return counts
     for batch in output.small_batches([column.name for column in job.outputs]):
@@ -76,6 +76,9 @@ def check_lossless(counts: Counts, record: Record | None) -> None:
 
 def _left_out(job: Job) -> str:
     """The columns that are missing, in words."""
-    sliced = {column.name for column in job.columns}
-    names = [f"the rest of {name}" if name in sliced else name for name in job.drop_columns]
+    partly = [f"{name}." for name in job.names]
+    names = [
+        f"the rest of {name}" if any(each.startswith(f"{name}.") for each in partly) else name
+        for name in job.drop_columns
+    ]
     return ", ".join(names)

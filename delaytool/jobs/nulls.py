@@ -5,6 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 from delaytool.batches.job import Job
+from delaytool.batches.structs import put_back_fields, taken_out_of_schema
 from delaytool.batches.types import depth_of, is_list, lists_around
 
 
@@ -18,12 +19,13 @@ def nulls_in(tokens: pa.Array) -> int:
 
 def nullable(schema: pa.Schema, job: Job) -> pa.Schema:
     """A schema whose tokens may be null, for those that truncation cut off."""
-    tokens = {column.name for column in job.columns}
     fields = []
-    for field in schema:
+    for field in taken_out_of_schema(schema, job.names):
         depth, leaf = depth_of(field.type)
         strict = "not null" in str(field.type)
         fields.append(
-            field.with_type(lists_around(leaf, depth)) if field.name in tokens and strict else field
+            field.with_type(lists_around(leaf, depth))
+            if field.name in job.names and strict
+            else field
         )
-    return pa.schema(fields, metadata=schema.metadata)
+    return pa.schema(put_back_fields(fields, schema, job.names), metadata=schema.metadata)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
+from delaytool.batches.fields import array_at, tops_of
 from delaytool.batches.job import Job
 from delaytool.batches.types import depth_of, has_bytes, list_lengths
 from delaytool.batches.unwrapping import lists_at
@@ -18,7 +19,7 @@ def unshifted_columns(source: Opened, job: Job) -> list[str]:
     """Notes on columns that look like they belong to the tokens but pass through unshifted."""
     tokens = {column.name for column in job.columns} | {job.factors, *job.drop_columns}
     with reading(source.shard.name):
-        batch = next(source.small_batches(job.reads(source.schema.names)), None)
+        batch = next(source.small_batches(job.reads(source.schema)), None)
         if batch is None or not batch.num_rows:
             return []
         steps = _frames_of_first_row(batch, job)
@@ -32,7 +33,7 @@ def unshifted_columns(source: Opened, job: Job) -> list[str]:
 def _frames_of_first_row(batch: pa.RecordBatch, job: Job) -> int:
     """T of a batch's first row, by its first column; 0 where that is null."""
     column = job.columns[0]
-    value = lists_at(batch.column(column.name), 0, column.layout.depth)
+    value = lists_at(array_at(batch, column.name), 0, column.layout.depth)
     return column.layout.frames(value, column.size) if value else 0
 
 
@@ -45,7 +46,8 @@ def _length(array: pa.Array) -> int | None:
 
 def columns_of_bytes(source: Opened, job: Job) -> list[str]:
     """Notes on columns of bytes, such as the audio itself, which make shards large."""
-    known = {*(column.name for column in job.columns), *job.drop_columns, job.key, job.factors}
+    tokens = [*job.names, *([job.factors] if job.factors else [])]
+    known = {*tops_of(source.schema, tokens), *job.drop_columns, job.key}
     names = [f.name for f in source.schema if f.name not in known and has_bytes(f.type)]
     sizes = source.bytes_of_columns() if names else {}
     shares = {name: sizes[name] / max(sum(sizes.values()), 1) for name in names}

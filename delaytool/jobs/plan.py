@@ -10,9 +10,10 @@ import pyarrow as pa
 
 from delaytool.batches.column_options import ColumnOptions
 from delaytool.batches.columns import describe_columns, find_columns
-from delaytool.batches.fields import check_there
+from delaytool.batches.fields import check_there, field_at
 from delaytool.batches.job import Job, make_job
-from delaytool.batches.schema import already_shifted
+from delaytool.batches.schema import already_shifted, check_dropped
+from delaytool.batches.structs import structs_of
 from delaytool.batches.types import type_name
 from delaytool.jobs.existing import check_source, existing_record
 from delaytool.jobs.misfits import check_most_fit
@@ -65,8 +66,8 @@ def plan(items: list[Item], recipe: Recipe, where: ColumnOptions, overwrite: boo
                 raise already_shifted()
             schema = source.schema
             columns = find_columns(where, schema, recipe, rows_of(pairs_of_data(good), where))
-        job = make_job(recipe, where, columns)
-        described = describe_columns(columns, schema) + _left_out(schema, job)
+            job = make_job(recipe, where, columns)
+            described = describe_columns(columns, schema) + _left_out(schema, job)
         notes += [*unshifted_columns(source, job), *columns_of_bytes(source, job)]
         if is_by_order_alone(source, where):
             notes.append(ORDER_ALONE)
@@ -134,14 +135,13 @@ def _look_at(item: Item, job: Job, overwrite: bool) -> ChangedTypes:
 
 def _left_out(schema: pa.Schema, job: Job) -> list[str]:
     """The columns that are left out, a line for each; raises DataError where there is no such."""
-    tokens = {column.name for column in job.columns}
-    lines = []
+    check_dropped(schema, job)
+    structs, lines = structs_of(schema, job.names), []
     for name in job.drop_columns:
-        check_there(schema, name, "`drop_column`")
-        what = f"{type_name(schema.field(name).type)}, left out"
-        lines.append(
-            f"{name}: " + ("what its slice leaves is left out" if name in tokens else what)
-        )
+        what = f"{type_name(field_at(schema, name).type)}, left out"
+        if name in job.names or name in structs:
+            what = "all of it but the tokens is left out"
+        lines.append(f"{name}: {what}")
     return lines
 
 

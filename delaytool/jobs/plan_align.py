@@ -11,7 +11,7 @@ from delaytool.batches.align import bad_rows
 from delaytool.batches.align_job import AlignJob
 from delaytool.batches.column_options import ColumnOptions
 from delaytool.batches.columns import describe_columns, find_columns
-from delaytool.batches.fields import check_there
+from delaytool.batches.fields import check_there, field_at
 from delaytool.batches.layouts import Column
 from delaytool.batches.schema import already_shifted
 from delaytool.batches.types import depth_of, type_name
@@ -83,7 +83,7 @@ def plan_align(
     described = describe_columns(job.codes, schema)
     for name, what in ((job.words_column, "words"), (job.frames_column, "frames")):
         if name is not None:
-            described.append(f"{name}: {type_name(schema.field(name).type)}, {what}")
+            described.append(f"{name}: {type_name(field_at(schema, name).type)}, {what}")
     changed = look_at_first(good, lambda item: _look_at(item, job, overwrite))
     if not job.how.all_speakers:
         _check_speaker(good, job)
@@ -107,7 +107,8 @@ def _codes(
     except DataError as error:
         if error.kind not in ("missing-column", "no-layout", "no-rows"):
             raise
-        if error.kind == "no-layout" and depth_of(schema.field(error.place.column).type)[0] == 1:
+        name = error.place.column or ""
+        if error.kind == "no-layout" and depth_of(field_at(schema, name).type)[0] == 1:
             error = DataError(
                 error.kind,
                 "one list of all codes does not say how many frames there are",

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from delaytool.batches.digest import BatchDigest
+from delaytool.batches.fields import array_at
 from delaytool.batches.figures import Counts
 from delaytool.batches.job import Job
 from delaytool.batches.metadata import STORED_SCHEMA
@@ -259,7 +260,7 @@ class _Work:
         self.lost = 0
         for restored in self._restored():
             self.digest.update(restored)
-            self.lost += sum(nulls_in(restored.column(column.name)) for column in self.job.columns)
+            self.lost += sum(nulls_in(array_at(restored, name)) for name in self.job.names)
             arrays = [restored.column(name) for name in schema.names]
             yield pa.RecordBatch.from_arrays(
                 [

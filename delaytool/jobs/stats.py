@@ -16,7 +16,7 @@ import pyarrow as pa
 from delaytool.batches.codes import TokenBatch
 from delaytool.batches.column_options import ColumnOptions
 from delaytool.batches.columns import job_of_original
-from delaytool.batches.fields import check_there
+from delaytool.batches.fields import check_there, names_of_tokens
 from delaytool.batches.figures import Counts, Figures, count_tokens
 from delaytool.batches.job import Job
 from delaytool.batches.problems import placed
@@ -134,8 +134,12 @@ def plan_stats(pairs: Sequence[Pair], how: Reading) -> Job | None:
 
 def _lists_in(schema: pa.Schema) -> list[str]:
     """The columns that may hold tokens, by their types."""
-    kinds = ((field.name, *depth_of(field.type)) for field in schema)
-    return [name for name, depth, leaf in kinds if depth and pa.types.is_integer(leaf)]
+    kinds = ((field, *depth_of(field.type)) for field in schema)
+    return [
+        field.name
+        for field, depth, leaf in kinds
+        if (depth and pa.types.is_integer(leaf)) or names_of_tokens(field)
+    ]
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from delaytool.batches.read import text_lengths
 from delaytool.batches.schema import restored_schema
 from delaytool.batches.shift import bad_rows
 from delaytool.batches.shifted import ShiftedColumn
+from delaytool.batches.structs import taken_out
 from delaytool.batches.unshift import cut, originals, read_shifted, undelayed
 from delaytool.batches.unwrapping import lists_at
 from delaytool.batches.values import value_of
@@ -138,7 +139,7 @@ class Check:
         names = None
         if self.quarantine is None or not self.quarantined.count:
             # Of bad rows every column is in quarantine.
-            names = self.job.reads(self.original.schema.names)
+            names = self.job.reads(self.original.schema)
         # As apply read them, so that what it could read can be read here.
         for batch in self.original.small_batches(names):
             quarantined = self.quarantined.of_rows(rows, batch.num_rows)
@@ -214,8 +215,9 @@ class Check:
         if expected is None or not there:
             return
         columns = {column.name: self.job.restored(column) for column in self.job.columns}
-        for name in self.schema.names:
-            ours, theirs = restored.column(name).slice(0, there), expected.column(name)
+        found, wanted = (taken_out(each, self.job.names) for each in (restored, expected))
+        for name in wanted.schema.names:
+            ours, theirs = found.column(name).slice(0, there), wanted.column(name)
             start = 0
             while self.verified.count <= MAX_MISMATCHES:
                 row = first_difference(ours.slice(start), theirs.slice(start))

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pyarrow as pa
 
+from delaytool.batches.fields import array_at, is_there
 from delaytool.batches.job import Job
 from delaytool.batches.types import cell_sizes, leaf_width
 
@@ -195,16 +196,19 @@ def _row_sizes(batch: pa.RecordBatch, job: Job, added: bool) -> tuple[Any, Any]:
     sizes = np.zeros(batch.num_rows, dtype=np.int64)
     streams = {output.name: len(output.numbers) for output in job.outputs}
     streams |= {column.name: column.size for column in job.columns}
-    for name, array in zip(batch.schema.names, batch.columns, strict=True):
+    for array in batch.columns:
+        sizes += cell_sizes(array)
+    for name, size in streams.items():
+        if not is_there(batch.schema, name):
+            continue
+        array = array_at(batch, name)
+        width = max(1, leaf_width(array.type))
         column_sizes = np.broadcast_to(cell_sizes(array), (batch.num_rows,))
-        if name in streams:
-            width, size = max(1, leaf_width(array.type)), streams[name]
-            frames = column_sizes // width // size
-            new = job.added_steps(frames) * size if added else 0
-            cells += column_sizes // width + new
-            sizes += new * width
-            if job.windows is not None:
-                windows = job.windows.counts(frames) if added else 1
-                cells += _WINDOW_CELLS * windows * size
-        sizes += column_sizes
+        frames = column_sizes // width // size
+        new = job.added_steps(frames) * size if added else 0
+        cells += column_sizes // width + new
+        sizes += new * width
+        if job.windows is not None:
+            windows = job.windows.counts(frames) if added else 1
+            cells += _WINDOW_CELLS * windows * size
     return cells, sizes

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from delaytool.batches.column_options import ColumnOptions
 from delaytool.batches.digest import first_difference
+from delaytool.batches.fields import tops_of
 from delaytool.batches.job import Job
 from delaytool.batches.metadata import joined_metadata
 from delaytool.batches.values import value_of
@@ -104,6 +105,7 @@ class PairedShard:
 
         Raises DataError for the first key that differs.
         """
+        names = None if names is None else tops_of(self.schema, names)
         expected, row, of_text = self.rows, 0, set(self.text.schema.names)
         schema = part_of(self.schema, names)
         codes = Rows(self._batches_of_codes(names))

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from delaytool.batches.digest import BatchDigest
+from delaytool.batches.fields import tops_of
 from delaytool.batches.job import Job
 from delaytool.batches.metadata import ENTRY, QUARANTINE_ENTRY, REASON, STORED_SCHEMA
 from delaytool.batches.schema import mended_entries, without_reason
@@ -150,7 +151,11 @@ class OpenShard:
     def small_batches(
         self, names: Sequence[str] | None = None, groups: Sequence[int] | None = None
     ) -> Iterator[pa.RecordBatch]:
-        """Its rows a few at a time; with these columns, and of these row groups, if given."""
+        """Its rows a few at a time; of these columns, and of these row groups, if given.
+
+        Of fields of structs the whole columns are read.
+        """
+        names = None if names is None else tops_of(self.schema, names)
         rows = self._bytes.rows_at_a_time(names)
         parts = [groups]
         if any(
@@ -206,6 +211,7 @@ class OpenShard:
 
         Raises DataError when the file cannot be read on.
         """
+        names = tops_of(self.schema, names)
         with reading(self.shard.name):
             if self.coarse is None:
                 rows = self.file.metadata.row_group(number).num_rows

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from delaytool.batches.fields import is_there
 from delaytool.batches.job import Job
 from delaytool.batches.nesting import numbered
 from delaytool.errors import DataError, Place
@@ -176,7 +177,7 @@ def _check_columns(opened: OpenShard, job: Job, columns: Sequence[str]) -> None:
             )
     for output in job.outputs:
         for name in Job.names_of(output):
-            if name not in names:
+            if not is_there(opened.schema, name):
                 raise DataError(
                     "columns",
                     f"there is no column {name}, which its record names",
@@ -187,10 +188,10 @@ def _check_columns(opened: OpenShard, job: Job, columns: Sequence[str]) -> None:
 
 def _groups_of(opened: OpenShard, job: Job) -> list[tuple[int, int, int]]:
     """The number, rows and token cells of each row group that has rows."""
-    tokens = {output.name for output in job.outputs}
+    tokens = tuple(f"{output.name}." for output in job.outputs)
     metadata: Any = opened.file.metadata
     leaves = range(metadata.num_columns)
-    here = [i for i in leaves if metadata.schema.column(i).path.partition(".")[0] in tokens]
+    here = [i for i in leaves if f"{metadata.schema.column(i).path}.".startswith(tokens)]
     found = []
     for number in range(metadata.num_row_groups):
         group = metadata.row_group(number)

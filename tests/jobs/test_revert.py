@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import reference
-from layouts import FIXED, LAYOUTS, read_slowly, rows_of
+from layouts import FIXED, LAYOUTS, SHARED, at, read_slowly, rows_of
 from make import (
     delaytool,
     entry_of,
@@ -32,6 +32,12 @@ from delaytool.shards.find import Shard
 from delaytool.shards.record import Record
 
 DELAYS = (0, 0, 1, 3, 2)
+# Three types of integers for each layout, others for the next one; with --deep all of them.
+EVERY = [
+    pytest.param(layout, integer, marks=() if (number - i) % 8 % 3 == 0 else pytest.mark.deep)
+    for number, layout in enumerate(LAYOUTS)
+    for i, integer in enumerate(INTEGERS)
+]
 
 
 def recipe_of(length="extend", card=2048, **changes):
@@ -75,7 +81,7 @@ def streams_of(path, job):
         [
             line
             for output in job.outputs
-            for line in read_slowly(row[output.name], output.layout.name, output.count)
+            for line in read_slowly(at(row, output.name), output.layout.name, output.count)
         ]
         for row in rows
     ]
@@ -92,11 +98,12 @@ def lost_of(rows):
 
 
 @pytest.mark.parametrize("length", ["extend", "truncate"])
-@pytest.mark.parametrize("integer", INTEGERS)
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(("layout", "integer"), EVERY)
 def test_every_layout_and_type(tmp_path, layout, integer, length):
     signed = not integer.startswith("u")
-    rows = rows_of(high=128 if signed else 200, fixed=layout in FIXED)
+    # What a shared vocabulary adds needs room.
+    high = 100 if layout in SHARED else 128 if signed else 200
+    rows = rows_of(high=high, fixed=layout in FIXED)
     if signed:
         rows[0][2][1] = -1
     table, where = table_of(layout, pa.from_numpy_dtype(integer), rows)
@@ -118,7 +125,7 @@ def test_every_layout_and_type(tmp_path, layout, integer, length):
         revert(output, back)
     assert not back.exists()
     revert(output, back, lossy=True)
-    held = {column.name for column in job.columns}
+    held = {column.name.partition(".")[0] for column in job.columns}
     restored, original = pq.read_table(back), pq.read_table(source)
     for name in set(original.column_names) - held:
         assert restored[name].equals(original[name])

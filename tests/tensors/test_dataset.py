@@ -11,7 +11,7 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 import pytest
 import torch
-from layouts import LAYOUTS, read_slowly, rows_of
+from layouts import LAYOUTS, at, read_slowly, rows_of
 from make import KEYS, PATIENCE, PLAIN, delaytool, entry_of, on_the_web, rewrite, tokens_table
 
 from delaytool import DataError, RecipeError, delay, loss_weights
@@ -34,7 +34,7 @@ def read_back(path):
         for output in job.outputs:
             for name, lines in ((output.name, codes), (output.weights, weights)):
                 if name:
-                    values = read_slowly(row[name], output.layout.name, output.count)
+                    values = read_slowly(at(row, name), output.layout.name, output.count)
                     lines.update(zip(output.numbers, values, strict=True))
         in_order = ([lines[number] for number in sorted(lines)] for lines in (codes, weights))
         found.append(tuple(in_order))
@@ -52,7 +52,8 @@ def test_rows_of_every_layout(tmp_path, name, weights):
     pq.write_table(table, tmp_path / "data" / "a.parquet")
     options = []
     for option, values in where.items():
-        for value in [values] if isinstance(values, str) else values:
+        given = [values] if isinstance(values, str) else values
+        for value in [",".join(map(str, given))] if option == "code_base" else given:
             options += [f"--{option.replace('_', '-')}", value]
     plain = ("--n-q", 4, "--delays", "0,0,1,2,1")
     more = () if weights else ("--no-weights",)
