@@ -261,6 +261,7 @@ LAYOUTS = {
     ),
     "Array2D, frame": (array2d(transposed), {}),
     "one more list around": (encoded(as_they_are, pa.list_), {}),
+    "two more lists around": (encoded(as_they_are, pa.list_, pa.list_), {}),
     "two more lists around, frame": (encoded(transposed, sized(1), pa.list_), {}),
     "tensors, all fixed": (tensors(as_they_are), {}),
     "tensors, all fixed, frame, outer axes": (tensors(transposed, axes=2), {}),

@@ -133,6 +133,35 @@ def test_every_layout_and_type(tmp_path, layout, integer, length):
     assert nulls == lost
 
 
+@pytest.mark.parametrize("layout", [name for name in LAYOUTS if "sliced" in name])
+def test_what_slices_leave_is_left_out(tmp_path, layout):
+    rows = rows_of()
+    table, where = table_of(layout, pa.int16(), rows)
+    sliced = {name.partition("[")[0] for names in where.values() for name in names if "[" in name}
+    where |= {"drop_column": (*sliced, "score"), "key": None}
+    source, output, back = (tmp_path / name for name in ("a", "out", "back"))
+    pq.write_table(table, source, row_group_size=4)
+    recipe = recipe_of()
+    job = job_on(table, recipe, **where)
+    apply(source, output, job)
+    assert streams_of(output, job) == [reference.delay(row, recipe) for row in rows]
+    assert mismatches(output) == []
+    assert mismatches(output, source) == []
+    with pytest.raises(DataError, match="columns were left out, "):
+        revert(output, back)
+    revert(output, back, lossy=True)
+    restored, original = (pq.read_table(path).to_pylist() for path in (back, source))
+    for row, was, wanted in zip(restored, original, rows, strict=True):
+        left = [
+            line
+            for column in map(job.restored, job.columns)
+            for line in read_slowly(at(row, column.name), column.layout.name, column.size)
+        ]
+        assert left == [wanted[number] for column in job.columns for number in column.numbers]
+        assert row.keys() == was.keys() - {"score"}
+        assert row["id"] == was["id"]
+
+
 # Paired shards, alignment, generated grids: through the command line
 
 
