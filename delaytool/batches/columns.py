@@ -29,8 +29,9 @@ from delaytool.batches.layouts import (
     check_column_type,
 )
 from delaytool.batches.readings import Named, Search
+from delaytool.batches.suggestions import suggestion
 from delaytool.batches.types import depth_of, have_times, type_name
-from delaytool.errors import RecipeError
+from delaytool.errors import DataError, RecipeError
 from delaytool.recipes.adapt import with_delays, without_text
 from delaytool.recipes.presets import load_preset, plain_recipe
 from delaytool.recipes.recipe import Recipe
@@ -54,6 +55,27 @@ def find_columns(
     raises:  DataError when a column is missing or of an unfit type, or when no layout or more than
              one fits
     """
+    try:
+        return _find_columns(where, schema, recipe, batches)
+    except DataError as error:
+        # Text that has to be aligned first is no column that was meant.
+        is_about_words = any(have_times(field.type) for field in schema)
+        hint = ""
+        if error.kind == "missing-column" and not is_about_words:
+            hint = suggestion(where, recipe, batches)
+        if not hint:
+            raise
+        advice = f"by the looks of the first rows, try {hint}; else {error.advice}"
+        texts = {"expected": error.expected, "advice": advice}
+        raise DataError(error.kind, error.found, **texts, place=error.place) from None
+
+
+def _find_columns(
+    where: ColumnOptions,
+    schema: pa.Schema,
+    recipe: Recipe | None,
+    batches: Iterable[pa.RecordBatch],
+) -> tuple[Column, ...]:
     texts = _text_columns(where, schema, recipe)
     for name in texts:
         words = [field.name for field in schema if have_times(field.type)]

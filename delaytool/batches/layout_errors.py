@@ -85,7 +85,8 @@ def _other_streams(search: Search, sizes: Sequence[int]) -> str:
             f"`{argument}={columns!r}`"
         )
     if more < 0:
-        return f"choose another `recipe`, or name more columns with `{argument}`"
+        fewer = "" if search.in_grids else f"a `recipe` of {sum(sizes)} audio streams, "
+        return f"choose {fewer}another `recipe`, or name more columns with `{argument}`"
     if more < sizes[-1] and not search.named[-1].is_slice:
         columns = [*names[:-1], f"{names[-1]}[:{sizes[-1] - more}]"]
         first = f"`{argument}={columns if len(columns) > 1 else columns[0]!r}`"

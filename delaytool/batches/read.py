@@ -22,6 +22,7 @@ from delaytool.batches.types import list_lengths
 from delaytool.errors import DataError, Place
 from delaytool.pattern.flat import wrong_tokens
 from delaytool.pattern.segments import Array, Index
+from delaytool.pattern.weights import NO_LABEL
 from delaytool.recipes.recipe import Stream
 
 
@@ -89,17 +90,30 @@ def _wrong_tokens(codes: Codes, column: Column, job: Job) -> Problems:
     for position, row, number, timestep in codes.first_places(wrong):
         if row in problems:
             continue
-        stream = segments.streams[number]
-        card = "text-card" if stream.kind == "text" else "card"
+        stream, token = segments.streams[number], int(codes.flat[position])
         error = DataError(
             "token",
-            f"token {codes.flat[position]}",
+            f"token {token}",
             expected=f"0 to {stream.cardinality - 1}, or -1",
-            advice=f"repair the row, or set --{card} to the size of the vocabulary",
+            advice=_other_tokens(token, stream, bool(column.bases)),
         )
         place = {"column": column.name, "stream": stream.name, "timestep": timestep}
         problems[row] = error.at(row=row, **place)
     return problems
+
+
+def _other_tokens(token: int, stream: Stream, has_base: bool) -> str:
+    """What to do with a token outside the vocabulary."""
+    if token == NO_LABEL:
+        return (
+            "cut off what rows are filled up with, or store -1 in its place, the zero token, which "
+            "weighs nothing"
+        )
+    card = "text-card" if stream.kind == "text" else "card"
+    advice = f"repair the row, or set --{card} to the size of the vocabulary"
+    if token < stream.cardinality or stream.kind == "text" or has_base:
+        return advice
+    return f"{advice}; `code_base` takes off what a shared one adds to each codebook's codes"
 
 
 def _wrong_lengths(tokens: TokenBatch, job: Job) -> Problems:

@@ -14,6 +14,8 @@ _ABOUT_STREAMS = ("codebooks", "layout-misfits", "list-size", "no-layout", "stre
 """Kinds of errors that another number of streams may mend."""
 _PHRASES = {"a `recipe` without text": "--no-text"}
 """Changes to a recipe that are options of the commands."""
+_RECIPE_OF = re.compile(r"(` with )?a `recipe` of (?:(\d+|N) audio streams?)?(?: and )?(no text)?")
+"""The same, also after arguments."""
 _ARGUMENT = re.compile(r"`([a-z_]+)(?:=([^`]+))?`")
 
 
@@ -23,6 +25,7 @@ def as_options(text: str, kind: str = "") -> str:
     kind: that of the error whose advice it is; what makes a recipe depends on it
 
     'name it with `audio_layout="frame"`' -> 'name it with --audio-layout frame'
+    "`audio_column='codes'` with a `recipe` of 8 audio streams" -> '--audio-column codes --n-q 8'
     """
 
     def option(match: re.Match[str]) -> str:
@@ -40,6 +43,12 @@ def as_options(text: str, kind: str = "") -> str:
         values = given if isinstance(given, list) else [given]
         return " ".join(option if v is True else f"{option} {shlex.quote(str(v))}" for v in values)
 
+    def recipe_of(match: re.Match[str]) -> str:
+        before, count, no_text = match.groups()
+        options = [f"--n-q {count}"] * bool(count) + ["--no-text"] * bool(no_text)
+        return "` " * bool(before) + " ".join(options)
+
+    text = _RECIPE_OF.sub(recipe_of, text)
     for phrase, its_option in _PHRASES.items():
         text = text.replace(phrase, its_option)
     return _ARGUMENT.sub(option, text)

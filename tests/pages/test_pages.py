@@ -103,12 +103,30 @@ def test_two_rows_of_a_dialogue_become_one(bring_in, tmp_path):
         }
     )
     pq.write_table(table, tmp_path / "turns" / "a.parquet")
-    rows = bring_in("duckdb.sql", "--audio-column", "moshi", "--audio-column", "user")
+    rows = bring_in("turns/*.parquet", "--audio-column", "moshi", "--audio-column", "user")
     assert [(row["id"], row["moshi"], row["user"]) for row in rows] == [
         ("w", [[7, 2048]], [[2048, 8]]),
         ("x", [[1, 2, 2048]], [[2048, 3, 4]]),
     ]
     assert [row["text_tokens"] for row in rows] == [[7, 3], [5, 6, 3]]
+
+
+def test_what_fills_rows_up_is_cut_off_and_what_is_spelled_out_becomes_codes(bring_in, tmp_path):
+    pytest.importorskip("duckdb")
+    (tmp_path / "published").mkdir()
+    table = pa.table(
+        {
+            "filled_up": [[[1, 2, -100], [3, 4, -100]], [[5, 6, 7], [8, 9, 9]]],
+            "spelled_out": ["<|c_10|><|c_11|>", "<|c_12|><|c_13|><|c_14|>"],
+        }
+    )
+    pq.write_table(table, tmp_path / "published" / "a.parquet")
+    rows = bring_in("filled_up", "--audio-column", "codes", "--text-column", "tokens")
+    assert [row["codes"] for row in rows] == [
+        [[1, 2, 2048], [2048, 3, 4]],
+        [[5, 6, 7, 2048], [2048, 8, 9, 9]],
+    ]
+    assert [row["tokens"] for row in rows] == [[10, 11, 3], [12, 13, 14, 3]]
 
 
 def test_words_are_placed_as_the_page_says():
