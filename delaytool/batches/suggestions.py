@@ -15,15 +15,15 @@ import pyarrow as pa
 
 from delaytool.batches.column_options import ColumnOptions
 from delaytool.batches.fields import array_at, field_at, is_there, names_of_tokens
-from delaytool.batches.types import depth_of, is_bytes
+from delaytool.batches.types import depth_of, is_list
 from delaytool.batches.unwrapping import unwrapped
 from delaytool.errors import DataError
 from delaytool.pattern.weights import NO_LABEL
 from delaytool.recipes.checks import ZERO_TOKEN
 from delaytool.recipes.recipe import Recipe
 
-_ROWS = 32
-"""Rows that are looked at."""
+_ROWS, _BYTES = 32, 1 << 20
+"""Rows that are looked at, and bytes of them where they are long."""
 _TEXTS = ("text", "word", "phoneme", "input_ids", "token")
 """What columns of text are called, the surest first."""
 _CARDS = (1024, 2048, 4096, 512, 256)
@@ -60,16 +60,24 @@ def suggestion(
     """What to try instead; nothing where the first rows don't say."""
     try:
         batch = next(iter(batches), None)
-        if batch is None or recipe is None or not recipe.n_q:
+        if batch is None or recipe is None or not recipe.n_q or len(recipe.text) > 1:
             return ""
-        batch = batch.slice(0, _ROWS)
+        batch = _first_rows(batch)
         lists = dict(_lists_in(batch))
         if not lists:
             return _of_strings(batch)
         return _of_lists(where, recipe, lists, batch.schema)
-    except DataError:
+    except (DataError, UnicodeDecodeError):
         # What is wrong with the rows is another error.
         return ""
+
+
+def _first_rows(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Rows that are not too many to be looked at one by one."""
+    rows = batch.slice(0, _ROWS)
+    while rows.num_rows > 1 and rows.nbytes > _BYTES:
+        rows = rows.slice(0, rows.num_rows // 2)
+    return rows
 
 
 def _lists_in(batch: pa.RecordBatch) -> Iterator[tuple[str, list[Any]]]:
@@ -79,8 +87,12 @@ def _lists_in(batch: pa.RecordBatch) -> Iterator[tuple[str, list[Any]]]:
             depth, leaf = depth_of(field_at(batch.schema, name).type)
             if depth and pa.types.is_integer(leaf):
                 array, errors = unwrapped(array_at(batch, name), min(depth, 2))
-                if not errors and not array.null_count:
+                if not errors and not _has_nulls(array):
                     yield name, array.to_pylist()
+
+
+def _has_nulls(array: pa.Array) -> bool:
+    return bool(array.null_count) or (is_list(array.type) and _has_nulls(array.flatten()))
 
 
 def _of_lists(
@@ -285,7 +297,7 @@ def _recipe(recipe: Recipe, count: int, text: str | None) -> str:
 def _of_strings(batch: pa.RecordBatch) -> str:
     """What to do with tokens that are spelled out in a text."""
     for field in batch.schema:
-        if is_bytes(field.type) and not pa.types.is_binary(field.type):
+        if pa.types.is_string(field.type) or pa.types.is_large_string(field.type):
             text = next((value for value in batch.column(field.name).to_pylist() if value), "")
             if len(_NUMBERS.findall(text)) >= _MANY_NUMBERS:
                 return (

@@ -235,6 +235,7 @@ def complete_columns(ctx: click.Context, param: click.Parameter, incomplete: str
     path = next((path for path in (*named, *ctx.args) if path), None)
     if path is None:
         return []
+    from delaytool.batches.fields import names_of_tokens
     from delaytool.shards import stores
     from delaytool.shards.find import find_shards
     from delaytool.shards.read import open_shard
@@ -243,7 +244,8 @@ def complete_columns(ctx: click.Context, param: click.Parameter, incomplete: str
     with contextlib.suppress(Exception):
         shards = find_shards(stores.plain(path)).shards
         with open_shard(shards[0]) as first:
-            names = (name for name in first.schema.names if name == printable(name))
+            fields = [part for field in first.schema for part in names_of_tokens(field)]
+            names = (n for n in [*first.schema.names, *fields] if n == printable(n))
             return [name for name in names if name.startswith(incomplete)]
     return []
 

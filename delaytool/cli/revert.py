@@ -36,7 +36,8 @@ from delaytool.cli.session import counted, note_teller, print_json, put, session
     "--allow-lossy",
     is_flag=True,
     heading=WHAT,
-    help="Write what is left of shards that lost tokens; what is missing is null.",
+    help="Write what is left of shards that lost something: missing tokens are null, columns that "
+    "were left out absent.",
 )
 @column_options
 @key_options

@@ -189,6 +189,13 @@ def test_a_flat_list_of_unknown_order_is_left_to_who_knows_it(tmp_path):
         ({"text_tokens": text()}, "Name the column with --audio-column"),
         ({"number": [1, 2, 3]}, "Name the column with --text-column"),
         ({"codes": [[], [], []]}, "Name the column with --text-column"),
+        ({"codes": [[[1, None]], [None], None]}, "Name the column with --text-column"),
+        ({"codes": pa.array([b"\xff 1 2 3 4 5 6 7 8 9"])}, "Name the column with --text-column"),
+        (
+            {"codes": pa.array([b"\xff" * 9]).view(pa.string())},
+            "Name the column with --text-column",
+        ),
+        ({"codes": np.ones((1, 8, 20_000), int).tolist()}, "--audio-column codes --n-q 8"),
     ],
 )
 def test_other_advice(tmp_path, columns, says):

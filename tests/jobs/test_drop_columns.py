@@ -270,6 +270,27 @@ def test_quarantined_rows_keep_all_columns(audio):
     ]
 
 
+@pytest.mark.parametrize("options", [(), ("--window", 6)])
+def test_quarantined_rows_of_text_and_codes_keep_all_columns(tmp_path, options):
+    table = audio_table()
+    rows = table.to_pylist()
+    for bad in (0, 5, 6, 11):
+        rows[bad]["audio_codes"][0][0] = None
+    table = pa.Table.from_pylist(rows, table.schema)
+    pq.write_table(table.drop_columns(["audio_codes", "tags"]), tmp_path / "t.parquet", 3)
+    pq.write_table(table.select(["id", "audio_codes", "tags"]), tmp_path / "c.parquet", 5)
+    paired = ("--audio-input", "c.parquet")
+    dropped = [part for name in ("audio", "tags", "id") for part in ("--drop-column", name)]
+    command = ("t.parquet", "o.parquet", *paired, *PLAIN, *options, *dropped)
+    delaytool("apply", *command, "--quarantine", "bad", cwd=tmp_path)
+    bad = pq.read_table(tmp_path / "bad" / "t.parquet").drop_columns("reason")
+    names = ["id", "text_tokens", "speaker", "score", "audio", "audio_codes", "tags"]
+    assert bad.equals(table.take([0, 5, 6, 11]).select(names))
+    sources = ("--source", "t.parquet", *paired)
+    for source in ((), sources):
+        delaytool("verify", "o.parquet", *source, "--quarantine", "bad", cwd=tmp_path)
+
+
 def test_map_batch_drops_columns():
     table = audio_table()
     shifted = library.map_batch(RECIPE, drop_column="audio")(table)

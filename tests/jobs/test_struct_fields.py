@@ -64,7 +64,7 @@ def test_the_field_is_shifted_in_its_place(shard):
         (
             "codes.token",
             "there is no field token in codes; there are lang, tokens, sound",
-            "Name the column with --audio-column.",
+            "try --audio-column codes.tokens; else name the column with --audio-column.",
         ),
         ("codes.lang", "column codes.lang: has the type string", "Name another column"),
         (
