@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import importlib
 import io
 import json
 import os
@@ -100,6 +101,14 @@ def sentencepiece_model(**options):
         **options,
     )
     return model.getvalue()
+
+
+def training_script(name):
+    """A script of sample_data/training as a module, which may import those beside it."""
+    folder = str(SAMPLE_DATA / "training")
+    if folder not in sys.path:
+        sys.path.append(folder)
+    return importlib.import_module(name)
 
 
 def finish(steps):

@@ -113,15 +113,32 @@ def yaml_example(key):
     return found
 
 
+def commands_in(text):
+    """The commands of a page or a part of one, on indented lines and between backquotes."""
+    prose = FENCED.sub("", text)
+    found = _INDENTED.findall(prose) + _INLINE.findall(prose.replace("\n", " "))
+    return [without_comment(command) for command in found]
+
+
 def commands_of(page):
     """The commands of a page, outside of the help that is generated."""
-    prose = FENCED.sub("", page.read_text())
-    found = _INDENTED.findall(prose)
-    found += _INLINE.findall(prose.replace("\n", " "))
+    found = commands_in(page.read_text())
     for workflow in map(yaml.safe_load, examples("yaml", page)):
         for job in workflow.get("jobs", {}).values():
-            found += [step["run"] for step in job["steps"] if "run" in step]
-    return [re.sub(r"\s+#.*", "", command) for command in found]
+            found += [without_comment(step["run"]) for step in job["steps"] if "run" in step]
+    return found
+
+
+def without_comment(command):
+    """A command as a shell understands it."""
+    return re.sub(r"\s+#.*", "", command)
+
+
+def section(page, heading):
+    """What stands below one of a page's headings, up to the next one."""
+    _, _, rest = page.read_text().partition(f"\n## {heading}\n")
+    assert rest, heading
+    return rest.partition("\n## ")[0]
 
 
 def help_commands():
@@ -129,8 +146,8 @@ def help_commands():
     found = []
     for block in examples("text", COMMAND_LINE):
         _, _, lines = block.partition("Examples:\n")
-        found += [line.strip() for line in lines.splitlines()]
-    return [re.sub(r"\s+#.*", "", command) for command in found]
+        found += [without_comment(line.strip()) for line in lines.splitlines()]
+    return found
 
 
 def all_commands():
@@ -140,7 +157,11 @@ def all_commands():
 
 
 ALL = all_commands()
-RUN = [command for command in ALL if command not in NOT_RUN and not EXTRA.fullmatch(command)]
+WAY = commands_in(section(README, "From words to a falling loss"))
+"""Commands that follow one another, and are run so."""
+RUN = [
+    command for command in ALL if command not in (*NOT_RUN, *WAY) and not EXTRA.fullmatch(command)
+]
 
 
 def prepare(command, here):

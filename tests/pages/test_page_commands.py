@@ -18,6 +18,7 @@ from pages import (
     NOT_RUN,
     ROOT,
     RUN,
+    WAY,
     prepare,
     run_in_a_bucket,
     run_in_shell,
@@ -30,7 +31,8 @@ def test_every_line_that_looks_like_a_command_is_one():
     assert not set(NOT_RUN) - set(ALL), "nothing is left out that is not there"
     for command in ALL:
         known = r"(delaytool (\w+|--\w+)|make \w|pip install |eval |\.ci/run$|\.venv/bin/)"
-        assert re.match(known, command), command
+        script = r"python sample_data/training/\w+\.py "
+        assert re.match(f"{known}|{script}", command), command
 
 
 def test_every_target_of_make_is_one():
@@ -60,6 +62,20 @@ def test_it_runs(command, here):
 @pytest.mark.parametrize("command", [c for c in RUN if "s3://" in c and "ray" not in c])
 def test_it_runs_in_a_bucket(command, here, server):
     run_in_a_bucket(command, here, server)
+
+
+def test_from_words_to_a_training_step(tmp_path):
+    """The commands of the README, one after another, but the step itself: it needs torch.
+
+    tests/tensors/test_training.py runs it with the others.
+    """
+    (tmp_path / "sample_data").symlink_to(SAMPLE_DATA)
+    install, *ours, train = WAY
+    assert [command.split()[1] for command in ours] == ["align", "apply", "verify", "inspect"]
+    assert EXTRA.fullmatch(install)
+    assert (ROOT / train.split()[1]).exists()
+    for command in ours:
+        assert run_in_shell(command, tmp_path).stdout
 
 
 def test_the_hook_of_pre_commit(here):

@@ -8,6 +8,11 @@ from make import PLAIN, delaytool, entry_of, rewrite, tokens_table
 
 if not all(importlib.util.find_spec(name) for name in ("torch", "torchdata")):
     collect_ignore_glob = ["*.py"]
+else:
+    import torch
+
+    # Models here are so small that a second thread only waits for the first.
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
