@@ -53,6 +53,7 @@ NOT_RUN = {
     ".venv/bin/python tests/benchmarks/words.py interleaver.py": "needs moshi-finetune and torch",
     ".venv/bin/ruff format .": "changes files; `make lint` runs it with --check",
     "pip install .": "`make demo` does it",
+    "python moshi_finetune.py train.py": "needs a clone of moshi-finetune",
     "pip install delaytool": "is for when it is published",
 }
 EXTRA = re.compile(r"pip install '\.?(?:delaytool)?\[(\w+)\]'")
@@ -159,8 +160,12 @@ def all_commands():
 ALL = all_commands()
 WAY = commands_in(section(README, "From words to a falling loss"))
 """Commands that follow one another, and are run so."""
+SCRIPTS = [command for command in ALL if command.startswith("python sample_data/training/")]
+"""Those that need torch: tests/tensors runs them."""
 RUN = [
-    command for command in ALL if command not in (*NOT_RUN, *WAY) and not EXTRA.fullmatch(command)
+    command
+    for command in ALL
+    if command not in (*NOT_RUN, *WAY, *SCRIPTS) and not EXTRA.fullmatch(command)
 ]
 
 

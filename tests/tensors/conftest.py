@@ -1,6 +1,7 @@
 """Shifted shards for the tests of tensors, which need torch."""
 
 import importlib.util
+import os
 
 import pyarrow.parquet as pq
 import pytest
@@ -11,8 +12,9 @@ if not all(importlib.util.find_spec(name) for name in ("torch", "torchdata")):
 else:
     import torch
 
-    # Models here are so small that a second thread only waits for the first.
+    # Models here are so small that threads and compiled functions take longer than they save.
     torch.set_num_threads(1)
+    os.environ["NO_TORCH_COMPILE"] = "1"
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from make import SAMPLE_DATA, delaytool, tokens_table, training_script
-from pages import WAY, run_in_shell
+from pages import SCRIPTS, WAY, run_in_shell
 
 from delaytool import load_preset
 from delaytool.recipes.presets import plain_recipe
@@ -24,7 +24,14 @@ def falls(history, by):
     return np.mean(history[-3:]) < np.mean(history[:3]) - by
 
 
-# From words to a falling loss
+def losses_of(done):
+    """The losses that a script printed, every line of it."""
+    printed = [line.split() for line in done.stdout.splitlines()]
+    assert [line[0] for line in printed] == ["step"] * len(printed)
+    return [float(line[line.index("loss") + 1]) for line in printed]
+
+
+# The commands of the pages
 
 
 def test_the_readmes_way_from_words_to_a_falling_loss(tmp_path):
@@ -33,11 +40,18 @@ def test_the_readmes_way_from_words_to_a_falling_loss(tmp_path):
     for command in WAY:
         if not command.startswith("pip "):
             done = run_in_shell(command, tmp_path, OMP_NUM_THREADS="1")
-    printed = [line.split() for line in done.stdout.splitlines()]
-    assert [line[0] for line in printed] == ["step"] * len(printed)
-    losses = [float(line[line.index("loss") + 1]) for line in printed]
+    losses = losses_of(done)
     assert losses[0] == pytest.approx(np.log(32000) + np.log(2048), abs=1)
     assert falls(losses, by=5)
+
+
+@pytest.mark.parametrize("command", [command for command in SCRIPTS if command not in WAY])
+def test_the_scripts_run_as_the_page_says(tmp_path, command):
+    (tmp_path / "sample_data").symlink_to(SAMPLE_DATA)
+    shards = ("--preset", "moshi-finetune")
+    delaytool("apply", "sample_data/moshi", "shifted", *shards, cwd=tmp_path)
+    losses = losses_of(run_in_shell(command, tmp_path, OMP_NUM_THREADS="1"))
+    assert losses[-1] < losses[0] - 1
 
 
 # train_tiny.py

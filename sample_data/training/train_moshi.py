@@ -1,0 +1,89 @@
+"""Moshi's own model, small and untrained, on shifted shards: python train_moshi.py shifted/
+
+    delaytool apply data/ shifted/ --preset moshi-finetune
+
+The model is `LMModel` of the package moshi (0.2.13): a transformer over the columns of a grid and,
+in each column, a smaller one over its streams, the depformer. Its `forward` delays the codes by
+itself, so another one takes its place, see moshi_finetune.py; with it the losses of a row are those
+that moshi-finetune computes from its unshifted codes.
+
+To go on from published weights, take a model of `moshi.models.loaders` in place of `small_moshi`.
+"""
+
+import argparse
+
+import torch
+from moshi.models.lm import LMModel
+from moshi.utils.compile import no_compile
+from moshi_finetune import endless, forward_shifted, losses
+
+from delaytool.torch import ShardDataset
+
+
+class ShiftedMoshi(LMModel):
+    """Moshi's model for codes that are shifted already, with their initial step."""
+
+    forward = forward_shifted
+
+
+def small_moshi(recipe, dim=64, model_class=ShiftedMoshi):
+    """A model of one text stream and n_q audio streams, built like Moshi 7B but for its size."""
+    (text,) = recipe.text
+    return model_class(
+        delays=list(recipe.delays),
+        n_q=recipe.n_q,
+        dep_q=recipe.dep_q,
+        card=recipe.audio[0].cardinality,
+        text_card=text.cardinality,
+        dim=dim,
+        num_heads=4,
+        num_layers=2,
+        depformer_dim=dim // 2,
+        depformer_num_heads=2,
+        depformer_num_layers=2,
+        depformer_multi_linear=True,
+        depformer_weights_per_step=True,
+        depformer_pos_emb="none",
+        positional_embedding="rope",
+        norm="rms_norm_f32",
+        gating="silu",
+        depformer_gating="silu",
+        causal=True,
+        context=3000,
+    )
+
+
+@no_compile()  # which takes longer than training a model so small
+def train(path, steps=30, batch_size=4, dim=64, lr=3e-3, seed=0):
+    """Train on shards and print the losses as they fall; the model, and the loss of each step."""
+    torch.manual_seed(seed)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    recipe = ShardDataset(path).recipe
+    if not recipe.initial_step:
+        raise ValueError("shards without an initial step: apply with --preset moshi-finetune")
+    model = small_moshi(recipe, dim).to(device)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=lr)
+    batches = endless(path, batch_size, seed=seed, workers=0)
+    history = []
+    for step in range(steps):
+        text_loss, audio_loss = losses(model, next(batches).to(device))
+        loss = text_loss + audio_loss
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        history.append(loss.item())
+        if step % 10 == 0 or step == steps - 1:
+            parts = f"text {text_loss.item():.3f}   audio {audio_loss.item():.3f}"
+            print(f"step {step:4}   loss {loss.item():.3f}   {parts}", flush=True)
+    return model, history
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Train a small Moshi on shifted shards.")
+    parser.add_argument("path", help="the shards that `delaytool apply` has made")
+    parser.add_argument("--steps", type=int, default=30)
+    parser.add_argument("--batch-size", type=int, default=4, help="rows in a batch")
+    parser.add_argument("--dim", type=int, default=64, help="width of the model")
+    parser.add_argument("--lr", type=float, default=3e-3, help="learning rate")
+    parser.add_argument("--seed", type=int, default=0)
+    train(**vars(parser.parse_args()))
