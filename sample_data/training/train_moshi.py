@@ -10,9 +10,8 @@ that moshi-finetune computes from its unshifted codes.
 To go on from published weights, take a model of `moshi.models.loaders` in place of `small_moshi`.
 """
 
-import argparse
-
 import torch
+from loop import DEVICE, descend, run
 from moshi.models.lm import LMModel
 from moshi.utils.compile import no_compile
 from moshi_finetune import endless, forward_shifted, losses
@@ -57,33 +56,17 @@ def small_moshi(recipe, dim=64, model_class=ShiftedMoshi):
 def train(path, steps=30, batch_size=4, dim=64, lr=3e-3, seed=0):
     """Train on shards and print the losses as they fall; the model, and the loss of each step."""
     torch.manual_seed(seed)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     recipe = ShardDataset(path).recipe
     if not recipe.initial_step:
         raise ValueError("shards without an initial step: apply with --preset moshi-finetune")
-    model = small_moshi(recipe, dim).to(device)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=lr)
+    model = small_moshi(recipe, dim).to(DEVICE)
+
+    def of_batch(batch):
+        return dict(zip(("text", "audio"), losses(model, batch.to(DEVICE)), strict=True))
+
     batches = endless(path, batch_size, seed=seed, workers=0)
-    history = []
-    for step in range(steps):
-        text_loss, audio_loss = losses(model, next(batches).to(device))
-        loss = text_loss + audio_loss
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        history.append(loss.item())
-        if step % 10 == 0 or step == steps - 1:
-            parts = f"text {text_loss.item():.3f}   audio {audio_loss.item():.3f}"
-            print(f"step {step:4}   loss {loss.item():.3f}   {parts}", flush=True)
-    return model, history
+    return model, descend(model, of_batch, batches, steps, lr)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Train a small Moshi on shifted shards.")
-    parser.add_argument("path", help="the shards that `delaytool apply` has made")
-    parser.add_argument("--steps", type=int, default=30)
-    parser.add_argument("--batch-size", type=int, default=4, help="rows in a batch")
-    parser.add_argument("--dim", type=int, default=64, help="width of the model")
-    parser.add_argument("--lr", type=float, default=3e-3, help="learning rate")
-    parser.add_argument("--seed", type=int, default=0)
-    train(**vars(parser.parse_args()))
+    run(train, "Train a small Moshi on shifted shards.")

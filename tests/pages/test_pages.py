@@ -189,35 +189,6 @@ def test_the_recipe_in_json_is_one():
     assert Recipe.from_json(example).delays == (0, 0, 1)
 
 
-def test_j_moshis_streams_and_labels(tmp_path):
-    """The page's lines beside what J-Moshi's data preparation does, cell by cell."""
-    random = np.random.default_rng(6)
-    speakers = {}
-    lengths = [7, 1, 30]
-    for speaker in "AB":
-        text = [random.choice([0, 3, 11, -1, 31999], n) for n in lengths]
-        audio = [random.integers(-1, 2048, (8, n)) for n in lengths]
-        speakers[speaker] = [np.vstack(pair) for pair in zip(text, audio, strict=True)]
-    table = pa.table({name: [grid.tolist() for grid in grids] for name, grids in speakers.items()})
-    pq.write_table(table, tmp_path / "a.parquet")
-    grids = ("--grid-column", "A", "--grid-column", "B[1:]", "--label-columns", "--no-weights")
-    delaytool(
-        "apply", tmp_path / "a.parquet", tmp_path / "b.parquet", "--preset", "j-moshi", *grids
-    )
-    names = {}
-    exec(compile(example_with("def streams_and_labels"), "README.md", "exec"), names)
-    rows = pq.read_table(tmp_path / "b.parquet").to_pydict()
-    streams, labels = names["streams_and_labels"](rows)
-    delays = [0, 0, *[1] * 7, 0, *[1] * 7]
-    for row, (ours, targets) in enumerate(zip(streams, labels, strict=True)):
-        source = np.vstack([speakers["A"][row], speakers["B"][row][1:]])
-        for k, delay in enumerate(delays):
-            initial, trailing = (32000, 3) if k == 0 else (2048, 2048)
-            line = [initial] * (1 + delay) + source[k].tolist() + [trailing] * (1 - delay)
-            assert ours[k].tolist() == line
-            assert targets[k].tolist() == [token if token < initial else -1 for token in line]
-
-
 @pytest.mark.parametrize("target", ["make demo", "make test"])
 def test_how_to_begin_stands_at_the_top(target):
     assert target in "\n".join(README.read_text().splitlines()[:30])
