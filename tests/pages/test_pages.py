@@ -240,6 +240,12 @@ def test_the_table_of_presets_is_whole():
             assert re.search(rf"\b{delay}\b", row), row
 
 
+def test_the_training_page_names_every_script():
+    folder = ROOT / "sample_data" / "training"
+    linked = links_of(folder / "README.md")
+    assert {path.name for path in folder.glob("*.py")} <= set(linked)
+
+
 def test_the_readme_names_presets_that_there_are():
     rows = re.findall(r"^\|.*$", README.read_text(), re.MULTILINE)
     named = {name for row in rows for name in re.findall(r"`--preset ([\w.-]+)`", row)}
