@@ -39,4 +39,5 @@ def run(train, description):
             option = "--" + name.replace("_", "-")
             text = f"default: {given.default}"
             parser.add_argument(option, type=type(given.default), default=given.default, help=text)
+    torch.set_num_threads(1)  # threads of so small a model wait longer than they work
     train(**vars(parser.parse_args()))

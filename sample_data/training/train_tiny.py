@@ -131,4 +131,5 @@ if __name__ == "__main__":
     parser.add_argument("--layers", type=int, default=2, help="layers of the transformer")
     parser.add_argument("--lr", type=float, default=3e-3, help="learning rate")
     parser.add_argument("--seed", type=int, default=0)
+    torch.set_num_threads(1)  # threads of so small a model wait longer than they work
     train(**vars(parser.parse_args()))

@@ -154,6 +154,7 @@ def test_dia_trains(speech):
 @pytest.fixture
 def dialogues(tmp_path):
     """A grid [9][T] of each speaker, with zero tokens, and the shards that J-Moshi's page makes."""
+    pytest.importorskip("moshi")
     random = np.random.default_rng(6)
     speakers = {}
     for speaker in "AB":
@@ -193,7 +194,6 @@ def test_j_moshis_streams_and_labels(dialogues):
 
 def test_j_moshis_losses(dialogues):
     """Two means for the text; in that of the audio both speakers' semantic tokens weigh 100."""
-    pytest.importorskip("moshi")
     j_moshi, train_moshi = training_script("j_moshi"), training_script("train_moshi")
     rows, folder = dialogues
     shards = ShardDataset(folder / "b.parquet")
@@ -224,7 +224,6 @@ def test_j_moshis_losses(dialogues):
 
 
 def test_j_moshi_trains(dialogues):
-    pytest.importorskip("moshi")
     _, folder = dialogues
     train = training_script("j_moshi").train
     _, history = train(folder / "b.parquet", steps=20, dim=32, batch_size=2, lr=0.01)

@@ -39,7 +39,7 @@ def test_the_readmes_way_from_words_to_a_falling_loss(tmp_path):
     (tmp_path / "sample_data").symlink_to(SAMPLE_DATA)
     for command in WAY:
         if not command.startswith("pip "):
-            done = run_in_shell(command, tmp_path, OMP_NUM_THREADS="1")
+            done = run_in_shell(command, tmp_path)
     losses = losses_of(done)
     assert losses[0] == pytest.approx(np.log(32000) + np.log(2048), abs=1)
     assert falls(losses, by=5)
@@ -50,7 +50,7 @@ def test_the_scripts_run_as_the_page_says(tmp_path, command):
     (tmp_path / "sample_data").symlink_to(SAMPLE_DATA)
     shards = ("--preset", "moshi-finetune")
     delaytool("apply", "sample_data/moshi", "shifted", *shards, cwd=tmp_path)
-    losses = losses_of(run_in_shell(command, tmp_path, OMP_NUM_THREADS="1"))
+    losses = losses_of(run_in_shell(command, tmp_path))
     assert losses[-1] < losses[0] - 1
 
 
