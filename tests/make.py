@@ -111,6 +111,36 @@ def training_script(name):
     return importlib.import_module(name)
 
 
+def without_marks(schema_or_type):
+    """The same as text, without the marks that say what is never null."""
+    return str(schema_or_type).replace(" not null", "")
+
+
+def kind_of(rows, name):
+    """The type of a column of a table, without these marks."""
+    return without_marks(rows.schema.field(name).type)
+
+
+def table_of(rows, schema):
+    """A table of rows; where one is null that may not be, of a schema that lets it."""
+    table = pa.Table.from_pylist(rows, schema)
+    try:
+        pq.write_table(table, io.BytesIO())
+    except pa.ArrowInvalid:
+        return pa.Table.from_pylist(rows, pa.schema(map(nullable, schema), schema.metadata))
+    return table
+
+
+def nullable(field):
+    """A field, of lists if it is, that lets what it holds be null."""
+    kind = field.type
+    if pa.types.is_fixed_size_list(kind):
+        field = field.with_type(pa.list_(nullable(kind.value_field), kind.list_size))
+    elif pa.types.is_list(kind):
+        field = field.with_type(pa.list_(nullable(kind.value_field)))
+    return field.with_nullable(True)
+
+
 def finish(steps):
     """Run a job's generator to its end; what it returns."""
     while True:

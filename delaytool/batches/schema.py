@@ -23,6 +23,7 @@ from delaytool.batches.types import (
     common_type,
     depth_of,
     lists_around,
+    without_nulls,
 )
 from delaytool.errors import DataError, Place, RecipeError
 from delaytool.pattern.flat import possible_fills, widened
@@ -215,7 +216,7 @@ def shifted_schema(schema: pa.Schema, job: Job) -> pa.Schema:
             name = getattr(output, name_of)
             if name:
                 tokens = next(field for field in fields if field.name == output.name)
-                changed.append(pa.field(name, type_of(tokens.type)))
+                changed.append(without_nulls(pa.field(name, type_of(tokens.type))))
                 fields.append(changed[-1])
     for name in job.window_columns:
         changed.append(pa.field(name, pa.int32()))
@@ -234,14 +235,15 @@ def _in_structs(
 
 
 def _output_field(output: Output, schema: pa.Schema, job: Job) -> pa.Field:
-    """The field of an output's tokens."""
+    """The field of an output's tokens, of which none is null: readers need not look then."""
     twin = job.twin(output)
     sources = [twin] if twin else [c for c in job.columns if overlap(c, output)]
     kinds = [_restored_field(schema.field(column.name), column, job).type for column in sources]
     kind = output_type(kinds, output, job)
     if twin:
-        return _plain_field(schema.field(twin.name)).with_type(kind).with_name(output.name)
-    return pa.field(output.name, kind)
+        field = _plain_field(schema.field(twin.name)).with_type(kind).with_name(output.name)
+        return without_nulls(field)
+    return without_nulls(pa.field(output.name, kind))
 
 
 def _restored_field(field: pa.Field, column: Column, job: Job) -> pa.Field:

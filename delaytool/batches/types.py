@@ -113,6 +113,13 @@ def lists_around(leaf: pa.DataType, depth: int) -> pa.DataType:
     return leaf
 
 
+def without_nulls(field: pa.Field) -> pa.Field:
+    """The field as one that holds no nulls, and if it holds lists, nor do these."""
+    if is_list(field.type):
+        field = field.with_type(list_like(field.type, without_nulls(field.type.value_field)))
+    return field.with_nullable(False)
+
+
 def list_like(kind: pa.DataType, field: pa.Field) -> pa.DataType:
     """A list of the same kind around another field: large_list<int8>, int16 -> large_list<int16>"""
     if pa.types.is_fixed_size_list(kind):

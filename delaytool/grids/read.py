@@ -62,8 +62,7 @@ def read_cells(
         recipe = load_preset() if recipe is None and shifted else recipe
         job = _job_of(opened, where, recipe, like) if record is None else record.job
         named = where.key or (None if job.key in job.drop_columns and record else job.key)
-        column = None if where.by_order else _key_column(opened, named, key)
-        job = dataclasses.replace(job, key=column)
+        job = dataclasses.replace(job, key=_key_column(opened, where, named, key))
         sharing: list[int] = []
         if key is not None:
             row, *sharing = rows_with(opened, job.key, key)
@@ -126,8 +125,12 @@ def _job_of(opened: Opened, where: ColumnOptions, recipe: Recipe | None, like: J
     return like if like.key in opened.schema.names else dataclasses.replace(like, key=None)
 
 
-def _key_column(opened: Opened, column: str | None, key: str | None) -> str | None:
-    """The column of the rows' keys, if there is one."""
+def _key_column(
+    opened: Opened, where: ColumnOptions, column: str | None, key: str | None
+) -> str | None:
+    """The column of the rows' keys, if there is one that is to be used."""
+    if where.by_order:
+        return None
     if column is None and "id" in opened.schema.names:
         column = "id"
     if column is not None and column in opened.schema.names:

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from layouts import LAYOUTS, rows_of
-from make import delaytool, tokens_table
+from make import delaytool, tokens_table, without_marks
 
 from delaytool import load_preset, map_batch
 from delaytool.errors import DataError, RecipeError
@@ -51,7 +51,7 @@ def test_narrow_tokens(applied):
     narrow = map_batch(RECIPE, narrow=True, labels=True)(wide)
     assert same(narrow, expected)
     assert narrow.schema.field("audio_codes").type == expected.schema.field("audio_codes").type
-    assert map_batch(RECIPE)(wide).schema.field("audio_codes").type == LONG
+    assert without_marks(map_batch(RECIPE)(wide).schema.field("audio_codes").type) == str(LONG)
 
 
 def test_no_rows():

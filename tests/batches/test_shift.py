@@ -12,7 +12,7 @@ import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from layouts import flat, read_slowly, transposed
-from make import job_on, plain_job, tokens_job, tokens_table
+from make import job_on, plain_job, tokens_job, tokens_table, without_marks
 from strategies import INTEGERS, random_tokens, recipes, seeds
 
 from delaytool.batches.column_options import ColumnOptions
@@ -23,6 +23,7 @@ from delaytool.batches.metadata import ENTRY, SPARK
 from delaytool.batches.problems import placed
 from delaytool.batches.schema import check_schema, shifted_schema
 from delaytool.batches.shift import bad_rows, shift, shift_batch
+from delaytool.batches.types import without_nulls
 from delaytool.batches.unshift import cut, read_shifted, unshift
 from delaytool.errors import DataError
 from delaytool.recipes.adapt import with_text
@@ -260,8 +261,9 @@ def test_large_lists_and_field_names_stay_and_fixed_time_axes_become_lists():
     )
     shifted = shift(batch, job)
     after = shifted.schema
-    assert after.field("text_tokens").equals(schema.field("text_tokens"), check_metadata=True)
-    assert after.field("audio_codes").type == pa.list_(pa.list_(pa.int16()))
+    text = without_nulls(schema.field("text_tokens"))
+    assert after.field("text_tokens").equals(text, check_metadata=True)
+    assert without_marks(after.field("audio_codes").type) == str(pa.list_(pa.list_(pa.int16())))
     assert after.metadata == {b"made": b"by hand"}
     assert shifted.column("audio_codes").to_pylist() == [[[4, 5, 6, 2048], [2048, 7, 8, 9]]] * 2
     back = unshift(shifted, job, schema)
@@ -343,7 +345,8 @@ def test_a_schema_that_does_not_fit_is_refused(schema, message):
 
 def test_without_weights_their_names_are_free():
     schema = schema_with(audio_loss_weights=pa.int8())
-    assert shifted_schema(schema, plain_job(tokens_job().recipe, weights=False)) == schema
+    shifted = shifted_schema(schema, plain_job(tokens_job().recipe, weights=False))
+    assert without_marks(shifted) == str(schema)
 
 
 def test_huggingface_features_describe_the_new_columns():
@@ -367,9 +370,8 @@ def test_huggingface_features_describe_the_new_columns():
     for field in after:
         # Arrow's names of list elements are not part of what datasets compares.
         kind = str(read.arrow_schema.field(field.name).type)
-        assert kind.replace("item: ", "") == str(field.type).replace("element: ", "").replace(
-            "item: ", ""
-        )
+        ours = without_marks(field.type).replace("element: ", "").replace("item: ", "")
+        assert kind.replace("item: ", "") == ours
 
 
 def test_pandas_metadata_describes_the_new_columns():

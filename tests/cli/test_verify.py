@@ -40,9 +40,10 @@ def test_verify_marks_mismatches_in_github_actions(data, tmp_path):
     table, entry = pq.read_table(out / "a.parquet"), entry_of(out / "a.parquet")
     weights = table["text_loss_weights"].to_pylist()
     weights[4][0] = 7.0
-    column = pa.array(weights, pa.list_(pa.float32()))
     at = table.schema.get_field_index("text_loss_weights")
-    rewrite(out / "a.parquet", table.set_column(at, "text_loss_weights", column), entry)
+    field = table.schema.field(at)
+    changed = table.set_column(at, field, pa.array(weights, field.type))
+    rewrite(out / "a.parquet", changed, entry)
     for path in (out, out / "a.parquet"):
         done = delaytool("verify", path, "--quiet", status=1, env={"GITHUB_ACTIONS": "true"})
         marks = [line for line in done.stderr.splitlines() if line.startswith("::")]

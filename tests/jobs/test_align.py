@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from make import delaytool, errors_of, summary_of
+from make import delaytool, errors_of, summary_of, without_marks
 from strategies import INTEGERS
 
 from delaytool import read_grid
@@ -71,7 +71,7 @@ def test_text_that_is_cut_needs_no_padding(tmp_path, kind, padding, delays):
     expected = [tokens[:frames] + tail for tokens, frames in zip(text, FRAMES, strict=True)]
     assert column.to_pylist() == expected
     if not tail:
-        assert column.type == pq.read_table(source)["text_tokens"].type
+        assert without_marks(column.type) == str(pq.read_table(source)["text_tokens"].type)
     delaytool("verify", out)
     delaytool("verify", out, "--source", source)
     delaytool("revert", out, back, "--allow-lossy")

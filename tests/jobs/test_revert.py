@@ -88,6 +88,21 @@ def streams_of(path, job):
     ]
 
 
+def at_of(schema, name):
+    """The field of a column, which may be a field of a struct."""
+    first, *rest = name.split(".")
+    field = schema.field(first)
+    for part in rest:
+        field = field.type.field(part)
+    return field
+
+
+def is_never_null(field):
+    """Whether neither a column's values nor the lists in them are null."""
+    is_list = isinstance(field.type, (pa.ListType, pa.LargeListType, pa.FixedSizeListType))
+    return not field.nullable and (not is_list or is_never_null(field.type.value_field))
+
+
 def storage_of(column):
     """Lists of an extension column, whose own way to Python knows no nulls."""
     array = column.combine_chunks()
@@ -114,6 +129,8 @@ def test_every_layout_and_type(tmp_path, layout, integer, length):
     job = job_on(table, recipe, **where)
     apply(source, output, job)
     assert streams_of(output, job) == [reference.delay(row, recipe) for row in rows]
+    schema = pq.read_schema(output)
+    assert all(is_never_null(at_of(schema, output.name)) for output in job.outputs)
     assert mismatches(output) == []
     assert mismatches(output, source) == []
     if length == "extend":

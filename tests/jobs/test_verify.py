@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from make import entry_of, finish, job_on, rewrite, tokens_job, tokens_table
+from make import entry_of, finish, job_on, rewrite, table_of, tokens_job, tokens_table
 
 from delaytool.batches.layouts import FRAME
 from delaytool.jobs.apply import ApplyShard
@@ -295,7 +295,7 @@ def test_random_faults_are_all_found(tmp_path, length, where, times):
         else:
             rows = shifted.to_pylist()
             getattr(faults, kind)(rows, dice)
-            changed = pa.Table.from_pylist(rows, shifted.schema)
+            changed = table_of(rows, shifted.schema)
             assert repr(changed.to_pylist()) != before, "the fault changes something"
         rewrite(path, changed, said)
         for against in (None, source) if seed % 4 == 0 else (None,):
