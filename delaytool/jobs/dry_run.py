@@ -89,7 +89,7 @@ class CheckShard(ItemTask):
 
 def read_through(work: Work[Any, Any]) -> Generator[float, None, None]:
     """Make everything of a source, and write nothing; yields the fraction of its rows."""
-    with contextlib.closing(ahead(work.batches())) as batches:
+    with contextlib.closing(ahead(work.batches(), work.source.is_small)) as batches:
         for _ in batches:
             yield work.rows / max(work.source.rows, 1)
 

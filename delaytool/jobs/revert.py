@@ -147,7 +147,8 @@ def _write(
     rows = 0
     try:
         with contextlib.ExitStack() as stack:
-            batches = stack.enter_context(contextlib.closing(ahead(work.batches(schema))))
+            batches = ahead(work.batches(schema), work.output.is_small)
+            stack.enter_context(contextlib.closing(batches))
             new = stack.enter_context(writing(path, schema, entries, replaces=replaces))
             for batch in batches:
                 new.write(batch)

@@ -117,14 +117,13 @@ class Check:
 
     def _pairs(self) -> Generator[tuple[pa.RecordBatch, pa.RecordBatch | None], None, None]:
         """Batches of the output, each with the rows of the original that it should hold."""
-        # An original is decoded in a thread of its own.
-        lanes = 2 if self.original is None else 1
-        with contextlib.closing(self.output.batches_in_lanes(lanes)) as batches:
+        with contextlib.closing(self.output.batches_ahead()) as batches:
             if self.original is None:
                 for batch in batches:
                     yield batch, None
                 return
-            with contextlib.closing(ahead(self.good_rows())) as good:
+            rows = ahead(self.good_rows(), self.original.is_small)
+            with contextlib.closing(rows) as good:
                 originals = Rows(good)
                 for batch in batches:
                     yield batch, originals.take(batch.num_rows)

@@ -73,11 +73,11 @@ class WindowsCheck(Check):
         """Check all rows; yields how many windows are done."""
         dropped, seen, taken = Dropped(self.record), 0, 0
         with contextlib.ExitStack() as stack:
-            lanes = self.output.batches_in_lanes(2 if self.original is None else 1)
-            batches = stack.enter_context(contextlib.closing(lanes))
+            batches = stack.enter_context(contextlib.closing(self.output.batches_ahead()))
             source = None
             if self.original is not None:
-                source = Rows(stack.enter_context(contextlib.closing(ahead(self.good_rows()))))
+                good = ahead(self.good_rows(), self.original.is_small)
+                source = Rows(stack.enter_context(contextlib.closing(good)))
             for whole in whole_rows(batches, self.job):
                 numbers = dropped.good_rows(seen, whole.firsts.num_rows)
                 seen += len(numbers)

@@ -187,7 +187,9 @@ def _write(
     Raises NameTakenError as `writing` does.
     """
     with contextlib.ExitStack() as stack:
-        batches = stack.enter_context(contextlib.closing(ahead(work.batches())))
+        batches = stack.enter_context(
+            contextlib.closing(ahead(work.batches(), work.source.is_small))
+        )
         output = stack.enter_context(writing(target, work.schema, replaces=replaces))
         stack.enter_context(quarantine)
         for batch, bad, done in batches:

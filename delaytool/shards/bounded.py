@@ -62,8 +62,14 @@ class Rows:
         return rest + sum(int(batch.num_rows) for batch in self.batches)
 
 
-def ahead(items: Iterator[T]) -> Generator[T, None, None]:
-    """The same items, each made in a thread while the one before is in use."""
+def ahead(items: Iterator[T], are_few: bool) -> Generator[T, None, None]:
+    """The same items, each made in a thread while the one before is in use.
+
+    are_few: whether the thread is not worth its start; they are made when they are asked for then
+    """
+    if are_few:
+        yield from items
+        return
     made: queue.Queue[tuple[str, Any]] = queue.Queue(maxsize=1)
     stop = threading.Event()
 

@@ -59,6 +59,11 @@ class PairedShard:
         return paired_schema(self.text.schema, self.codes.schema, self.key)
 
     @property
+    def is_small(self) -> bool:
+        """Whether both have so few rows that a thread for them is not worth its start."""
+        return self.text.is_small and self.codes.is_small
+
+    @property
     def entry(self) -> bytes | None:
         """A delaytool entry of either footer."""
         return self.text.entry or self.codes.entry

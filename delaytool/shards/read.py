@@ -7,10 +7,7 @@ import dataclasses
 import functools
 import hashlib
 import os
-import queue
-from collections import deque
 from collections.abc import Collection, Generator, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +22,7 @@ from delaytool.batches.schema import mended_entries, without_reason
 from delaytool.batches.types import leaf_arrays
 from delaytool.errors import DataError, Place, ReaderDiedError
 from delaytool.shards import stores
-from delaytool.shards.bounded import Rows, bounded, joined, part_of
+from delaytool.shards.bounded import Rows, ahead, bounded, joined, part_of
 from delaytool.shards.deadly import NOTES
 from delaytool.shards.failures import first_line, reading
 from delaytool.shards.find import Shard
@@ -34,8 +31,8 @@ from delaytool.shards.record import Record, Source, encode_schema
 from delaytool.shards.row_bytes import RowBytes
 from delaytool.shards.sources import base64_of, entries_in_schema
 
-_LANE_BYTES = 16 << 20
-"""The size up to which row groups are decoded whole, for who does not mind where batches end."""
+_SMALL_BYTES = 1 << 20
+"""Decoded bytes of shards that are read and written in one go."""
 _MAGIC, _ENCRYPTED, _LFS = b"PAR1", b"PARE", b"version https://git-lfs"
 
 
@@ -222,47 +219,21 @@ class OpenShard:
             _check_decimals(group, self._decimals)
             return group
 
-    def batches_in_lanes(self, lanes: int) -> Generator[pa.RecordBatch, None, None]:
-        """Its rows in batches of any size, decoded in threads where its row groups are small.
+    def batches_ahead(self) -> Generator[pa.RecordBatch, None, None]:
+        """Its rows in batches of any size, each read while the one before is in use.
 
-        lanes: threads; one more takes some 55 MB of memory
         Raises DataError when the file cannot be read on.
         """
-        with reading(self.shard.name):
-            if self.coarse is None and self._bytes.groups_are_within(_LANE_BYTES):
-                yield from self._in_lanes(lanes)
-            else:
-                yield from self.small_batches()
+        with (
+            reading(self.shard.name),
+            contextlib.closing(ahead(self.small_batches(), self.is_small)) as batches,
+        ):
+            yield from batches
 
-    def _in_lanes(self, lanes: int) -> Iterator[pa.RecordBatch]:
-        """Row groups in order, each a batch, the next ones being decoded meanwhile."""
-        handles: queue.SimpleQueue[pq.ParquetFile] = queue.SimpleQueue()
-
-        def decode(number: int) -> pa.RecordBatch:
-            file = handles.get()
-            try:
-                rows = file.metadata.row_group(number).num_rows
-                batches = file.iter_batches(rows, row_groups=[number], use_threads=False)
-                return joined(list(map(self._as_seen, batches)), self.schema)
-            finally:
-                handles.put(file)
-
-        with contextlib.ExitStack() as stack:
-            for _ in range(lanes):
-                handles.put(stack.enter_context(_open_file(self.shard.path, self.file.metadata)))
-            pool = stack.enter_context(ThreadPoolExecutor(lanes))
-            made: deque[Future[pa.RecordBatch]] = deque()
-            try:
-                for number, group in enumerate(self._groups()):
-                    if group.num_rows:
-                        made.append(pool.submit(decode, number))
-                    # One more than are taken or being made: a lane never waits for who takes them.
-                    if len(made) > lanes + 1:
-                        yield made.popleft().result()
-                while made:
-                    yield made.popleft().result()
-            finally:
-                pool.shutdown(cancel_futures=True)
+    @property
+    def is_small(self) -> bool:
+        """Whether it has so few rows that a thread to read or make them is not worth its start."""
+        return self._bytes.are_within(_SMALL_BYTES)
 
     def _groups(self) -> list[Any]:
         """What the footer says of each row group."""

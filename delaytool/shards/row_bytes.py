@@ -113,13 +113,14 @@ class RowBytes:
             at_a_time = max(1, self._rows_within(_MOST_BYTES, number, chunks, at_a_time))
         return at_a_time
 
-    def groups_are_within(self, room: int) -> bool:
-        """Whether each row group takes no more than so many bytes when it is decoded as a whole."""
-        return all(
-            sum(chunk.decoded for chunk in chunks) <= room
-            and self._rows_within(room, number, chunks, rows) == rows
-            for number, (rows, chunks) in self._groups.items()
+    def are_within(self, room: int) -> bool:
+        """Whether all rows take no more than so many bytes, whatever repeats."""
+        sizes = (
+            max(chunk.decoded, rows * chunk.most) if chunk.unlike else chunk.decoded
+            for rows, chunks in self._groups.values()
+            for chunk in chunks
         )
+        return sum(sizes) <= room
 
     def _rows_within(self, room: int, number: int, chunks: Sequence[_Chunk], rows: int) -> int:
         """How many of so many rows of a group fit into so many bytes, whichever rows they are.

@@ -89,7 +89,7 @@ def test_long_values_that_repeat_come_in_small_batches(tmp_path, stored):
         assert max(size for _, size in sizes) <= MOST
         assert max(rows for rows, _ in sizes) > 16, "not a row at a time either"
     with open_shard(Shard("a.parquet", str(path))) as opened:
-        assert max(map(decoded, opened.batches_in_lanes(2))) <= MOST
+        assert max(map(decoded, opened.batches_ahead())) <= MOST
 
 
 def test_what_is_short_is_read_as_ever(tmp_path):
@@ -99,9 +99,21 @@ def test_what_is_short_is_read_as_ever(tmp_path):
     pq.write_table(pa.table({"id": ids, "words": words}), path)
     with open_shard(Shard("a.parquet", str(path))) as opened:
         assert [batch.num_rows for batch in opened.small_batches()] == [READ_ROWS, READ_ROWS]
-    assert pq.read_metadata(path).num_row_groups == 1
-    with open_shard(Shard("a.parquet", str(path))) as opened:
-        assert len(list(opened.batches_in_lanes(2))) == 1
+        assert len(list(opened.batches_ahead())) == 2
+
+
+def test_few_rows_are_known_by_what_they_take_decoded(tmp_path):
+    rows = {
+        "few": ({"x": range(1000)}, True),
+        "many": ({"x": range(1000_000)}, False),
+        "short": ({"id": [f"{row:08x}" for row in range(100)]}, True),
+        "long": ({"id": ["x" * 100_000] * 100}, False),
+    }
+    for name, (columns, is_small) in rows.items():
+        pq.write_table(pa.table(columns), tmp_path / f"{name}.parquet")
+        assert (tmp_path / f"{name}.parquet").stat().st_size < 1 << 20 or name == "many"
+        with open_shard(Shard(name, str(tmp_path / f"{name}.parquet"))) as opened:
+            assert opened.is_small == is_small, name
 
 
 def test_an_empty_row_group_is_no_reason_to_read_slowly(tmp_path):
