@@ -17,6 +17,7 @@ from delaytool.cli.options import (
 )
 from delaytool.cli.progress import progress_bar
 from delaytool.cli.session import counted, note_teller, print_json, put, session, shown
+from delaytool.texts import printable
 
 
 @click.command(
@@ -99,6 +100,9 @@ def revert(
     )
     if result.missing:
         put(f"but {counted(result.missing, 'token')} that had been cut off")
+    if result.dropped_columns:
+        names = ", ".join(map(printable, result.dropped_columns))
+        put(f"but the columns that had been left out: {names}")
     if result.dropped_frames:
         put(f"but {counted(result.dropped_frames, 'frame')} of windows that had been dropped")
     if result.dropped_rows:

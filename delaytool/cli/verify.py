@@ -156,3 +156,6 @@ def _print_verdict(result: VerifyResult, output: str, source: str | None) -> Non
     for what, number in (("truncation", result.lost), ("alignment", result.trimmed)):
         if number:
             put(f"compared where tokens remain: {what} cut off {counted(number, 'token')}")
+    if result.dropped_columns:
+        names = ", ".join(map(printable, result.dropped_columns))
+        put(f"compared without the columns that were left out: {names}")

@@ -61,6 +61,7 @@ class Verified:
     left_out: whether nothing was looked for, since the shard holds quarantined rows
     is_foreign: whether it is no shard that apply made
     by_order: whether the rows of its source are those of text and codes that only their order pairs
+    dropped_columns: columns of its source that were left out, with which nothing was compared
     """
 
     name: str
@@ -75,6 +76,7 @@ class Verified:
     mismatches: list[Mismatch] = field(default_factory=list)
     is_foreign: bool = False
     by_order: bool = False
+    dropped_columns: tuple[str, ...] = ()
 
     def add(self, what: str, expected: Any, found: Any, place: Place | None = None) -> None:
         """Note a mismatch."""

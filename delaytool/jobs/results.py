@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -116,6 +116,7 @@ class VerifyResult:
     foreign:    shards that apply did not make, such as the original ones
     lost:       tokens that truncation cut off, which nothing could be compared with
     trimmed:    text tokens that alignment cut off, of which only the number could be compared
+    dropped_columns: columns that were left out, with which nothing could be compared
     """
 
     verified: bool
@@ -130,6 +131,7 @@ class VerifyResult:
     trimmed: int
     report: Report
     notes: tuple[str, ...] = ()
+    dropped_columns: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -161,6 +163,7 @@ class VerifyResult:
             trimmed=sum(result.trimmed for result in results),
             report=report,
             notes=notes,
+            dropped_columns=_all_of(result.dropped_columns for result in results),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -171,6 +174,7 @@ class VerifyResult:
             "rows": self.rows,
             "tokens": self.tokens,
             "mismatches": [mismatch.to_dict() for mismatch in self.mismatches],
+            "dropped_columns": list(self.dropped_columns),
         }
         return plain | self.report.to_dict()
 
@@ -182,6 +186,7 @@ class RevertResult:
     missing: tokens that had been cut off; quarantined: rows that are in quarantine
     dropped_frames, dropped_rows: frames of windows that had been dropped (timesteps, where the cut
              was after the shift), and rows of which no window is left
+    dropped_columns: columns that had been left out
     """
 
     shards: int
@@ -193,6 +198,7 @@ class RevertResult:
     quarantined: int
     dropped_frames: int = 0
     dropped_rows: int = 0
+    dropped_columns: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     @classmethod
@@ -210,6 +216,7 @@ class RevertResult:
             quarantined=counts.quarantined,
             dropped_frames=counts.dropped_frames,
             dropped_rows=counts.dropped_rows,
+            dropped_columns=_all_of(result.dropped_columns for result in results),
             notes=notes,
         )
 
@@ -251,6 +258,11 @@ class StatsResult:
 def _plain(result: ApplyResult | RevertResult | StatsResult) -> dict[str, Any]:
     """The numbers, without the report and the notes."""
     return {k: v for k, v in vars(result).items() if k not in ("report", "notes", "contents")}
+
+
+def _all_of(columns: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+    """The names that any shard tells of, each once, in the order in which they come."""
+    return tuple(dict.fromkeys(name for names in columns for name in names))
 
 
 def counting(report: Report) -> Callable[[R], R]:

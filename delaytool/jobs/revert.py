@@ -56,6 +56,7 @@ class Reverted:
 
     written:  whether any file was; False where all were there as they must be
     left_out: whether nothing was done, since the shard holds quarantined rows
+    dropped_columns: columns that had been left out of the output
     """
 
     name: str
@@ -63,6 +64,7 @@ class Reverted:
     counts: Counts
     written: bool = True
     left_out: bool = False
+    dropped_columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,7 @@ class RevertShard(ShardTask):
                 written |= yield from _write(part, work, state, (number, len(missing)))
             yield 1.0
             rows = counts.rows_out - counts.dropped_rows if counts.windows else output.rows
-            return Reverted(self.name, rows, counts, written)
+            return Reverted(self.name, rows, counts, written, dropped_columns=work.job.drop_columns)
 
     def _missing(self, work: _Work, parts: list[_Part]) -> list[tuple[_Part, State | None]]:
         """The files that are to be written, and what each of them replaces."""

@@ -88,6 +88,7 @@ class Check:
                 self.aligned = max(self.aligned, record.counts.aligned)
             self.furthest = record.furthest
         self.verified.lost, self.verified.trimmed = self.counts.lost, self.trimmed
+        self.verified.dropped_columns = self.job.drop_columns
         self.verified.summary = dataclasses.replace(
             Summary.of(record), counts=self._recounted(), figures=self.figures
         )

@@ -92,6 +92,19 @@ def test_the_summary_says_which_columns_were_dropped(audio):
     assert summary_of(done)["dropped_columns"] == ["audio"]
 
 
+@pytest.mark.parametrize("source", [(), ("--source", "data")])
+def test_verify_and_revert_tell_of_dropped_columns(audio, source):
+    drop(audio, "--drop-column", "tags")
+    said = delaytool("verify", "out", *source, cwd=audio).stdout.splitlines()
+    assert said[1] == "compared without the columns that were left out: audio, tags"
+    done = delaytool("verify", "out", *source, "--json", cwd=audio)
+    assert summary_of(done)["dropped_columns"] == ["audio", "tags"]
+    said = delaytool("revert", "out", "back", "--allow-lossy", cwd=audio).stdout.splitlines()
+    assert said[1] == "but the columns that had been left out: audio, tags"
+    done = delaytool("revert", "out", "back", "--allow-lossy", "--json", cwd=audio)
+    assert summary_of(done)["dropped_columns"] == ["audio", "tags"]
+
+
 def test_dropped_columns_are_not_read(audio, monkeypatch):
     read = []
     batches = OpenShard.small_batches
