@@ -243,9 +243,9 @@ if any("{among}" in part for part in sys.orig_argv):
 """
 
 
-def deep(value):
-    """One more value of a parameter, which only --deep goes through."""
-    return pytest.param(value, marks=pytest.mark.deep)
+def deep(*values):
+    """One more value of a parameter, or of several, which only --deep goes through."""
+    return pytest.param(*values, marks=pytest.mark.deep)
 
 
 def deadly(folder, name, signal, among=""):

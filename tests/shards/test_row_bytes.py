@@ -7,11 +7,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from make import finish, tokens_job, tokens_table
+from make import deep, finish, tokens_job, tokens_table
 
 from delaytool.batches.types import cell_sizes
 from delaytool.jobs.apply import ApplyShard
 from delaytool.jobs.paths import Item
+from delaytool.shards import write as writing
 from delaytool.shards.find import Shard
 from delaytool.shards.read import open_shard
 from delaytool.shards.row_bytes import READ_ROWS
@@ -125,9 +126,10 @@ def test_an_empty_row_group_is_no_reason_to_read_slowly(tmp_path):
         assert [batch.num_rows for batch in opened.small_batches()] == [READ_ROWS]
 
 
-def test_row_groups_of_an_output_do_not_depend_on_how_strings_are_stored(tmp_path):
-    prompts = behind_short_ones(4000)
-    table = tokens_table(rows=4000).append_column("prompt", prompts)
+def test_row_groups_of_an_output_do_not_depend_on_how_strings_are_stored(tmp_path, monkeypatch):
+    monkeypatch.setattr(writing, "_GROUP_BYTES", 12 << 20)
+    prompts = behind_short_ones(1200)
+    table = tokens_table(rows=1200).append_column("prompt", prompts)
     plain = table.set_column(6, "prompt", prompts.dictionary_decode())
     sources = {
         "plain": (plain, {"use_dictionary": False}),
@@ -166,7 +168,7 @@ def test_nested_dictionaries_of_several_row_groups(tmp_path):
     assert shifted.to_pylist() == table["words"].to_pylist()
 
 
-@pytest.mark.parametrize("kind", ["strings", "dictionary"])
+@pytest.mark.parametrize("kind", [deep("strings"), "dictionary"])
 def test_peak_memory(tmp_path, kind):
     """750 MB decoded, 60 kB on disk."""
     prompts = repeated(1500, "x" * 500_000)
