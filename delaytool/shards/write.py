@@ -24,6 +24,8 @@ from delaytool.shards.commit import State, committed
 _GROUP_BYTES = 48 << 20
 """Decoded bytes that a row group has room for; a larger batch is one alone. Each has dictionaries
 of its own, and in smaller ones that of the text takes more room than it saves."""
+_LARGE_BATCH = 8 << 20
+"""Decoded bytes of a batch that is mostly something else than tokens, and need not wait."""
 _PAGE_BYTES = 2 << 20
 _LEVEL = 3
 """Of zstd: codes and words of speech get 4% smaller than on level 1, in the same time."""
@@ -55,6 +57,8 @@ class ShardWriter:
                 self._write_group()
             self._waiting.append(batch)
             self._waiting_bytes += size
+            if size > _LARGE_BATCH:
+                self._write_group()
 
     def finish(self) -> None:
         """Write the footer."""
