@@ -174,9 +174,9 @@ class VerifyResult:
             "rows": self.rows,
             "tokens": self.tokens,
             "mismatches": [mismatch.to_dict() for mismatch in self.mismatches],
-            "dropped_columns": list(self.dropped_columns),
         }
-        return plain | self.report.to_dict()
+        dropped = {"dropped_columns": list(self.dropped_columns)}
+        return plain | self.report.to_dict() | dropped
 
 
 @dataclass(frozen=True)
