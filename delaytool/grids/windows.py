@@ -11,7 +11,9 @@ import pyarrow as pa
 from delaytool.batches.job import WINDOW_COLUMNS, Job
 from delaytool.errors import DataError, Place
 from delaytool.grids.grid import Cells, WindowAt
+from delaytool.pattern.flat import shift_cells
 from delaytool.pattern.segments import Array, Segments
+from delaytool.pattern.windows import Cuts
 from delaytool.recipes.recipe import Recipe
 from delaytool.shards.record import Record
 from delaytool.shards.recorded_rows import Dropped, Quarantined
@@ -65,13 +67,13 @@ def part_of(whole: Cells, window: WindowAt, job: Job) -> Cells:
     if len(whole.codes) != len(recipe.streams) and whole.steps:
         return whole  # Which cannot be compared with it.
     frames = whole.steps - (recipe.steps(0) if whole.head.shifted else 0)
-    number = _number_in_row(frames, whole, window, job)
+    cuts = job.cuts(np.array([frames]))
+    _check_window(window, frames, whole, cuts)
     codes, lost = whole.codes.reshape(len(recipe.streams), whole.steps), whole.lost
     if job.cuts_after and not whole.head.shifted:
         codes, lost = _shifted(codes, recipe), None
-    cuts = job.cuts(np.array([frames]))
-    there = slice(window.start, window.start + int(cuts.sizes[number]))
-    added = int(cuts.padding[number])
+    there = slice(window.start, window.start + int(cuts.sizes[window.number]))
+    added = int(cuts.padding[window.number])
     pads = np.array([[stream.trail] * added for stream in recipe.streams], dtype=np.int64)
     codes = codes[:, there]
     if added:
@@ -81,9 +83,8 @@ def part_of(whole: Cells, window: WindowAt, job: Job) -> Cells:
     return dataclasses.replace(whole, codes=codes, lost=lost)
 
 
-def _number_in_row(frames: int, whole: Cells, window: WindowAt, job: Job) -> int:
-    """The window's number, which is that of one that a row of so many frames has."""
-    cuts = job.cuts(np.array([frames]))
+def _check_window(window: WindowAt, frames: int, whole: Cells, cuts: Cuts) -> None:
+    """Raise DataError unless a row of so many frames, which is cut so, has this window."""
     count, expected = len(cuts.starts), ""
     if frames != window.frames:
         found = f"the window is of a row of {window.frames} frames"
@@ -97,7 +98,6 @@ def _number_in_row(frames: int, whole: Cells, window: WindowAt, job: Job) -> int
     if expected:
         advice = "compare a shard with what it was made from, or verify it"
         raise DataError("window", found, expected=expected, advice=advice)
-    return window.number
 
 
 def _shifted(codes: Array, recipe: Recipe) -> Array:
@@ -105,11 +105,8 @@ def _shifted(codes: Array, recipe: Recipe) -> Array:
     streams, frames = codes.shape
     segments = Segments(recipe, np.array([frames], dtype=np.int64), recipe.streams)
     lost, tokens = segments.lost(), _wide(codes).reshape(-1)
-    cells = np.empty(segments.shifted_size, dtype=tokens.dtype)
-    is_filled = segments.is_filled()
-    cells[segments.filled] = segments.of_filled(segments.token_table())
-    cells[~is_filled] = tokens if lost is None else tokens[~lost]
-    return cells.reshape(streams, -1)
+    kept = tokens if lost is None else tokens[~lost]
+    return shift_cells(kept, segments, segments.token_table(), tokens.dtype).reshape(streams, -1)
 
 
 def _wide(codes: Array) -> Array:
