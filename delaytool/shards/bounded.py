@@ -200,16 +200,20 @@ def _row_sizes(batch: pa.RecordBatch, job: Job, added: bool) -> tuple[Any, Any]:
     """Token cells and decoded bytes of each row, the timesteps that the pattern adds included."""
     cells = np.zeros(batch.num_rows, dtype=np.int64)
     sizes = np.zeros(batch.num_rows, dtype=np.int64)
+    of_columns = {}
+    for name, array in zip(batch.schema.names, batch.columns, strict=True):
+        of_columns[name] = np.broadcast_to(cell_sizes(array), (batch.num_rows,))
+        sizes += of_columns[name]
     streams = {output.name: len(output.numbers) for output in job.outputs}
     streams |= {column.name: column.size for column in job.columns}
-    for array in batch.columns:
-        sizes += cell_sizes(array)
     for name, size in streams.items():
         if not is_there(batch.schema, name):
             continue
         array = array_at(batch, name)
         width = max(1, leaf_width(array.type))
-        column_sizes = np.broadcast_to(cell_sizes(array), (batch.num_rows,))
+        # That of a field of a struct is not known yet.
+        known = of_columns[name] if name in of_columns else cell_sizes(array)
+        column_sizes = np.broadcast_to(known, (batch.num_rows,))
         frames = column_sizes // width // size
         new = job.added_steps(frames) * size if added else 0
         cells += column_sizes // width + new

@@ -116,7 +116,7 @@ class RowBytes:
     def are_within(self, room: int) -> bool:
         """Whether all rows take no more than so many bytes, whatever repeats."""
         sizes = (
-            max(chunk.decoded, rows * chunk.most) if chunk.unlike else chunk.decoded
+            max(chunk.decoded, rows * chunk.most) if chunk.may_repeat else chunk.decoded
             for rows, chunks in self._groups.values()
             for chunk in chunks
         )

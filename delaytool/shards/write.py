@@ -43,6 +43,8 @@ class ShardWriter:
 
     def __init__(self, part: str, schema: pa.Schema, entries: Mapping[bytes, bytes] | None) -> None:
         self._schema, self._stores_schema = schema, entries is None
+        kinds = (kind for field in schema for _, kind in leaves(field))
+        self._has_dictionaries = any(map(pa.types.is_dictionary, kinds))
         self._sink = stores.as_arrow_takes(part, "wb")
         self._writer: pq.ParquetWriter | None = None
         self._waiting: list[pa.RecordBatch] = []
@@ -80,9 +82,8 @@ class ShardWriter:
         waiting, self._waiting, self._waiting_bytes = self._waiting, [], 0
         if not waiting:
             return
-        kinds = [kind for field in self._schema for _, kind in leaves(field)]
         groups = [waiting]
-        if any(map(pa.types.is_dictionary, kinds)):
+        if self._has_dictionaries:
             groups = [[batch] for batch in joined_where_possible(waiting, self._schema)]
         for batches in groups:
             rows = pa.Table.from_batches(batches)
@@ -142,9 +143,9 @@ def _writer(
     """
     with_dictionary = []
     for field, column in () if first is None else zip(schema, first.columns, strict=True):
-        leaves = zip(*map(leaf_arrays, column.chunks), strict=True)
-        pairs = zip(leaf_paths(field), leaves, strict=True)
-        with_dictionary += [path for path, values in pairs if _suits_dictionary(list(values))]
+        chunks = zip(*map(leaf_arrays, column.chunks), strict=True)
+        pairs = zip(leaf_paths(field), chunks, strict=True)
+        with_dictionary += [path for path, parts in pairs if _suits_dictionary(list(parts))]
     return pq.ParquetWriter(
         sink,
         schema if stores_schema else schema.remove_metadata(),
