@@ -108,7 +108,7 @@ class ApplyWork(Work[Job, Record]):
 
     def batches(self) -> Iterator[tuple[pa.RecordBatch | None, pa.RecordBatch | None, int]]:
         """Batches of the output, and of bad rows."""
-        with self.source_rows:
+        with contextlib.closing(self.source_rows):
             yield from super().batches()
 
     def whole(self, bad: pa.RecordBatch, rows: list[int]) -> Iterator[pa.RecordBatch]:

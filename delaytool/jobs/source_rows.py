@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from types import TracebackType
 
 import numpy as np
 import pyarrow as pa
@@ -34,15 +33,8 @@ class SourceRows:
         self._rows: Rows | None = None
         self._done = 0
 
-    def __enter__(self) -> SourceRows:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Close what has been opened."""
         self._stack.close()
 
     def of(self, batch: pa.RecordBatch, rows: Sequence[int]) -> Iterator[pa.RecordBatch]:

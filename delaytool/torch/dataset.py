@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -136,7 +137,7 @@ class ShardDataset(torch.utils.data.IterableDataset[Row]):
     def _rows(self, progress: _Progress) -> Iterator[Row]:
         share = progress.share
         has_rows = bool(share.stretch(int(self._set.rows.sum())))
-        with GroupReader(self._set, self._kept) as reader:
+        with contextlib.closing(GroupReader(self._set, self._kept)) as reader:
             while has_rows:
                 skipped = progress.position
                 for groups, rows in self._order.blocks(progress.epoch, share):

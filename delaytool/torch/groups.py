@@ -10,7 +10,6 @@ import contextlib
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -106,15 +105,8 @@ class GroupReader:
         self._set, self._reads, self._dtype = shard_set, shard_set.reads, dtype
         self._open: OrderedDict[int, tuple[OpenShard, contextlib.ExitStack]] = OrderedDict()
 
-    def __enter__(self) -> GroupReader:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Close the shards."""
         while self._open:
             self._close_one()
 
