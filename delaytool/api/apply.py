@@ -110,10 +110,10 @@ def _run(
         checked = run_tasks(checks, "checking", how.run, how.progress, keep)
         checked = without_left_out(checked, how.notes, items.left_out)
         result = ApplyResult.of_checks(checked, report, began, how.notes.texts)
-        return dataclasses.replace(result, dropped_columns=planned.job.drop_columns)
-    tasks = [ApplyShard(item, planned.job, overwrite) for item in planned.items]
-    with no_empty_folders(path for task in tasks for path in task.writes):
-        results = run_tasks(tasks, "shifting", how.run, how.progress, keep)
-    results = without_left_out(results, how.notes, items.left_out)
-    result = ApplyResult.of(results, report, began, how.notes.texts)
+    else:
+        tasks = [ApplyShard(item, planned.job, overwrite) for item in planned.items]
+        with no_empty_folders(path for task in tasks for path in task.writes):
+            results = run_tasks(tasks, "shifting", how.run, how.progress, keep)
+        results = without_left_out(results, how.notes, items.left_out)
+        result = ApplyResult.of(results, report, began, how.notes.texts)
     return dataclasses.replace(result, dropped_columns=planned.job.drop_columns)

@@ -107,6 +107,11 @@ def names_of_tokens(field: pa.Field) -> list[str]:
     names: list[str] = []
     for part in fields_in(field.type):
         whole = part.with_name(f"{field.name}.{part.name}")
-        depth, leaf = depth_of(part.type)
-        names += [whole.name] if depth and pa.types.is_integer(leaf) else names_of_tokens(whole)
+        names += [whole.name] if may_be_tokens(part.type) else names_of_tokens(whole)
     return names
+
+
+def may_be_tokens(kind: pa.DataType) -> bool:
+    """Whether a type is lists of integers."""
+    depth, leaf = depth_of(kind)
+    return bool(depth and pa.types.is_integer(leaf))

@@ -170,6 +170,11 @@ class Job:
         """The names of the columns."""
         return tuple(column.name for column in self.columns)
 
+    @functools.cached_property
+    def names_with_factors(self) -> tuple[str, ...]:
+        """The names of the columns, and of that of factors."""
+        return (*self.names, *([] if self.factors is None else [self.factors]))
+
     @property
     def weighs(self) -> bool:
         """Whether every output has a column of loss weights."""

@@ -148,8 +148,7 @@ def _shifted(output: Output, codes: Codes, job: Job, factors: Array | None) -> S
 def bad_rows(batch: pa.RecordBatch, job: Job) -> Problems:
     """Every row of an original batch that cannot be shifted, with what is wrong with it."""
     # Other columns may be large, and bad rows are taken out again and again.
-    names = [*job.names, *([job.factors] if job.factors else [])]
-    batch = batch.select(tops_of(batch.schema, names))
+    batch = batch.select(tops_of(batch.schema, job.names_with_factors))
 
     def find(part: pa.RecordBatch) -> Problems:
         tokens, problems = scan_once(part, job)

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from delaytool.batches.column_options import ColumnOptions
-from delaytool.batches.fields import array_at, field_at, is_there, names_of_tokens
+from delaytool.batches.fields import array_at, is_there, may_be_tokens, names_of_tokens
 from delaytool.batches.types import depth_of, is_list
 from delaytool.batches.unwrapping import unwrapped
 from delaytool.errors import DataError
@@ -84,9 +84,9 @@ def _lists_in(batch: pa.RecordBatch) -> Iterator[tuple[str, list[Any]]]:
     """The columns, and fields of structs, that are lists of integers in one or two levels."""
     for field in batch.schema:
         for name in names_of_tokens(field) or [field.name]:
-            depth, leaf = depth_of(field_at(batch.schema, name).type)
-            if depth and pa.types.is_integer(leaf):
-                array, errors = unwrapped(array_at(batch, name), min(depth, 2))
+            array = array_at(batch, name)
+            if may_be_tokens(array.type):
+                array, errors = unwrapped(array, min(depth_of(array.type)[0], 2))
                 if not errors and not _has_nulls(array):
                     yield name, array.to_pylist()
 

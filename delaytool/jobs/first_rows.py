@@ -31,5 +31,4 @@ def first_rows(items: Sequence[Item], job: Job) -> Iterator[tuple[str, int, pa.R
 
 def _names_that_tell(source: Opened, job: Job) -> list[str]:
     """The columns of which rows may be bad, and the key."""
-    names = [*job.names, *(name for name in (job.factors, job.key) if name)]
-    return tops_of(source.schema, names)
+    return tops_of(source.schema, [*job.names_with_factors, *([job.key] if job.key else [])])

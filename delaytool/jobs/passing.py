@@ -17,7 +17,7 @@ _NOTABLE = 0.01
 
 def unshifted_columns(source: Opened, job: Job) -> list[str]:
     """Notes on columns that look like they belong to the tokens but pass through unshifted."""
-    tokens = {column.name for column in job.columns} | {job.factors, *job.drop_columns}
+    tokens = {*job.names_with_factors, *job.drop_columns}
     with reading(source.shard.name):
         batch = next(source.small_batches(job.reads(source.schema)), None)
         if batch is None or not batch.num_rows:
@@ -46,8 +46,7 @@ def _length(array: pa.Array) -> int | None:
 
 def columns_of_bytes(source: Opened, job: Job) -> list[str]:
     """Notes on columns of bytes, such as the audio itself, which make shards large."""
-    tokens = [*job.names, *([job.factors] if job.factors else [])]
-    known = {*tops_of(source.schema, tokens), *job.drop_columns, job.key}
+    known = {*tops_of(source.schema, job.names_with_factors), *job.drop_columns, job.key}
     names = [f.name for f in source.schema if f.name not in known and has_bytes(f.type)]
     sizes = source.bytes_of_columns() if names else {}
     shares = {name: sizes[name] / max(sum(sizes.values()), 1) for name in names}

@@ -129,7 +129,7 @@ def _look_at(item: Item, job: Job, overwrite: bool) -> ChangedTypes:
         schema = check_source(source, job, item.quarantine is not None)
         if item.target:
             existing_record(item, source, job, overwrite)
-        tokens = {column.name for column in job.columns} | {*job.drop_columns}
+        tokens = {*job.names, *job.drop_columns}
         return source.changed_types({name for name in schema.names if name not in tokens})
 
 

@@ -16,13 +16,12 @@ import pyarrow as pa
 from delaytool.batches.codes import TokenBatch
 from delaytool.batches.column_options import ColumnOptions
 from delaytool.batches.columns import job_of_original
-from delaytool.batches.fields import check_there, names_of_tokens
+from delaytool.batches.fields import check_there, may_be_tokens, names_of_tokens
 from delaytool.batches.figures import Counts, Figures, count_tokens
 from delaytool.batches.job import Job
 from delaytool.batches.problems import placed
 from delaytool.batches.read import read_tokens
 from delaytool.batches.schema import already_shifted
-from delaytool.batches.types import depth_of
 from delaytool.errors import AmbiguousError, DataError
 from delaytool.jobs.card import Contents
 from delaytool.jobs.report import Summary
@@ -134,12 +133,7 @@ def plan_stats(pairs: Sequence[Pair], how: Reading) -> Job | None:
 
 def _lists_in(schema: pa.Schema) -> list[str]:
     """The columns that may hold tokens, by their types."""
-    kinds = ((field, *depth_of(field.type)) for field in schema)
-    return [
-        field.name
-        for field, depth, leaf in kinds
-        if (depth and pa.types.is_integer(leaf)) or names_of_tokens(field)
-    ]
+    return [field.name for field in schema if may_be_tokens(field.type) or names_of_tokens(field)]
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from make import (
 )
 from strategies import INTEGERS, random_row
 
+from delaytool.batches.fields import field_at
 from delaytool.errors import DataError
 from delaytool.jobs.apply import ApplyShard
 from delaytool.jobs.paths import Item
@@ -88,15 +89,6 @@ def streams_of(path, job):
     ]
 
 
-def at_of(schema, name):
-    """The field of a column, which may be a field of a struct."""
-    first, *rest = name.split(".")
-    field = schema.field(first)
-    for part in rest:
-        field = field.type.field(part)
-    return field
-
-
 def is_never_null(field):
     """Whether neither a column's values nor the lists in them are null."""
     is_list = isinstance(field.type, (pa.ListType, pa.LargeListType, pa.FixedSizeListType))
@@ -130,7 +122,7 @@ def test_every_layout_and_type(tmp_path, layout, integer, length):
     apply(source, output, job)
     assert streams_of(output, job) == [reference.delay(row, recipe) for row in rows]
     schema = pq.read_schema(output)
-    assert all(is_never_null(at_of(schema, output.name)) for output in job.outputs)
+    assert all(is_never_null(field_at(schema, output.name)) for output in job.outputs)
     assert mismatches(output) == []
     assert mismatches(output, source) == []
     if length == "extend":
