@@ -192,8 +192,13 @@ def byte_sizes(batch: pa.RecordBatch) -> Any:
     """Decoded bytes of each row, int64 [rows]."""
     sizes = np.zeros(batch.num_rows, dtype=np.int64)
     for array in batch.columns:
-        sizes += cell_sizes(array)
+        sizes += column_sizes(array)
     return sizes
+
+
+def column_sizes(array: pa.Array) -> Any:
+    """Decoded bytes of a column in each row, int64 [rows]."""
+    return np.broadcast_to(cell_sizes(array), (len(array),))
 
 
 def _row_sizes(batch: pa.RecordBatch, job: Job, added: bool) -> tuple[Any, Any]:
@@ -202,7 +207,7 @@ def _row_sizes(batch: pa.RecordBatch, job: Job, added: bool) -> tuple[Any, Any]:
     sizes = np.zeros(batch.num_rows, dtype=np.int64)
     of_columns = {}
     for name, array in zip(batch.schema.names, batch.columns, strict=True):
-        of_columns[name] = np.broadcast_to(cell_sizes(array), (batch.num_rows,))
+        of_columns[name] = column_sizes(array)
         sizes += of_columns[name]
     streams = {output.name: len(output.numbers) for output in job.outputs}
     streams |= {column.name: column.size for column in job.columns}
@@ -212,11 +217,10 @@ def _row_sizes(batch: pa.RecordBatch, job: Job, added: bool) -> tuple[Any, Any]:
         array = array_at(batch, name)
         width = max(1, leaf_width(array.type))
         # That of a field of a struct is not known yet.
-        known = of_columns[name] if name in of_columns else cell_sizes(array)
-        column_sizes = np.broadcast_to(known, (batch.num_rows,))
-        frames = column_sizes // width // size
+        known = of_columns[name] if name in of_columns else column_sizes(array)
+        frames = known // width // size
         new = job.added_steps(frames) * size if added else 0
-        cells += column_sizes // width + new
+        cells += known // width + new
         sizes += new * width
         if job.windows is not None:
             windows = job.windows.counts(frames) if added else 1

@@ -7,6 +7,7 @@ it, or plain values.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -16,16 +17,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from delaytool.batches.types import is_list, leaf_arrays, leaf_paths, leaves, storage
+from delaytool.batches.types import depth_of, is_list, leaf_arrays, leaf_paths, leaves, storage
 from delaytool.shards import stores
-from delaytool.shards.bounded import byte_sizes, joined_where_possible
+from delaytool.shards.bounded import column_sizes, joined_where_possible
 from delaytool.shards.commit import State, committed
 
 _GROUP_BYTES = 48 << 20
-"""Decoded bytes that a row group has room for; a larger batch is one alone. Each has dictionaries
-of its own, and in smaller ones that of the text takes more room than it saves."""
-_LARGE_BATCH = 8 << 20
-"""Decoded bytes of a batch that is mostly something else than tokens, and need not wait."""
+"""Decoded bytes of rows from which on they are a row group. Each has dictionaries of its own, and
+in smaller ones that of the text takes more room than it saves."""
+_OTHER_BYTES = 8 << 20
+"""The same of columns that are no lists of numbers, for which waiting gains nothing."""
 _PAGE_BYTES = 2 << 20
 _LEVEL = 3
 """Of zstd: codes and words of speech get 4% smaller than on level 1, in the same time."""
@@ -44,22 +45,22 @@ class ShardWriter:
     def __init__(self, part: str, schema: pa.Schema, entries: Mapping[bytes, bytes] | None) -> None:
         self._schema, self._stores_schema = schema, entries is None
         kinds = (kind for field in schema for _, kind in leaves(field))
+        self._are_others = [not _holds_numbers(field.type) for field in schema]
         self._has_dictionaries = any(map(pa.types.is_dictionary, kinds))
         self._sink = stores.as_arrow_takes(part, "wb")
         self._writer: pq.ParquetWriter | None = None
         self._waiting: list[pa.RecordBatch] = []
-        self._waiting_bytes = 0
+        self._waiting_bytes = self._other_bytes = 0
         self.metadata: dict[bytes, bytes] = dict(entries or {})
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Add the rows of a batch, if there are any."""
         if batch.num_rows:
-            size = int(byte_sizes(batch).sum())
-            if self._waiting_bytes + size > _GROUP_BYTES:
-                self._write_group()
+            sizes = [int(column_sizes(column).sum()) for column in batch.columns]
             self._waiting.append(batch)
-            self._waiting_bytes += size
-            if size > _LARGE_BATCH:
+            self._waiting_bytes += sum(sizes)
+            self._other_bytes += sum(itertools.compress(sizes, self._are_others))
+            if self._waiting_bytes > _GROUP_BYTES or self._other_bytes > _OTHER_BYTES:
                 self._write_group()
 
     def finish(self) -> None:
@@ -79,7 +80,8 @@ class ShardWriter:
         """Write the rows that wait: as a row group, or several where one dictionary has no room
         for all their values.
         """
-        waiting, self._waiting, self._waiting_bytes = self._waiting, [], 0
+        waiting, self._waiting = self._waiting, []
+        self._waiting_bytes = self._other_bytes = 0
         if not waiting:
             return
         groups = [waiting]
@@ -156,6 +158,12 @@ def _writer(
         write_statistics=[field.name for field in schema if not is_list(storage(field.type))],
         data_page_size=_PAGE_BYTES,
     )
+
+
+def _holds_numbers(kind: pa.DataType) -> bool:
+    """Whether a column is lists of numbers, as those of tokens and weights are."""
+    depth, leaf = depth_of(kind)
+    return bool(depth) and (pa.types.is_integer(leaf) or pa.types.is_floating(leaf))
 
 
 def _suits_dictionary(parts: list[pa.Array]) -> bool:

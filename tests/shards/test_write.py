@@ -125,7 +125,7 @@ def test_no_column_is_larger_than_by_pyarrows_defaults(tmp_path, frames, padding
 
 @pytest.mark.parametrize(
     ("rows", "n_q", "padding", "most"),
-    [deep(900, 16, 0.7, 1), (900, 16, 0.0, 1), deep(5000, 2, 0.0, 1.003)],
+    [(900, 16, 0.7, 1), deep(900, 16, 0.0, 1), deep(5000, 2, 0.0, 1.003)],
 )
 def test_row_groups_are_no_larger_than_one_of_all_rows(tmp_path, rows, n_q, padding, most):
     """Not even where text is nowhere padded, but as one of three streams."""
