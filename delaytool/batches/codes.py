@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from delaytool.batches.types import common_type
+from delaytool.pattern.flat import taken
 from delaytool.pattern.segments import Array, Index
 
 
@@ -36,27 +37,22 @@ class Codes:
     @classmethod
     def of_grid(cls, grid: Array, lengths: Index, by_stream: bool = True) -> Codes:
         """The flat form of [streams, timesteps of all rows]."""
-        codes = cls(np.ascontiguousarray(grid).reshape(-1), lengths, len(grid), by_stream)
-        if codes._is_grid:
-            return codes
-        flat = np.empty_like(codes.flat)
-        flat[codes._order()] = codes.flat
-        return codes.with_flat(flat)
+        codes = cls(np.ascontiguousarray(grid).reshape(-1), lengths, len(grid), True)
+        return codes.part(0, len(grid), by_stream)
 
     def grid(self) -> Array:
         """The same as [streams, timesteps of all rows]."""
-        flat = self.flat if self._is_grid else self.flat[self._order()]
+        flat = self.part(0, self.streams, True).flat
         return flat.reshape(self.streams, int(self.lengths.sum()))
 
     def with_flat(self, flat: Array) -> Codes:
         """Other values of the same cells."""
         return dataclasses.replace(self, flat=flat)
 
-    def part(self, first: int, count: int) -> Codes:
-        """Some of the streams."""
-        if count == self.streams:
-            return self
-        return Codes.of_grid(self.grid()[first : first + count], self.lengths, self.by_stream)
+    def part(self, first: int, count: int, by_stream: bool | None = None) -> Codes:
+        """Some of the streams; in the order of these codes where no other is asked for."""
+        by_stream = self.by_stream if by_stream is None else by_stream
+        return streams_of([(self, first + number) for number in range(count)], by_stream)
 
     def resized(self, lengths: Index, padding: int, dtype: Any) -> Codes:
         """One stream with other lengths: rows are cut, or padded at their end."""
@@ -89,18 +85,49 @@ class Codes:
         return list(zip(*(part.tolist() for part in places), strict=True))
 
     @property
-    def _is_grid(self) -> bool:
+    def is_grid(self) -> bool:
         """Whether the flat array is that of the grid."""
         return self.by_stream or self.streams == 1
 
-    def _order(self) -> Index:
-        """For each cell in stream, row order its position in row, stream order."""
-        starts = (np.cumsum(self.lengths) - self.lengths) * self.streams
-        segments = starts + self.lengths * np.arange(self.streams, dtype=np.int64)[:, None]
-        sizes = np.tile(self.lengths, self.streams)
-        here = np.cumsum(sizes) - sizes
-        order: Index = np.arange(int(sizes.sum())) + np.repeat(segments.reshape(-1) - here, sizes)
-        return order
+    def runs(self, stream: int) -> Index:
+        """Which of the array's runs are those of a stream: of its first row, its second, ..."""
+        rows = np.arange(len(self.lengths), dtype=np.int64)
+        return rows + stream * len(rows) if self.is_grid else rows * self.streams + stream
+
+    def sizes(self) -> Index:
+        """How long each run of the array is: one stream in one row."""
+        if self.is_grid:
+            return np.tile(self.lengths, self.streams)
+        return np.repeat(self.lengths, self.streams)
+
+
+def streams_of(sources: Sequence[tuple[Codes, int]], by_stream: bool) -> Codes:
+    """Some streams of codes of the same rows as one flat array, of the type common to them.
+
+    sources: for each stream its codes, and which of their streams it is
+    """
+    codes, first = sources[0]
+    lengths, count = codes.lengths, len(sources)
+    made = dict.fromkeys(each for each, _ in sources)
+    if len(made) == 1 and [number for _, number in sources] == [*range(first, first + count)]:
+        size = int(lengths.sum())
+        if codes.is_grid and (by_stream or count == 1):
+            return Codes(
+                codes.flat[first * size : (first + count) * size], lengths, count, by_stream
+            )
+        if not (codes.is_grid or by_stream) and count == codes.streams:
+            return codes
+    dtype = common_type([each.flat.dtype for each in made])
+    starts = np.cumsum([0, *(len(lengths) * each.streams for each in made)])
+    runs_before = dict(zip(made, starts.tolist(), strict=False))
+    order = np.stack([runs_before[each] + each.runs(number) for each, number in sources])
+    flats = [each.flat.astype(dtype, copy=False) for each in made]
+    flat = taken(
+        np.concatenate(flats) if flats[1:] else np.ascontiguousarray(flats[0]),
+        np.concatenate([each.sizes() for each in made]),
+        (order if by_stream else order.T).reshape(-1),
+    )
+    return Codes(flat, lengths, count, by_stream)
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,14 +141,19 @@ class TokenBatch:
         """Timesteps of each row; those of the audio, where text has others."""
         return self.columns[-1].lengths
 
-    def grid(self, numbers: Sequence[int]) -> Array:
-        """All columns as one array [K, timesteps of all rows], in the order of the recipe.
+    def streams(self, numbers: Sequence[int], wanted: Sequence[int], by_stream: bool) -> Codes:
+        """Some streams of the recipe.
 
-        numbers: which streams of it the columns hold, in theirs
+        numbers: which of the recipe's streams the columns hold, in their order
+        wanted:  which ones, in this order
         """
-        dtype = common_type([codes.flat.dtype for codes in self.columns])
-        grid = np.concatenate([codes.grid().astype(dtype, copy=False) for codes in self.columns])
-        return lines_of(grid, np.argsort(numbers).tolist())
+        every = [(codes, k) for codes in self.columns for k in range(codes.streams)]
+        by_number = dict(zip(numbers, every, strict=True))
+        return streams_of([by_number[number] for number in wanted], by_stream)
+
+    def grid(self, numbers: Sequence[int]) -> Array:
+        """All columns as one array [K, timesteps of all rows], in the order of the recipe."""
+        return self.streams(numbers, sorted(numbers), True).grid()
 
 
 def lines_of(grid: Array, numbers: Sequence[int]) -> Array:

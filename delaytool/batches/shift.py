@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from delaytool.batches.codes import Codes, TokenBatch, lines_of
+from delaytool.batches.codes import Codes, TokenBatch
 from delaytool.batches.factors import read_factors, scan_factors
 from delaytool.batches.fields import field_at, tops_of
 from delaytool.batches.figures import Counts, Figures, count, figures_of
@@ -22,7 +22,7 @@ from delaytool.batches.read import read_rest, read_tokens, scan_once
 from delaytool.batches.schema import narrowest, overlap, shifted_schema
 from delaytool.batches.shifted import ShiftedColumn
 from delaytool.batches.structs import put_back, taken_out, taken_out_of_schema
-from delaytool.batches.types import common_type, depth_of
+from delaytool.batches.types import depth_of
 from delaytool.batches.windows import (
     batches_of_windows,
     cut_codes,
@@ -199,17 +199,10 @@ def _aligned(tokens: TokenBatch, job: Job, schema: pa.Schema | None) -> TokenBat
 def _for_outputs(tokens: TokenBatch, job: Job) -> list[Codes]:
     """The tokens of each output, in its order."""
     by_column = dict(zip(job.columns, tokens.columns, strict=True))
-    outputs: list[Codes] = []
-    grid: Array | None = None
-    for output in job.outputs:
-        twin = job.twin(output)
-        if twin is not None:
-            outputs.append(by_column[twin])
-            continue
-        grid = tokens.grid(job.numbers) if grid is None else grid
-        # The common type of the columns that this output is put together from.
-        sources = [c.flat.dtype for column, c in by_column.items() if overlap(column, output)]
-        streams = lines_of(grid, output.numbers)
-        streams = streams.astype(common_type(sources), copy=False)
-        outputs.append(Codes.of_grid(streams, tokens.lengths, output.layout.by_stream))
-    return outputs
+    twins = [job.twin(output) for output in job.outputs]
+    return [
+        tokens.streams(job.numbers, output.numbers, output.layout.by_stream)
+        if twin is None
+        else by_column[twin]
+        for output, twin in zip(job.outputs, twins, strict=True)
+    ]

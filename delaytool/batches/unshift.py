@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from delaytool.batches.bases import with_base
-from delaytool.batches.codes import Codes, TokenBatch, lines_of
+from delaytool.batches.codes import Codes, TokenBatch
 from delaytool.batches.job import Job, segments_of_column, segments_of_outputs
 from delaytool.batches.layouts import Column
 from delaytool.batches.read import read_outputs, read_rest, read_tokens
@@ -85,16 +85,14 @@ def originals(
         for output, codes in zip(job.outputs, tokens.columns, strict=True)
         if (twin := job.twin(output))
     }
-    grid = None if len(by_twin) == len(job.columns) else tokens.grid(job.numbers_of_outputs)
     batch, target = taken_out(batch, job.names), taken_out_of_schema(schema, job.names)
     arrays = {name: batch.column(name) for name in target.names if name in batch.schema.names}
     for column in job.columns:
         if column in by_twin:
             codes = by_twin[column]
         else:
-            assert grid is not None, "columns without a twin come from the grid"
-            streams = lines_of(grid, column.numbers)
-            codes = Codes.of_grid(streams, tokens.lengths, column.layout.by_stream)
+            in_order = job.numbers_of_outputs, column.numbers, column.layout.by_stream
+            codes = tokens.streams(*in_order)
         kept = None
         if padded is not None and job.aligns(column):
             kept = _without(padded[job.text_columns.index(column)], tokens.lengths, column)

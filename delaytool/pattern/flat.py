@@ -63,7 +63,7 @@ def delay_flat(tokens: Array, segments: Segments) -> Array:
     returns: integers, flat, `segments.shifted_size` of them, of the type `widened` says
     """
     dtype = widened(tokens.dtype, possible_fills(segments.recipe, segments.streams))
-    return shift_flat(tokens, segments, segments.token_table(), dtype)
+    return shift_flat(tokens, segments, segments.token_table, dtype)
 
 
 def shift_flat(values: Array, segments: Segments, fills: Array, dtype: Any) -> Array:
@@ -145,6 +145,8 @@ def taken(values: Array, sizes: Index, order: Index) -> Array:
     runs = pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(sizes), buffers)
     taken = runs.take(pa.array(order))
     size = int(sizes[order].sum())
+    if not size:
+        return values[:0]
     return np.frombuffer(taken.buffers()[2], dtype=values.dtype, count=size)
 
 

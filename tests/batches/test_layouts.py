@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from layouts import read_slowly
 
-from delaytool.batches.codes import Codes
+from delaytool.batches.codes import Codes, streams_of
 from delaytool.batches.layouts import LAYOUTS, LIST, check_column_type
 from delaytool.batches.types import lists_around
 
@@ -45,6 +45,36 @@ def test_some_of_the_streams(by_stream):
     part = Codes.of_grid(grid, lengths, by_stream).part(1, 2)
     assert (part.streams, part.by_stream) == (2, by_stream)
     assert part.grid().tolist() == grid[1:3].tolist()
+
+
+@given(
+    st.lists(st.integers(0, 4), max_size=5),
+    st.lists(st.tuples(st.integers(1, 3), st.booleans()), min_size=1, max_size=3),
+    st.booleans(),
+    st.data(),
+)
+@settings(max_examples=200, deadline=None)
+def test_streams_of_several_columns_are_put_together(lengths, columns, by_stream, data):
+    lengths = np.array(lengths, dtype=np.int64)
+    rows, sources, every = len(lengths), [], []
+    for number, (streams, is_by_stream) in enumerate(columns):
+        size = streams * int(lengths.sum())
+        grid = (np.arange(size) + 100 * number).reshape(streams, -1).astype(f"int{16 << number}")
+        codes = Codes.of_grid(grid, lengths, is_by_stream)
+        sources += [(codes, stream) for stream in range(streams)]
+        every += np.split(grid, streams)
+    wanted = data.draw(st.lists(st.sampled_from(range(len(sources))), min_size=1, unique=True))
+    found = streams_of([sources[number] for number in wanted], by_stream)
+    ends = np.cumsum(lengths)
+    parts = {
+        (row, place): every[number][0, ends[row] - lengths[row] : ends[row]].tolist()
+        for place, number in enumerate(wanted)
+        for row in range(rows)
+    }
+    order = sorted(parts, key=(lambda each: each[::-1]) if by_stream else None)
+    assert found.flat.tolist() == [token for each in order for token in parts[each]]
+    assert found.flat.dtype == max(sources[number][0].flat.dtype for number in wanted)
+    assert (found.streams, found.lengths.tolist()) == (len(wanted), lengths.tolist())
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
