@@ -116,8 +116,8 @@ class Order:
         total = int(ends[-1])
         first, count = self._left_out(epoch, total, total % world_size)
         # Where the rows that are left out begin and end; they may go on at the beginning.
-        edges = [first, min(first + count, total), max(first + count - total, 0)]
-        bounds = np.unique(np.concatenate([[0], ends, edges]))
+        edges = [first, min(first + count, total), max(first + count - total, 0)] if count else []
+        bounds = np.unique(np.concatenate([[0], ends, edges]).astype(np.int64))
         firsts, stops = bounds[:-1], bounds[1:]
         is_read = (firsts - first) % total >= count
         firsts, stops = firsts[is_read], stops[is_read]
@@ -129,6 +129,8 @@ class Order:
         random = np.random.default_rng([self.seed, epoch])
         places = random.permutation(len(self.rows))
         pieces = pieces.take(np.argsort(places[groups], kind="stable"))
+        if world_size == 1:
+            return pieces
         # Else the borders between ranks would often be at the same rows of a row group.
         return pieces.rotated(int(random.integers(total - count)))
 

@@ -109,3 +109,17 @@ def test_few_row_groups_are_read_by_two_workers():
         {int(group) for each, _ in order.blocks(0, share) for group in each} for share in shares
     ]
     assert sum(map(len, groups)) <= 40 + len(shares) + 1
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_a_single_rank_reads_row_groups_once(workers):
+    order = order_of([20, 20, 20, 20])
+    read = [
+        group
+        for share in everybody(1, workers)
+        for groups, _ in order.blocks(0, share)
+        for group in np.unique(groups)
+    ]
+    # Where two workers share the rows of one row group, both read it.
+    assert sorted(set(read)) == [0, 1, 2, 3]
+    assert len(read) <= 4 + workers - 1
