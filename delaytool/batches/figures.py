@@ -19,6 +19,7 @@ from delaytool.batches.job import Job
 from delaytool.batches.shifted import ShiftedColumn
 from delaytool.pattern.segments import OFFSET, Array, Index, Segments
 from delaytool.pattern.sums import exact_sum, weight_sums
+from delaytool.pattern.weights import zero_tokens
 from delaytool.pattern.windows import Cuts, kept_frames
 from delaytool.recipes.checks import ZERO_TOKEN
 
@@ -174,10 +175,10 @@ def figures_of(columns: Sequence[ShiftedColumn], job: Job, cuts: Cuts | None = N
         offset += int(totals[:, moved].sum())
         filled += int(totals[:, segments.filled_pieces].sum())
         added = _added(segments, cuts)
-        negative = bool(flat.size and flat.min() < 0)
-        if negative:
+        zeros = zero_tokens(flat)
+        if zeros.size:
             every = range(len(segments.streams))
-            zero += count_tokens(flat, {ZERO_TOKEN}) - _fills_among({ZERO_TOKEN}, every, segments)
+            zero += zeros.size - _fills_among({ZERO_TOKEN}, every, segments)
             zero -= sum(n for n, s in zip(added, segments.streams, strict=True) if s.trail == -1)
         for number, stream in enumerate(segments.streams):
             if stream.kind == "text":
@@ -188,7 +189,7 @@ def figures_of(columns: Sequence[ShiftedColumn], job: Job, cuts: Cuts | None = N
         if job.weighs:
             factors = column.factors is not None
             weights = column.weights.flat
-            found = weight_sums(weights, segments, factors=factors, zeros=negative)
+            found = weight_sums(weights, segments, factors=factors, zeros=zeros)
             for number, total in zip(column.output.numbers, found, strict=True):
                 sums[number] = total
     return Figures(cells, filled - offset, zero, text, padding, tuple(sums), offset)
@@ -198,6 +199,8 @@ def _added(segments: Segments, cuts: Cuts | None) -> list[int]:
     """How many cells of each stream hold what fills windows up."""
     if cuts is None or not cuts.padding.any():
         return [0] * len(segments.streams)
+    if not segments.recipe.may_lose:
+        return [int(cuts.padding[cuts.windows].sum())] * len(segments.streams)
     added = segments.pieces[:, segments.kept] - kept_frames(segments, cuts.window_sizes)
     counts = np.bincount(segments.numbers, weights=added, minlength=len(segments.streams))
     return [int(number) for number in counts]
@@ -242,7 +245,7 @@ def count_tokens(tokens: Array, ids: Iterable[int]) -> int:
 def _fills_among(ids: set[int], streams: Iterable[int], segments: Segments) -> int:
     """How many cells of these streams the pattern has filled with one of these tokens."""
     totals = segments.totals[:, segments.filled_pieces].tolist()
-    fills = segments.token_table().tolist()
+    fills = segments.token_table.tolist()
     return sum(
         cells
         for number in streams

@@ -189,7 +189,7 @@ def _added(segments: Segments, side: Side) -> Array:
     added[:, frames - side.added :] = True
     if not side.is_shifted:
         return added
-    fills = np.zeros(segments.token_table().shape, dtype=bool)
+    fills = np.zeros(segments.token_table.shape, dtype=bool)
     cells = shift_flat(added.reshape(-1), segments, fills, np.bool_)
     return cells.reshape(streams, -1)[:, slice(*side.window)]
 

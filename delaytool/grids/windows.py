@@ -106,7 +106,7 @@ def _shifted(codes: Array, recipe: Recipe) -> Array:
     segments = Segments(recipe, np.array([frames], dtype=np.int64), recipe.streams)
     lost, tokens = segments.lost(), _wide(codes).reshape(-1)
     kept = tokens if lost is None else tokens[~lost]
-    return shift_cells(kept, segments, segments.token_table(), tokens.dtype).reshape(streams, -1)
+    return shift_cells(kept, segments, segments.token_table, tokens.dtype).reshape(streams, -1)
 
 
 def _wide(codes: Array) -> Array:

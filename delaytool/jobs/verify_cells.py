@@ -23,7 +23,7 @@ def check_cells(verified: Verified, column: ShiftedColumn, kept: Codes, at: Cell
     kept: the same cells shifted back
     """
     flat, segments = column.codes.flat, column.segments
-    filled, fills = segments.filled, segments.of_filled(segments.token_table())
+    filled, fills = segments.filled, segments.of_filled(segments.token_table)
     for i in np.flatnonzero(flat[filled] != fills):
         where = int(filled[i])
         verified.add("fill token", fills[i], flat[where], at.place(where))

@@ -232,7 +232,7 @@ def _added(made: ShiftedColumn, cuts: Cuts) -> Mask:
     segments, streams = made.segments, len(made.segments.streams)
     none = np.zeros(int(cuts.lengths.sum()) * streams, dtype=bool)
     added = cuts.cut(none, streams, segments.by_stream, np.ones(streams, dtype=bool))
-    fills = np.zeros(segments.token_table().shape, dtype=bool)
+    fills = np.zeros(segments.token_table.shape, dtype=bool)
     mask: Mask = shift_flat(added, segments, fills, np.bool_)
     return mask
 

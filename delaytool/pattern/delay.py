@@ -152,7 +152,7 @@ def undelay(
             "or a lost_token to put in their place"
         )
     if check:
-        expected = segments.of_filled(segments.token_table())
+        expected = segments.of_filled(segments.token_table)
         wrong = np.flatnonzero(flat[segments.filled] != expected)
         if wrong.size:
             position = int(segments.filled[wrong[0]])

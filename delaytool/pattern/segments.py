@@ -253,6 +253,7 @@ class Segments:
         totals: Index = self.pieces.reshape(shape).sum(axis=1 if self.by_stream else 0)
         return totals
 
+    @functools.cached_property
     def token_table(self) -> npt.NDArray[np.int64]:
         """The fill tokens of each stream, [streams, filled pieces]."""
         filled = [piece for piece in self.there if piece != KEPT]

@@ -11,26 +11,27 @@ import numpy as np
 
 from delaytool.pattern.segments import Index, Segments
 from delaytool.pattern.weights import Weights, weight_table, weights_of_tokens
+from delaytool.recipes.checks import ZERO_TOKEN
 
 _SUMMED = 1 << 14
 """Values that are added up at once, few enough for a cache."""
 
 
 def weight_sums(
-    weights: Weights, segments: Segments, *, factors: bool, zeros: bool
+    weights: Weights, segments: Segments, *, factors: bool, zeros: Index
 ) -> list[Fraction]:
     """The sum of each stream's weights, exact, so that it does not depend on any order.
 
     weights, segments: those of `loss_weights_flat`
     factors: whether it was given factors
-    zeros:   whether any of its codes may be a zero token
+    zeros:   where its codes are zero tokens, as `zero_tokens` says
 
     Where nothing varies from token to token, lengths say what the sum is; where few weights can
     occur, they are counted; others are added.
     """
     table, totals = weight_table(segments), segments.totals
     rounded = table.astype(np.float32)
-    weighing = _weighing(weights, segments) if zeros and not factors else None
+    weightless = None if factors or not zeros.size else _zeros_of_streams(zeros, segments)
     sums = []
     for number, stream in enumerate(segments.streams):
         if factors:
@@ -42,26 +43,22 @@ def weight_sums(
             sums.append(_weighed((w, np.count_nonzero(cells == np.float32(w))) for w in known if w))
         else:
             cells = totals[number].copy()
-            if weighing is not None and rounded[number, segments.kept]:
-                # Tokens weigh what each of them does, or nothing.
-                others = cells[rounded[number] > 0].sum() - cells[segments.kept]
-                cells[segments.kept] = weighing[number] - others
+            if weightless is not None:
+                cells[segments.kept] -= weightless[number]
             sums.append(_weighed(zip(rounded[number].tolist(), cells.tolist(), strict=True)))
     return sums
 
 
-def _weighing(weights: Weights, segments: Segments) -> Index:
-    """How many cells of each stream weigh anything."""
-    sizes = segments.of_rows(segments.steps)
-    counts = np.zeros(len(sizes), dtype=np.int64)
-    there = np.flatnonzero(sizes)
-    if len(there):
-        starts = (np.cumsum(sizes) - sizes)[there]
-        counts[there] = np.add.reduceat((weights > 0).view(np.int8), starts, dtype=np.int64)
+def _zeros_of_streams(zeros: Index, segments: Segments) -> Index:
+    """How many tokens of each stream are zero tokens, fills left out."""
+    ends = np.cumsum(segments.of_rows(segments.steps))
+    of_segments = np.diff(np.searchsorted(zeros, ends), prepend=0)
     rows, streams = len(segments.lengths), len(segments.streams)
     shape = (streams, rows) if segments.by_stream else (rows, streams)
-    of_streams: Index = counts.reshape(shape).sum(axis=1 if segments.by_stream else 0)
-    return of_streams
+    counts: Index = of_segments.reshape(shape).sum(axis=1 if segments.by_stream else 0)
+    fills = segments.totals[:, segments.filled_pieces] * (segments.token_table == ZERO_TOKEN)
+    counts -= fills.sum(axis=1)
+    return counts
 
 
 def _weighed(counts: Iterable[tuple[float, Any]]) -> Fraction:

@@ -30,7 +30,7 @@ import numpy.typing as npt
 from delaytool.errors import RecipeError
 from delaytool.pattern.delay import checked_grid, segments_of
 from delaytool.pattern.flat import shift_flat, widened
-from delaytool.pattern.segments import Array, Segments
+from delaytool.pattern.segments import Array, Index, Segments
 from delaytool.recipes.checks import ZERO_TOKEN
 from delaytool.recipes.recipe import Recipe
 from delaytool.recipes.stream import KEPT, PIECES, Stream
@@ -63,14 +63,25 @@ def loss_weights_flat(codes: Array, segments: Segments, factors: Array | None = 
         none = np.zeros((len(table), len(segments.filled_pieces)))
         weights = _product(weights, shift_flat(factors, segments, none, factors.dtype))
         varied = True
-    if codes.size and codes.min() < 0:
-        weights[codes == ZERO_TOKEN] = 0
-        varied = True
+    zeros = zero_tokens(codes)
+    if zeros.size:
+        weights[zeros] = 0
+        varied = varied or bool((segments.token_table == ZERO_TOKEN).any())
     if varied:
         # What was said of tokens does not hold for fills that happen to be the same.
         fills = table[:, segments.filled_pieces].astype(np.float32)
         weights[segments.filled] = segments.of_filled(fills)
     return weights
+
+
+def zero_tokens(codes: Array) -> Index:
+    """Where a flat batch holds zero tokens, fills that are the same included.
+
+    [7, -1, 3, -1] -> [1, 3]
+    """
+    if not codes.size or codes.min() >= 0:
+        return np.zeros(0, dtype=np.int64)
+    return np.flatnonzero(codes == ZERO_TOKEN)
 
 
 def check_trained_fills(recipe: Recipe) -> None:

@@ -202,7 +202,7 @@ def test_stream_after_stream_is_the_same_in_another_order(batch):
 def test_runs_move_as_cells_do(batch, dtype):
     segments = batch[4]
     size = int(segments.pieces[:, segments.kept].sum())
-    kept, fills = np.arange(size, dtype=dtype), segments.token_table()
+    kept, fills = np.arange(size, dtype=dtype), segments.token_table
     shifted = shift_cells(kept, segments, fills, np.dtype(np.int64))
     if segments.shifted_size and are_filled_alike(segments):
         by_runs = shift_runs(kept, segments, fills, np.dtype(np.int64))
