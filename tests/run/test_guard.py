@@ -100,7 +100,7 @@ def wait_for_progress(out, dice, process, before=frozenset()):
 def test_kills_at_any_moment_tear_nothing(data, expected, tmp_path, times):
     """Kill the command, what it runs in, or one of its workers, until there is nothing left."""
     dice, out, seen, killed = random.Random(0), tmp_path / "out", set(), 0
-    kills = times(8, 50)
+    kills = times(5, 50)
     while killed < kills:
         before = parts_in(out)
         process = start(data, out, workers=1 + killed % 2)
