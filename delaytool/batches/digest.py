@@ -18,13 +18,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from delaytool.batches.types import (
+    cell_sizes,
     filtered,
     has_floats,
     is_bytes,
     is_list_view,
+    leaves,
+    storage,
     stored,
     without_views,
 )
+
+_DECODED_BYTES = 8 << 20
+"""Of a dictionary's values that are decoded at a time."""
 
 
 def levels(array: pa.Array, path: str = "") -> Iterator[tuple[str, bool, Any]]:
@@ -103,6 +109,21 @@ def _bytes_levels(array: pa.Array, path: str) -> Iterator[tuple[str, bool, Any]]
     yield path + "v", False, memoryview(data or b"").cast("B")[int(ends[0]) : int(ends[-1])]
 
 
+def _parts(array: pa.Array) -> Iterator[pa.Array]:
+    """The rows of an array, few enough at a time where decoding a dictionary makes much of them."""
+    kinds = (storage(kind) for _, kind in leaves(pa.field("", array.type)))
+    if not any(map(pa.types.is_dictionary, kinds)):
+        yield array
+        return
+    ends = np.cumsum(np.broadcast_to(cell_sizes(array), (len(array),)))
+    start = 0
+    while start < len(array) or not start:
+        room = _DECODED_BYTES + (ends[start - 1] if start else 0)
+        stop = max(int(np.searchsorted(ends, room, side="right")), start + 1)
+        yield array.slice(start, stop - start)
+        start = stop
+
+
 class ColumnDigest:
     """The digest of one column, batch by batch."""
 
@@ -112,6 +133,10 @@ class ColumnDigest:
 
     def update(self, array: pa.Array) -> None:
         """Add the rows of an array, which follow those of the arrays before."""
+        for part in _parts(array):
+            self._update(part)
+
+    def _update(self, array: pa.Array) -> None:
         start = dict(self._rows)
         for level, is_rows, content in levels(array):
             if level.endswith("#"):

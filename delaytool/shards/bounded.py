@@ -16,7 +16,7 @@ from delaytool.batches.job import Job
 from delaytool.batches.types import cell_sizes, leaf_width
 
 MAX_CELLS = 1 << 18
-MAX_BYTES = 32 << 20
+MAX_BYTES = 16 << 20
 _WINDOW_CELLS = 4
 """What is known of each stream of a window takes about as much memory as so many cells."""
 T = TypeVar("T")

@@ -17,10 +17,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from delaytool.batches.metadata import STORED_SCHEMA
 from delaytool.batches.types import depth_of, is_list, leaf_arrays, leaf_paths, leaves, storage
 from delaytool.shards import stores
 from delaytool.shards.bounded import column_sizes, joined_where_possible
 from delaytool.shards.commit import State, committed
+from delaytool.shards.record import encode_schema
+from delaytool.shards.repeats import Repeats
 
 _GROUP_BYTES = 48 << 20
 """Decoded bytes of rows from which on they are a row group. Each has dictionaries of its own, and
@@ -39,36 +42,64 @@ _LONG_RUN = 128
 class ShardWriter:
     """Batches on their way into a file that does not have its name yet.
 
-    metadata: key-value entries for the footer, to be set before the file is complete
+    metadata: more key-value entries for the footer, to be set before the file is complete
     """
 
     def __init__(self, part: str, schema: pa.Schema, entries: Mapping[bytes, bytes] | None) -> None:
-        self._schema, self._stores_schema = schema, entries is None
+        self._schema = schema
+        self._repeats = Repeats(schema)
         kinds = (kind for field in schema for _, kind in leaves(field))
         self._are_others = [not _holds_numbers(field.type) for field in schema]
         self._has_dictionaries = any(map(pa.types.is_dictionary, kinds))
         self._sink = stores.as_arrow_takes(part, "wb")
         self._writer: pq.ParquetWriter | None = None
-        self._waiting: list[pa.RecordBatch] = []
-        self._waiting_bytes = self._other_bytes = 0
-        self.metadata: dict[bytes, bytes] = dict(entries or {})
+        self._drop_waiting()
+        # What Arrow would store is not what is handed to it: columns may be dictionaries there.
+        arrows = {**(schema.metadata or {}), STORED_SCHEMA: encode_schema(schema).encode()}
+        self._entries: dict[bytes, bytes] = arrows if entries is None else dict(entries)
+        self.metadata: dict[bytes, bytes] = {}
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Add the rows of a batch, if there are any."""
-        if batch.num_rows:
-            sizes = [int(column_sizes(column).sum()) for column in batch.columns]
-            self._waiting.append(batch)
-            self._waiting_bytes += sum(sizes)
-            self._other_bytes += sum(itertools.compress(sizes, self._are_others))
-            if self._waiting_bytes > _GROUP_BYTES or self._other_bytes > _OTHER_BYTES:
-                self._write_group()
+        if not batch.num_rows:
+            return
+        self._wait(batch)
+        if self._is_full and self._writer is None and not self._repeats.are_chosen:
+            waiting = self._waiting
+            if self._repeats.choose(waiting):
+                self._drop_waiting()
+                for one in waiting:
+                    self._wait(one)
+        if self._is_full:
+            self._write_group()
+
+    def _wait(self, batch: pa.RecordBatch) -> None:
+        kept = self._repeats.keep(batch)
+        if kept is None:
+            self._write_group()
+            kept = self._repeats.keep(batch)
+            assert kept is not None, "a batch's own dictionary has room for its values"
+        sizes = [int(column_sizes(column).sum()) for column in kept.columns]
+        self._waiting.append(kept)
+        self._waiting_bytes += sum(sizes)
+        self._other_bytes += sum(itertools.compress(sizes, self._are_others))
+
+    def _drop_waiting(self) -> None:
+        self._waiting: list[pa.RecordBatch] = []
+        self._waiting_bytes = self._other_bytes = 0
+
+    @property
+    def _is_full(self) -> bool:
+        """Whether the rows that wait are a row group."""
+        more = self._repeats.nbytes
+        return self._waiting_bytes + more > _GROUP_BYTES or self._other_bytes + more > _OTHER_BYTES
 
     def finish(self) -> None:
         """Write the footer."""
         self._write_group()
         writer = self._opened(None)
-        if self.metadata:
-            writer.add_key_value_metadata(self.metadata)
+        if entries := self._entries | self.metadata:
+            writer.add_key_value_metadata(entries)
         self._close()
 
     def abandon(self) -> None:
@@ -80,16 +111,17 @@ class ShardWriter:
         """Write the rows that wait: as a row group, or several where one dictionary has no room
         for all their values.
         """
-        waiting, self._waiting = self._waiting, []
-        self._waiting_bytes = self._other_bytes = 0
+        waiting = self._waiting
+        self._drop_waiting()
         if not waiting:
             return
         groups = [waiting]
         if self._has_dictionaries:
-            groups = [[batch] for batch in joined_where_possible(waiting, self._schema)]
+            groups = [[batch] for batch in joined_where_possible(waiting, waiting[0].schema)]
         for batches in groups:
-            rows = pa.Table.from_batches(batches)
+            rows = self._repeats.table(batches)
             self._opened(rows).write_table(rows, row_group_size=rows.num_rows)
+        self._repeats.forget()
 
     def _close(self) -> None:
         if self._writer is not None:
@@ -100,7 +132,7 @@ class ShardWriter:
     def _opened(self, first: pa.Table | None) -> pq.ParquetWriter:
         """The writer, made for rows like those of the first row group."""
         if self._writer is None:
-            self._writer = _writer(self._sink, self._schema, first, self._stores_schema)
+            self._writer = _writer(self._sink, self._repeats.schema, first)
         return self._writer
 
 
@@ -133,9 +165,7 @@ def writing(
             raise
 
 
-def _writer(
-    sink: Any, schema: pa.Schema, first: pa.Table | None, stores_schema: bool
-) -> pq.ParquetWriter:
+def _writer(sink: Any, schema: pa.Schema, first: pa.Table | None) -> pq.ParquetWriter:
     """A writer that suits the columns: measured in tests/benchmarks.
 
     All is compressed with zstd, in pages so large that there is one for each column of tokens in a
@@ -150,8 +180,8 @@ def _writer(
         with_dictionary += [path for path, parts in pairs if _suits_dictionary(list(parts))]
     return pq.ParquetWriter(
         sink,
-        schema if stores_schema else schema.remove_metadata(),
-        store_schema=stores_schema,
+        schema.remove_metadata(),
+        store_schema=False,
         compression="zstd",
         compression_level=_LEVEL,
         use_dictionary=with_dictionary,
