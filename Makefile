@@ -4,7 +4,8 @@
 # make test-torch  those of tensors too, which download torch
 # make test-oldest  with the oldest versions that the tool works with (Python 3.10 or 3.11)
 # make lint        style and types
-# make bench       speed, size and memory, as ratios taken in one run
+# make bench       speed, size and memory, as ratios taken in one run; J_MOSHI=utils/data.py of a clone
+#                  of nu-dialogue/moshi-finetune adds its own function
 # make readme      write the help texts into the page of the command line
 
 PYTHON ?= python3
@@ -71,7 +72,7 @@ lint: $(VENV)/installed-test
 	$(BIN)/mypy
 
 bench: $(VENV)/installed-bench
-	$(BIN)/python tests/benchmarks/bench.py
+	$(BIN)/python tests/benchmarks/bench.py $(J_MOSHI)
 
 readme: $(VENV)/installed-test
 	$(BIN)/python tests/pages.py

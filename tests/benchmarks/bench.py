@@ -4,11 +4,14 @@ Every figure is a ratio of two things measured in this run, since a machine is s
 yesterday: A and B run in turn, ROUNDS times, and the best time of each counts. Nothing here is a
 test.
 
-apply    `engine.run` of one shard with one worker, in this process: open, read, shift, weigh,
+job      delaytool and what people do instead, as processes: see `job.py`, which comes first.
+speed    `engine.run` of one shard with one worker, in this process: open, read, shift, weigh,
          encode, sync, rename. Python's start is not in it, the footer and the sync are. Beside it,
-         `pq.read_table` of a shifted shard and `pq.write_table`, all defaults, threads included,
-         without a sync. Then both again, pinned to one core.
-today    The same work by other means, see `others.py`: processor time of apply and of them.
+         `pq.read_table` and `pq.write_table` of the same columns, all defaults, threads included,
+         without a sync; the columns may hold nulls, as pyarrow writes them. Processor time of all
+         cores, medians of ROUNDS. verify and revert likewise.
+growth   The same for rows of few frames and of many, and for few streams and many; and commands on
+         many shards, by the clock.
 bits     compressed bytes of a column in the file over its cells, beside pyarrow's defaults.
 batches  BATCH random rows at a time of a shard of BATCH_TOKENS: the row groups that hold them are
          read, the rows taken. Beside it the same of a file with one row group.
@@ -19,8 +22,6 @@ windows  `engine.run` of one shard with windows and without, in turn: processor 
 flat     `delay_flat` and `loss_weights_flat`; beside it `numpy.copyto` of as many bytes as come
          out. For a batch as large as apply makes it, which caches hold, and for one 16 times as
          large, which they do not: a copy is slower there.
-verify   `engine.run` of one shard, beside `pq.read_table` of the shards that it must read.
-revert   `engine.run` of one shard, beside apply of it.
 start    the commands as processes, beside a Python that imports what they cannot do without. Both
          find their bytecode compiled, as an installed package has it.
 workers  `delaytool apply` as a command on SHARDS shards, one worker and two in turn, the start of
@@ -51,6 +52,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import job as job_table
 import numpy as np
 import others
 import pyarrow as pa
@@ -70,6 +72,7 @@ from delaytool.pattern.flat import delay_flat
 from delaytool.pattern.segments import Segments
 from delaytool.pattern.weights import loss_weights_flat
 from delaytool.pattern.windows import Windows
+from delaytool.recipes.presets import plain_recipe
 from delaytool.run import local as engine
 from delaytool.shards.find import Shard
 
@@ -93,6 +96,8 @@ COLUMNS = (
     Column("audio_codes", tuple(range(1, 1 + RECIPE.n_q)), CODEBOOK, RECIPE.n_q),
 )
 JOB = make_job(RECIPE, ColumnOptions(), COLUMNS)
+BOOKS = pa.list_(pa.list_(pa.int64()))
+TINY_ROW = pa.Table.from_batches([synthetic.batch(np.random.default_rng(4), np.full(1, 50))])
 
 
 # Measuring
@@ -146,15 +151,19 @@ def core_time(action):
     return min(core_times([action], 3)[0])
 
 
+def medians(*actions, rounds=ROUNDS):
+    """Seconds of all cores that each action takes in this process; they run in turn."""
+    return [statistics.median(times[1:]) for times in core_times(actions, rounds + 1)]
+
+
 def core_times(actions, rounds):
     """The same of several, which run in turn: seconds of each in every round."""
     times = [[] for _ in actions]
     for _ in range(rounds):
         for action, taken in zip(actions, times, strict=True):
-            before = os.times()
+            before = time.process_time()
             action()
-            after = os.times()
-            taken.append(after.user + after.system - before.user - before.system)
+            taken.append(time.process_time() - before)
     return times
 
 
@@ -192,58 +201,84 @@ def speed_figures(folder):
     source, output, plain = (folder / name for name in ("in.parquet", "out.parquet", "plain"))
     synthetic.write(source, TOKENS)
     tokens = apply(source, output).summary.counts.tokens
-    spare = folder / "again.parquet"
-    both = (lambda: apply(source, spare), lambda: rewrite(output, plain))
-    applied, rewritten = in_turn(*both)
-    yield ratio("apply: time over a plain read and write", applied / rewritten, 0.7)
-    yield "apply: tokens a second", "", f"{tokens / applied / 1e6:.1f} M", None
-    if hasattr(os, "sched_setaffinity"):
-        cores = os.sched_getaffinity(0)
-        pin({min(cores)})
-        pinned, beside = in_turn(*both, rounds=5)
-        pin(cores)
-        yield ratio("apply, pinned to one core: the same", pinned / beside, 0.9)
-    yield from bits_figures(output, plain, "uniform codes")
-    alone, read, against, read_both = in_turn(
+    spare, copied = folder / "again.parquet", folder / "copied"
+    job_table.nullable(output, plain)
+    applied, rewritten, verified, read, against, read_both, reverted = medians(
+        lambda: apply(source, spare),
+        lambda: rewrite(plain, copied),
         lambda: verify(output, None),
-        lambda: pq.read_table(output),
+        lambda: pq.read_table(plain),
         lambda: verify(output, source),
-        lambda: (pq.read_table(output), pq.read_table(source)),
+        lambda: (pq.read_table(plain), pq.read_table(source)),
+        lambda: revert(output, folder / "back"),
     )
-    yield ratio("verify: time over a plain read of what it reads", alone / read, 1.3)
-    yield ratio("verify --source: the same, with the source", against / read_both, 1.3)
-    applied, reverted = in_turn(
-        lambda: apply(source, spare), lambda: revert(output, folder / "back"), rounds=5
-    )
-    yield ratio("revert: time over that of apply", reverted / applied, 0.9)
-    # Last, since a process that has imported datasets and polars is no longer like the command's.
-    yield from today_figures(folder, source, spare, output)
-
-
-def today_figures(folder, source, spare, output):
-    """Processor time, since `datasets` uses one core and apply more than one."""
-    own = core_time(lambda: apply(source, spare))
-    cache, target = folder / "cache", folder / "others.parquet"
-
-    def mapped():
-        shutil.rmtree(cache, ignore_errors=True)
-        others.with_datasets(source, target, RECIPE, cache)
-
-    for name, action, aim in (
-        ("a plain read and write", lambda: rewrite(output, target), None),
-        ("datasets.map, row by row in numpy", mapped, 10),
-        ("polars, the same as expressions", lambda: others.with_polars(source, target, RECIPE), 0),
+    for what, time_taken in (
+        ("apply", applied),
+        ("a plain read and write of what it writes", rewritten),
+        ("verify", verified),
+        ("a plain read of what it reads", read),
+        ("revert", reverted),
     ):
-        times = core_time(action) / own
-        if aim is not None:
-            assert pq.read_table(target).to_pydict() == pq.read_table(output).to_pydict(), name
-        met = times >= aim if aim else None
-        yield (
-            f"{name}: processor time over apply's",
-            f"{aim} or more" if aim else "",
-            f"{times:.1f}",
-            met,
+        yield f"{what}: processor time a token", "", f"{time_taken / tokens * 1e9:.1f} ns", None
+    yield ratio("apply: over a plain read and write", applied / rewritten, 0.9)
+    yield ratio("verify: over a plain read", verified / read, 1.3)
+    yield ratio("verify --source: over a plain read of both", against / read_both, 1.3)
+    yield ratio("revert: over apply", reverted / applied, 1)
+    yield from stacked_figures(folder)
+    rewrite(output, plain)
+    yield from bits_figures(output, plain, "uniform codes")
+
+
+def stacked_figures(folder):
+    """Two columns of 9 streams taken as one grid, beside text and codes: all of them int64."""
+    stacked, split = folder / "stacked", folder / "split"
+    outputs = folder / "stacked.parquet", folder / "split.parquet"
+    job_table.write_j_moshi(stacked, TOKENS // 2)
+    wide = pa.schema({"text_tokens": pa.list_(pa.int64()), "audio_codes": BOOKS})
+    synthetic.write(split, TOKENS // 4)
+    pq.write_table(pq.read_table(split).cast(wide), split)
+    first, other = (tuple(range(start, stop)) for start, stop in ((0, 9), (9, 17)))
+    pair = Column("A", first, CODEBOOK, 9), Column("B", other, CODEBOOK, 9, 1)
+    job = make_job(RECIPE, ColumnOptions(grid_column=("A", "B[1:]")), pair)
+    actions = [lambda: apply(stacked, outputs[0], job), lambda: apply(split, outputs[1])]
+    tokens = [action().summary.counts.tokens for action in actions]
+    actions += [lambda output=output: verify(output, None) for output in outputs]
+    times = medians(*actions)
+    for what, one, other in (("apply", *times[:2]), ("verify", *times[2:])):
+        over = one / tokens[0] / (other / tokens[1])
+        yield ratio(f"{what} of two columns stacked: over text and codes", over, 1.3)
+
+
+def growth_figures(folder):
+    """What a token costs in short rows and in long ones, and in few streams and many; and what a
+    shard costs among few and among many.
+    """
+    source, output = folder / "growth", folder / "growth.parquet"
+    random = np.random.default_rng(3)
+    sizes = [(frames, RECIPE.n_q) for frames in (10, 100, 1000, 10_000)]
+    for frames, n_q in (*sizes, (1000, 8), (1000, 32)):
+        rows = TOKENS // 8 // (frames * (1 + n_q))
+        batch = synthetic.batch(random, np.full(rows, frames), n_q=n_q)
+        pq.write_table(pa.Table.from_batches([batch]), source)
+        recipe = plain_recipe(n_q, (0, 0, *[1] * (n_q - 1)))
+        columns = COLUMNS[0], Column("audio_codes", tuple(range(1, 1 + n_q)), CODEBOOK, n_q)
+        job = make_job(recipe, ColumnOptions(), columns)
+        actions = (lambda job=job: apply(source, output, job), lambda: verify(output, None))
+        times = [min(times) / (rows * frames * (1 + n_q)) * 1e9 for times in core_times(actions, 4)]
+        what = f"rows of {frames} frames, 1 + {n_q} streams: apply and verify, a token"
+        yield what, "", " and ".join(f"{time:.0f}" for time in times) + " ns", None
+    for count in (10, 100, 1000, 10_000):
+        data, out = folder / f"{count}", folder / f"{count}-out"
+        data.mkdir()
+        for number in range(count):
+            pq.write_table(TINY_ROW, data / f"{number:05}.parquet")
+        times = in_turn(
+            lambda data=data, out=out: apply_command(data, out, 2),
+            lambda out=out: subprocess.run([TOOL, "verify", str(out), "--workers", "2"], **QUIET),
+            rounds=1,
         )
+        what = f"{count} shards of one row, 2 workers: apply and verify, a shard"
+        yield what, "", " and ".join(f"{time / count * 1e3:.1f}" for time in times) + " ms", None
 
 
 def batch_figures(folder):
@@ -597,12 +632,15 @@ def machine():
     )
 
 
-def main():
-    print(machine())
+def main(module=None):
+    """module: see `job.py`"""
+    print(machine(), "\n")
+    job_table.main(module)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         figures = [
             *speed_figures(folder),
+            *growth_figures(folder),
             *skewed_figures(folder),
             *batch_figures(folder),
             *memory_figures(folder),
@@ -613,9 +651,9 @@ def main():
             *loader_figures(folder),
             *ray_figures(folder),
         ]
-    print(f"{synthetic.STREAMS} streams, {TOKENS // 10**6} M tokens; the best of {ROUNDS} rounds\n")
+    print(f"{synthetic.STREAMS} streams, {TOKENS // 10**6} M tokens where nothing else is said\n")
     print_table(figures)
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

@@ -1,60 +1,10 @@
-"""The same work as people do it today: in numpy row by row, in polars, in torch.
+"""The same work by other means: in polars, in torch.
 
 None of these checks anything: no vocabularies, no lengths, no nulls, no digests, no commit.
 """
 
-import numpy as np
-
 INITIAL, TRAILING = 2048, 2048
 TEXT_INITIAL, TEXT_TRAILING = 32000, 3
-
-
-def row_by_row(recipe):
-    """A function of a row for `datasets.map`, as training scripts have it."""
-    steps = recipe.max_delay
-    scale = np.array([stream.weight for stream in recipe.streams], dtype=np.float32)
-    scale[1 + recipe.dep_q :] = 0
-
-    def shift(row):
-        text = np.array(row["text_tokens"], dtype=np.int32)
-        audio = np.array(row["audio_codes"], dtype=np.int16)
-        frames = len(text)
-        codes = np.full((len(recipe.streams), frames + steps), -1, dtype=np.int32)
-        weights = np.zeros(codes.shape, dtype=np.float32)
-        for k, stream in enumerate(recipe.streams):
-            codes[k, : stream.delay] = stream.initial
-            codes[k, stream.delay + frames :] = stream.padding
-            codes[k, stream.delay : stream.delay + frames] = text if k == 0 else audio[k - 1]
-            weights[k, stream.delay : stream.delay + frames] = scale[k]
-        is_padding = (codes[0] == 3) | (codes[0] == 0)
-        weights[0, is_padding & (weights[0] > 0)] = 0.5
-        return {
-            "text_tokens": codes[0],
-            "audio_codes": codes[1:].astype(np.int16),
-            "text_loss_weights": weights[0],
-            "audio_loss_weights": weights[1:],
-        }
-
-    return shift
-
-
-def with_datasets(source, target, recipe, cache):
-    """Load a shard with Hugging Face `datasets`, map it, write it to Parquet."""
-    import datasets
-
-    datasets.disable_progress_bars()
-    data = datasets.load_dataset(
-        "parquet", data_files=str(source), split="train", cache_dir=str(cache)
-    )
-    features = datasets.Features(
-        {
-            "text_tokens": datasets.List(datasets.Value("int32")),
-            "audio_codes": datasets.List(datasets.List(datasets.Value("int16"))),
-            "text_loss_weights": datasets.List(datasets.Value("float32")),
-            "audio_loss_weights": datasets.List(datasets.List(datasets.Value("float32"))),
-        }
-    )
-    data.map(row_by_row(recipe), features=features).to_parquet(str(target))
 
 
 def with_polars(source, target, recipe):

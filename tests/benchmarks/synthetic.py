@@ -40,15 +40,15 @@ def lists(lengths, values):
     return pa.ListArray.from_arrays(pa.array(offsets), values)
 
 
-def batch(random, lengths, skewed=False):
+def batch(random, lengths, skewed=False, n_q=N_Q):
     """A record batch with one row for each length in frames."""
     frames = int(lengths.sum())
-    codes = code_table(skewed)[random.integers(0, 1 << 16, frames * N_Q, dtype=np.uint16)]
-    books = lists(np.repeat(lengths, N_Q), pa.array(codes))
+    codes = code_table(skewed)[random.integers(0, 1 << 16, frames * n_q, dtype=np.uint16)]
+    books = lists(np.repeat(lengths, n_q), pa.array(codes))
     return pa.record_batch(
         {
             "text_tokens": lists(lengths, pa.array(text_tokens(random, frames))),
-            "audio_codes": lists(np.full(len(lengths), N_Q), books),
+            "audio_codes": lists(np.full(len(lengths), n_q), books),
         }
     )
 
