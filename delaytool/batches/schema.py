@@ -316,6 +316,8 @@ def mended_entries(
     made = ENTRY.encode(), STORED_SCHEMA
     theirs = {key: value for key, value in entries.items() if key not in made}
     metadata = become(schema).metadata or {}
+    if theirs == (schema.metadata or {}):
+        return dict(metadata)
     return {**metadata, **(become(schema.with_metadata(theirs)).metadata or {})}
 
 
