@@ -36,6 +36,13 @@ def written(path, batches, schema):
     return pq.read_metadata(path)
 
 
+def read_as_ever(table, path):
+    """The schema of a table that pyarrow writes and reads; older ones know int32 indices only."""
+    path = path.with_suffix(".plain")
+    pq.write_table(table, path)
+    return pq.read_table(path).schema
+
+
 def small_groups(monkeypatch):
     monkeypatch.setattr(write, "_OTHER_BYTES", 1000)
     monkeypatch.setattr(write, "_GROUP_BYTES", 3000)
@@ -88,7 +95,7 @@ def test_values_come_back_whatever_repeats(tmp_path_factory, parts, kind, seed):
         small_groups(patch)
         written(path, batches, schema)
     found, wanted = pq.read_table(path), pa.Table.from_batches(batches)
-    assert found.schema.equals(wanted.schema, check_metadata=True)
+    assert found.schema.equals(read_as_ever(wanted, path), check_metadata=True)
     assert found.to_pylist() == wanted.to_pylist()
 
 
@@ -137,9 +144,9 @@ def test_a_dictionary_without_room_is_a_row_group(tmp_path, monkeypatch):
         for start in range(0, 300, 50)
     ]
     assert written(tmp_path / "a", batches, schema).num_row_groups == 3
-    found = pq.read_table(tmp_path / "a")
-    assert found.schema == schema
-    assert found.to_pylist() == pa.Table.from_batches(batches).to_pylist()
+    found, wanted = pq.read_table(tmp_path / "a"), pa.Table.from_batches(batches)
+    assert found.schema == read_as_ever(wanted.slice(0, 50), tmp_path / "b")
+    assert found.to_pylist() == wanted.to_pylist()
 
 
 def test_only_what_is_used_of_a_dictionary_is_kept():
