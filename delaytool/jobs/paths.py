@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from delaytool.jobs.mismatches import Mismatch
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Item:
     """A shard, the shard of its codes if they are in one of their own, and where it goes.
 

@@ -15,7 +15,7 @@ from delaytool.shards import search, stores, tables
 from delaytool.shards.failures import reading
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Shard:
     """A shard: its name relative to the dataset's folder, where it is, and how many bytes it has.
 
