@@ -68,10 +68,10 @@ def revert(
 ) -> None:
     """Write the shards back that apply read, to RESTORED.
 
-    The columns, types, layout, rows and metadata are the original ones, and are checked against the
-    digests in each shard's footer. What truncation or alignment cut off cannot come back: then
-    nothing is written, unless --allow-lossy says so. The column options are for grids without an
-    entry.
+    The columns, types, layout, rows and metadata are the original ones, and are checked against
+    the digests in each shard's footer. What truncation, alignment, windows or --drop-column took
+    away cannot come back: then nothing is written, unless --allow-lossy says so. The column options
+    are for grids without an entry.
     """
     with session(show.debug), progress_bar(show.quiet) as progress:
         from delaytool.api.revert import revert as revert_shards
