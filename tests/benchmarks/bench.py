@@ -404,14 +404,14 @@ def flat_speed(flats, lengths):
     import torch
 
     torch.set_num_threads(1)
-    held = ((0, RECIPE.streams[:1], flats[0]), (1, RECIPE.streams[1:], flats[1]))
+    held = ((RECIPE.streams[:1], flats[0]), (RECIPE.streams[1:], flats[1]))
 
     def work():
         made = []
-        for first, streams, flat in held:
+        for streams, flat in held:
             segments = Segments(RECIPE, lengths, streams)
             codes = delay_flat(flat, segments)
-            made += [codes, loss_weights_flat(codes, segments, first)]
+            made += [codes, loss_weights_flat(codes, segments)]
         return made
 
     grid = np.concatenate(
