@@ -4,8 +4,7 @@
 # make test-torch  those of tensors too, which download torch
 # make test-oldest  with the oldest versions that the tool works with (Python 3.10 or 3.11)
 # make lint        style and types
-# make bench       speed, size and memory, as ratios taken in one run; J_MOSHI=utils/data.py of a clone
-#                  of nu-dialogue/moshi-finetune adds its own function
+# make bench       speed, size and memory, as ratios taken in one run
 # make readme      write the help texts into the page of the command line
 
 PYTHON ?= python3

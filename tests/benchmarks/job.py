@@ -174,7 +174,7 @@ def moshi(folder):
     cost_of(TOOL, "apply", str(source), str(output), *ONCE)
     nullable(output, plain)
     ways = {
-        "delaytool apply": (TOOL, "apply", str(source), str(target), *ONCE),
+        "by delaytool": (TOOL, "apply", str(source), str(target), *ONCE),
         "a plain read and write": running("copy", plain, target),
         "polars, which checks nothing": running("with_polars", source, target),
     }
@@ -187,7 +187,7 @@ def j_moshi(folder, module):
     source, target, output = (folder / name for name in ("pairs", "j.parquet", "j-out"))
     write_j_moshi(source, TOKENS)
     tokens = pq.read_metadata(source).row_group(0).column(0).num_values // 9 * 17
-    ways = {"delaytool apply": (TOOL, "apply", str(source), str(target), *GRID, *ONCE)}
+    ways = {"by delaytool": (TOOL, "apply", str(source), str(target), *GRID, *ONCE)}
     if module:
         theirs = "with_j_moshi", source
         ways["its own function, datasets.map"] = running(*theirs, target, module, folder / "cache")
