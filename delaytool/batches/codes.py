@@ -118,13 +118,14 @@ def streams_of(sources: Sequence[tuple[Codes, int]], by_stream: bool) -> Codes:
         if not (codes.is_grid or by_stream) and count == codes.streams:
             return codes
     dtype = common_type([each.flat.dtype for each in made])
-    starts = np.cumsum([0, *(len(lengths) * each.streams for each in made)])
-    runs_before = dict(zip(made, starts.tolist(), strict=False))
+    sizes = [each.sizes() for each in made]
+    starts = np.cumsum([0, *map(len, sizes[:-1])])
+    runs_before = dict(zip(made, starts.tolist(), strict=True))
     order = np.stack([runs_before[each] + each.runs(number) for each, number in sources])
     flats = [each.flat.astype(dtype, copy=False) for each in made]
     flat = taken(
         np.concatenate(flats) if flats[1:] else np.ascontiguousarray(flats[0]),
-        np.concatenate([each.sizes() for each in made]),
+        np.concatenate(sizes),
         (order if by_stream else order.T).reshape(-1),
     )
     return Codes(flat, lengths, count, by_stream)

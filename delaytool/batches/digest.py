@@ -112,16 +112,14 @@ def _bytes_levels(array: pa.Array, path: str) -> Iterator[tuple[str, bool, Any]]
 def _parts(array: pa.Array) -> Iterator[pa.Array]:
     """The rows of an array, few enough at a time where decoding a dictionary makes much of them."""
     kinds = (storage(kind) for _, kind in leaves(pa.field("", array.type)))
-    if not any(map(pa.types.is_dictionary, kinds)):
+    has_dictionaries = len(array) > 1 and any(map(pa.types.is_dictionary, kinds))
+    sizes = np.broadcast_to(cell_sizes(array), (len(array),)) if has_dictionaries else np.zeros(1)
+    if sizes.sum() <= _DECODED_BYTES:
         yield array
         return
-    ends = np.cumsum(np.broadcast_to(cell_sizes(array), (len(array),)))
-    start = 0
-    while start < len(array) or not start:
-        room = _DECODED_BYTES + (ends[start - 1] if start else 0)
-        stop = max(int(np.searchsorted(ends, room, side="right")), start + 1)
-        yield array.slice(start, stop - start)
-        start = stop
+    half = len(array) // 2
+    yield from _parts(array.slice(0, half))
+    yield from _parts(array.slice(half))
 
 
 class ColumnDigest:

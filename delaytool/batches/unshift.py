@@ -91,8 +91,8 @@ def originals(
         if column in by_twin:
             codes = by_twin[column]
         else:
-            in_order = job.numbers_of_outputs, column.numbers, column.layout.by_stream
-            codes = tokens.streams(*in_order)
+            by_stream = column.layout.by_stream
+            codes = tokens.streams(job.numbers_of_outputs, column.numbers, by_stream)
         kept = None
         if padded is not None and job.aligns(column):
             kept = _without(padded[job.text_columns.index(column)], tokens.lengths, column)

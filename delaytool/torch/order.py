@@ -116,8 +116,8 @@ class Order:
         total = int(ends[-1])
         first, count = self._left_out(epoch, total, total % world_size)
         # Where the rows that are left out begin and end; they may go on at the beginning.
-        edges = [first, min(first + count, total), max(first + count - total, 0)] if count else []
-        bounds = np.unique(np.concatenate([[0], ends, edges]).astype(np.int64))
+        edges = [first, min(first + count, total), max(first + count - total, 0)]
+        bounds = np.unique(np.concatenate([[0], ends, edges if count else [0]]))
         firsts, stops = bounds[:-1], bounds[1:]
         is_read = (firsts - first) % total >= count
         firsts, stops = firsts[is_read], stops[is_read]
