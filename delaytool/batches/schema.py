@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -184,6 +185,20 @@ def already_shifted() -> DataError:
     )
 
 
+class _Exact:
+    """A schema that equals only what is the same in everything, metadata included."""
+
+    def __init__(self, schema: pa.Schema) -> None:
+        self.schema = schema
+        self._message = schema.serialize().to_pybytes()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Exact) and self._message == other._message
+
+    def __hash__(self) -> int:
+        return hash(self._message)
+
+
 def shifted_schema(schema: pa.Schema, job: Job) -> pa.Schema:
     """The schema of what `shift` gives for batches of this schema.
 
@@ -191,6 +206,13 @@ def shifted_schema(schema: pa.Schema, job: Job) -> pa.Schema:
     put together takes that of the first column with tokens. Raises DataError as `check_schema`
     does.
     """
+    return _shifted_schema(_Exact(schema), job)
+
+
+@functools.lru_cache(maxsize=4)
+def _shifted_schema(exact: _Exact, job: Job) -> pa.Schema:
+    """The same, made once for all shards of a dataset."""
+    schema = exact.schema
     check_schema(schema, job)
     source = taken_out_of_schema(schema, job.names)
     twins = {twin.name: output for output in job.outputs if (twin := job.twin(output))}

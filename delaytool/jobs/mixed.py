@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections import Counter
@@ -48,6 +49,7 @@ def compare_with_first(shards: Sequence[Shard], results: Sequence[Verified]) -> 
     return found
 
 
+@functools.lru_cache(maxsize=4)
 def digest_of_way(job: Job) -> str:
     """A digest of all that a dataset's shards must have in common."""
     outputs = [output.to_dict() for output in job.outputs]

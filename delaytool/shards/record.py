@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import functools
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -158,19 +160,8 @@ class Record:
         sources = tuple(parsed(Source, source) for source in list_of(fields["sources"]))
         if len(sources) not in (1, 2):
             raise ValueError(f"{len(sources)} sources")
-        job = Job(
-            recipe=Recipe.from_dict(fields["recipe"]),
-            columns=tuple(parsed(Column, column) for column in list_of(fields["columns"])),
-            outputs=tuple(parsed(Output, output) for output in list_of(fields["outputs"])),
-            align=_one_of(fields["align"], ALIGNS),  # type: ignore[arg-type]
-            align_limit=fields["align_limit"],
-            factors=_name(fields["factors"]),
-            windows=_windows(fields["windows"]),
-            narrow=_flag(fields["narrow"]),
-            drop_columns=tuple(map(text_of, list_of(fields["drop_columns"]))),
-            key=_name(fields["key"]),
-            by_order=_flag(fields["by_order"]),
-        )
+        names = [field.name for field in dataclasses.fields(Job)]
+        job = _job_of(json.dumps({name: fields[name] for name in names}))
         figures = parsed(Figures, fields["figures"])
         if len(figures.weights) != len(job.recipe.streams) * job.weighs:
             raise ValueError(f"{len(figures.weights)} sums of weights")
@@ -191,6 +182,25 @@ class Record:
             reasons=parsed_reasons(fields["reasons"]),
             dropped=_pairs(fields["dropped"]),
         )
+
+
+@functools.lru_cache(maxsize=4)
+def _job_of(text: str) -> Job:
+    """The job of a record, from JSON: for shards that have it in common it is made once."""
+    fields = json.loads(text)
+    return Job(
+        recipe=Recipe.from_dict(fields["recipe"]),
+        columns=tuple(parsed(Column, column) for column in list_of(fields["columns"])),
+        outputs=tuple(parsed(Output, output) for output in list_of(fields["outputs"])),
+        align=_one_of(fields["align"], ALIGNS),  # type: ignore[arg-type]
+        align_limit=fields["align_limit"],
+        factors=_name(fields["factors"]),
+        windows=_windows(fields["windows"]),
+        narrow=_flag(fields["narrow"]),
+        drop_columns=tuple(map(text_of, list_of(fields["drop_columns"]))),
+        key=_name(fields["key"]),
+        by_order=_flag(fields["by_order"]),
+    )
 
 
 class Recorded(Protocol):

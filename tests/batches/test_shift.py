@@ -423,6 +423,16 @@ def test_a_description_that_is_garbage_is_dropped(key, garbage):
     assert shifted_schema(schema, tokens_job()).metadata == {b"other": b"\xff stays"}
 
 
+def test_schemas_that_differ_in_metadata_alone_are_told_apart():
+    schema = schema_with()
+    first = schema.field(0)
+    for note in (b"one", b"another"):
+        noted = schema.set(0, first.with_metadata({b"of it": note})).with_metadata({b"all": note})
+        shifted = shifted_schema(noted, tokens_job())
+        assert shifted.metadata == {b"all": note}
+        assert shifted.field(first.name).metadata == {b"of it": note}
+
+
 def spark_field(name, kind, **more):
     return {"name": name, "type": kind, "nullable": True, "metadata": {}, **more}
 

@@ -86,6 +86,15 @@ def test_a_record_comes_back_from_its_json(record):
     assert back.to_json() == record.to_json()
 
 
+def test_records_have_a_job_in_common_only_where_it_is_the_same():
+    made = RECORDS[0]
+    other = dataclasses.replace(made, counts=dataclasses.replace(made.counts, rows_in=99))
+    keyed = dataclasses.replace(made, job=dataclasses.replace(made.job, key="name"))
+    one, same, of_key = (Record.from_json(r.to_json().encode()) for r in (made, other, keyed))
+    assert one.job is same.job
+    assert (one.job.key, of_key.job.key) == (made.job.key, "name")
+
+
 @pytest.mark.parametrize("record", RECORDS)
 def test_the_checksum_is_the_sha256_of_the_rest(record):
     text = record.to_json()
