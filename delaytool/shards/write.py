@@ -10,6 +10,7 @@ import contextlib
 import itertools
 import os
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,8 @@ _GROUP_BYTES = 48 << 20
 in smaller ones that of the text takes more room than it saves."""
 _OTHER_BYTES = 8 << 20
 """The same of columns that are no lists of numbers, for which waiting gains nothing."""
+_AHEAD_BYTES = 16 << 20
+"""Decoded bytes of rows that may wait while the row group before them is being written."""
 _PAGE_BYTES = 2 << 20
 _LEVEL = 3
 """Of zstd: codes and words of speech get 4% smaller than on level 1, in the same time."""
@@ -53,6 +56,8 @@ class ShardWriter:
         self._has_dictionaries = any(map(pa.types.is_dictionary, kinds))
         self._sink = stores.as_arrow_takes(part, "wb")
         self._writer: pq.ParquetWriter | None = None
+        self._thread = ThreadPoolExecutor(1)
+        self._group: Future[None] | None = None
         self._drop_waiting()
         # What Arrow would store is not what is handed to it: columns may be dictionaries there.
         arrows = {**(schema.metadata or {}), STORED_SCHEMA: encode_schema(schema).encode()}
@@ -70,6 +75,8 @@ class ShardWriter:
                 self._drop_waiting()
                 for one in waiting:
                     self._wait(one)
+        if self._waiting_bytes > _AHEAD_BYTES:
+            self._finish_group()
         if self._is_full:
             self._write_group()
 
@@ -96,7 +103,7 @@ class ShardWriter:
 
     def finish(self) -> None:
         """Write the footer."""
-        self._write_group()
+        self._write_group(is_last=True)
         writer = self._opened(None)
         if entries := self._entries | self.metadata:
             writer.add_key_value_metadata(entries)
@@ -107,10 +114,11 @@ class ShardWriter:
         with contextlib.suppress(Exception):
             self._close()
 
-    def _write_group(self) -> None:
+    def _write_group(self, is_last: bool = False) -> None:
         """Write the rows that wait: as a row group, or several where one dictionary has no room
-        for all their values.
+        for all their values. All but the last are written in a thread, beside the next rows' work.
         """
+        self._finish_group()
         waiting = self._waiting
         self._drop_waiting()
         if not waiting:
@@ -118,12 +126,22 @@ class ShardWriter:
         groups = [waiting]
         if self._has_dictionaries:
             groups = [[batch] for batch in joined_where_possible(waiting, waiting[0].schema)]
-        for batches in groups:
-            rows = self._repeats.table(batches)
-            self._opened(rows).write_table(rows, row_group_size=rows.num_rows)
+        tables = [self._repeats.table(batches) for batches in groups]
         self._repeats.forget()
+        writer = self._opened(tables[0])
+        if is_last:
+            _write_each(tables, writer)
+        else:
+            self._group = self._thread.submit(_write_each, tables, writer)
+
+    def _finish_group(self) -> None:
+        """Wait until the row group that is being written is; raises what writing it raises."""
+        group, self._group = self._group, None
+        if group is not None:
+            group.result()
 
     def _close(self) -> None:
+        self._thread.shutdown()
         if self._writer is not None:
             self._writer.close()
         if not isinstance(self._sink, str):
@@ -134,6 +152,13 @@ class ShardWriter:
         if self._writer is None:
             self._writer = _writer(self._sink, self._repeats.schema, first)
         return self._writer
+
+
+def _write_each(tables: list[pa.Table], writer: pq.ParquetWriter) -> None:
+    """Write each table as a row group, and let go of it."""
+    while tables:
+        table = tables.pop(0)
+        writer.write_table(table, row_group_size=table.num_rows)
 
 
 @contextlib.contextmanager

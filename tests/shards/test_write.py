@@ -1,5 +1,7 @@
 """What is written is small, and other readers of Parquet read the same values from it."""
 
+import os
+import time
 from collections import Counter
 
 import numpy as np
@@ -7,6 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from make import PLAIN, deep, delaytool, tokens_table
+
+from delaytool.errors import DataError
+from delaytool.shards import write
 
 OLD = {"PLAIN", "RLE", "RLE_DICTIONARY", "PLAIN_DICTIONARY", "BIT_PACKED"}
 """The encodings that every reader has known for years."""
@@ -147,6 +152,42 @@ def test_a_dictionary_is_written_where_it_makes_a_column_smaller(tmp_path):
         assert "RLE_DICTIONARY" in encodings_of(path, "audio_codes")
         weights = [encodings_of(path, f"{name}_loss_weights") for name in ("text", "audio")]
         assert ["RLE_DICTIONARY" in found for found in weights] == [padding == 0.7, False]
+
+
+def write_all(path, batches):
+    with write.writing(str(path), batches[0].schema) as writer:
+        for batch in batches:
+            writer.write(batch)
+
+
+@pytest.mark.parametrize("group", [0, 1, 4])
+def test_a_row_group_that_cannot_be_written_is_an_error(tmp_path, monkeypatch, group):
+    calls = []
+    write_table = pq.ParquetWriter.write_table
+
+    def fail_once(writer, table, *args, **kwargs):
+        calls.append(table)
+        if len(calls) > group:
+            raise OSError(28, "No space left on device")
+        time.sleep(0.05)
+        write_table(writer, table, *args, **kwargs)
+
+    monkeypatch.setattr(pq.ParquetWriter, "write_table", fail_once)
+    monkeypatch.setattr(write, "_GROUP_BYTES", 0)
+    batches = [tokens_table(rows=3, seed=seed).to_batches()[0] for seed in range(5)]
+    with pytest.raises(DataError, match="No space left"):
+        write_all(tmp_path / "out.parquet", batches)
+    assert os.listdir(tmp_path) == []
+    assert len(calls) == group + 1
+
+
+def test_rows_keep_their_order_in_row_groups(tmp_path, monkeypatch):
+    monkeypatch.setattr(write, "_GROUP_BYTES", 0)
+    batches = [tokens_table(rows=3, seed=seed).to_batches()[0] for seed in range(20)]
+    path = tmp_path / "out.parquet"
+    write_all(path, batches)
+    assert pq.read_metadata(path).num_row_groups == 20
+    assert pq.read_table(path).equals(pa.Table.from_batches(batches))
 
 
 def test_a_shard_without_rows(tmp_path):
