@@ -260,3 +260,16 @@ def test_a_command_does_without_pandas(tmp_path, workers):
     done = delaytool_process(*apply, env={"PYTHONPROFILEIMPORTTIME": "1"})
     assert "pyarrow.parquet" in done.stderr
     assert "pandas.core" not in done.stderr
+
+
+@pytest.mark.parametrize("given", [None, "system"])
+def test_pyarrow_takes_an_allocator_that_it_has(given):
+    code = "from delaytool.run import guard; guard.travel_light(); import pyarrow as pa; "
+    code += "print(pa.default_memory_pool().backend_name, *pa.supported_memory_backends())"
+    name = "ARROW_DEFAULT_MEMORY_POOL"
+    env = {key: value for key, value in os.environ.items() if key != name}
+    env |= {name: given} if given else {}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    chosen, *backends = done.stdout.split()
+    assert chosen == (given or ("jemalloc" if "jemalloc" in backends else "system"))
