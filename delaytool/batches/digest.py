@@ -17,8 +17,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from delaytool.batches.sizes import cell_sizes
 from delaytool.batches.types import (
-    cell_sizes,
     filtered,
     has_floats,
     is_bytes,

@@ -214,66 +214,6 @@ def type_name(kind: pa.DataType) -> str:
     return f"list<{type_name(kind.value_type)}>" if pa.types.is_list(kind) else str(kind)
 
 
-def leaf_width(kind: pa.DataType) -> int:
-    """Bytes of one value inside all lists: list<list<int16>> -> 2"""
-    kind = storage(kind)
-    while hasattr(kind, "value_type"):
-        kind = kind.value_type
-    try:
-        return int(kind.bit_width) // 8
-    except ValueError:
-        return 1
-
-
-def cell_sizes(array: pa.Array) -> Any:
-    """Decoded bytes of each row: an integer if all are alike, else int64 [rows].
-
-    [[1, 2], None, [3]] of int16 -> [4, 0, 2]
-    """
-    array = stored(array)
-    kind = array.type
-    if is_list_view(kind):
-        array = lists_of(array.flatten(), list_lengths(array), pa.large_list(kind.value_field))
-        kind = array.type
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_map(kind):
-        return _list_sizes(array) if len(array) else 0
-    if pa.types.is_fixed_size_list(kind):
-        part = array.values[array.offset * kind.list_size :][: len(array) * kind.list_size]
-        inner = cell_sizes(part)
-        if isinstance(inner, int):
-            return inner * kind.list_size
-        return inner.reshape(len(array), kind.list_size).sum(axis=1)
-    if pa.types.is_struct(kind):
-        return sum(cell_sizes(part) for part in child_arrays(array))
-    if is_bytes_view(kind):
-        return cell_sizes(array.cast(pa.large_binary()))
-    if is_bytes(kind):
-        lengths = pc.binary_length(array).fill_null(0)
-        return lengths.to_numpy(zero_copy_only=False).astype(np.int64)
-    if pa.types.is_dictionary(kind):
-        # As its values: whoever hashes or writes it may have to decode it.
-        count = len(array.dictionary)
-        sizes = np.append(np.broadcast_to(cell_sizes(array.dictionary), (count,)), 0)
-        return sizes[array.indices.cast(pa.int64()).fill_null(count).to_numpy()]
-    try:
-        return max(1, int(kind.bit_width) // 8)
-    except ValueError:
-        return 0
-
-
-def _list_sizes(array: pa.Array) -> Any:
-    """`cell_sizes` of lists of any length, or of maps."""
-    ends, parts = array.offsets.to_numpy(), child_arrays(array)
-    inner = cell_sizes(parts[0])
-    if len(parts) > 1:
-        # Keys and values of a map.
-        inner = np.broadcast_to(inner, len(parts[0])) + cell_sizes(parts[1])
-    if isinstance(inner, int):
-        return np.diff(ends).astype(np.int64) * inner
-    sums = np.concatenate([[0], np.cumsum(inner)])
-    return sums[ends[1:]] - sums[ends[:-1]]
-
-
 def _children(kind: pa.DataType) -> tuple[str, list[pa.Field]]:
     """What is inside of a type, with the names that Parquet gives it.
 
@@ -302,13 +242,23 @@ def _with_children(kind: pa.DataType, fields: Sequence[pa.Field]) -> pa.DataType
 
 
 def child_arrays(array: pa.Array) -> list[pa.Array]:
-    """The arrays inside of an array, in the order of `_children`."""
+    """The arrays inside of an array, in the order of `_children`, without what a slice left out."""
     kind = array.type
-    if pa.types.is_map(kind):
-        return [array.keys, array.items]
     if pa.types.is_struct(kind):
         return [array.field(i) for i in range(kind.num_fields)]
-    return [array.values] if hasattr(kind, "value_field") else []
+    if pa.types.is_map(kind):
+        parts = [array.keys, array.items]
+    else:
+        parts = [array.values] if hasattr(kind, "value_field") else []
+    if not len(array):
+        return [part[:0] for part in parts]
+    if not parts or is_list_view(kind):
+        return parts
+    if pa.types.is_fixed_size_list(kind):
+        ends = array.offset, array.offset + len(array)
+        return [array.values[slice(*(end * kind.list_size for end in ends))]]
+    first, last = array.offsets[0].as_py(), array.offsets[len(array)].as_py()
+    return [part[first:last] for part in parts]
 
 
 def as_stored(field: pa.Field, lists: bool = True) -> pa.Field:
@@ -354,7 +304,7 @@ def leaves(field: pa.Field, before: str = "") -> list[tuple[str, pa.DataType]]:
 
 
 def leaf_arrays(array: pa.Array) -> Iterator[pa.Array]:
-    """The leaves of an array, in their type's order; what a slice left out may be in them."""
+    """The leaves of an array, in their type's order, without what a slice left out."""
     array = stored(array)
     parts = child_arrays(array)
     if not parts and not pa.types.is_struct(array.type):

@@ -10,7 +10,8 @@ import pyarrow as pa
 
 from delaytool.batches.codes import Codes, TokenBatch
 from delaytool.batches.job import WINDOW_COLUMNS, Job
-from delaytool.batches.types import cell_sizes, has_views
+from delaytool.batches.sizes import cell_sizes
+from delaytool.batches.types import has_views
 from delaytool.pattern.flat import undelay_flat, widened
 from delaytool.pattern.segments import Array, Index, Segments
 from delaytool.pattern.windows import Cuts, Mask

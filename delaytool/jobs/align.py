@@ -19,7 +19,7 @@ from delaytool.batches.fields import array_at
 from delaytool.batches.metadata import ALIGN_ENTRY, ENTRY, QUARANTINE_ENTRY
 from delaytool.batches.problems import Problems
 from delaytool.batches.schema import already_shifted, mended_entries, quarantine_schema
-from delaytool.batches.types import cell_sizes, leaf_width
+from delaytool.batches.sizes import cell_sizes, leaf_width
 from delaytool.errors import DataError, Place, RecipeError
 from delaytool.jobs.dry_run import BadRows
 from delaytool.jobs.existing import Made, existing_of

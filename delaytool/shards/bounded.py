@@ -13,12 +13,12 @@ import pyarrow as pa
 
 from delaytool.batches.fields import array_at, is_there
 from delaytool.batches.job import Job
-from delaytool.batches.types import cell_sizes, leaf_width
+from delaytool.batches.sizes import cell_sizes, leaf_width
 
 MAX_CELLS = 1 << 18
 MAX_BYTES = 16 << 20
-_WINDOW_CELLS = 4
-"""What is known of each stream of a window takes about as much memory as so many cells."""
+_WINDOW_CELLS = 1
+"""So many cells more does each stream of a window count as, for what is known of it."""
 T = TypeVar("T")
 
 

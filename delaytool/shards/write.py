@@ -19,9 +19,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from delaytool.batches.metadata import STORED_SCHEMA
+from delaytool.batches.sizes import total_size
 from delaytool.batches.types import depth_of, is_list, leaf_arrays, leaf_paths, leaves, storage
 from delaytool.shards import stores
-from delaytool.shards.bounded import column_sizes, joined_where_possible
+from delaytool.shards.bounded import joined_where_possible
 from delaytool.shards.commit import State, committed
 from delaytool.shards.record import encode_schema
 from delaytool.shards.repeats import Repeats
@@ -86,7 +87,7 @@ class ShardWriter:
             self._write_group()
             kept = self._repeats.keep(batch)
             assert kept is not None, "a batch's own dictionary has room for its values"
-        sizes = [int(column_sizes(column).sum()) for column in kept.columns]
+        sizes = [total_size(column) for column in kept.columns]
         self._waiting.append(kept)
         self._waiting_bytes += sum(sizes)
         self._other_bytes += sum(itertools.compress(sizes, self._are_others))

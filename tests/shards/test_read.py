@@ -7,6 +7,7 @@ import os
 import resource
 import signal
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pyarrow.parquet.encryption as pe
@@ -14,7 +15,8 @@ import pytest
 from make import delaytool_process, files_in, tokens_job, tokens_table
 
 from delaytool.batches.figures import Counts, figures_of_nothing
-from delaytool.batches.types import as_stored, cell_sizes
+from delaytool.batches.sizes import cell_sizes, total_size
+from delaytool.batches.types import as_stored, leaf_arrays
 from delaytool.errors import DataError
 from delaytool.shards.find import Shard, find_shards
 from delaytool.shards.read import open_shard
@@ -169,6 +171,36 @@ def test_cell_sizes():
     assert cell_sizes(pa.array([["ab", "c"], ["d"]])).tolist() == [3, 1]
     assert cell_sizes(pa.array([[1, 2], [3, 4]], pa.list_(pa.int8(), 2))) == 2
     assert cell_sizes(pa.array([1, 2], pa.float64())) == 8
+
+
+KINDS = [
+    pa.list_(pa.list_(pa.int32())),
+    pa.list_(pa.list_(pa.int8(), 2)),
+    pa.large_list(pa.struct({"word": pa.string(), "at": pa.list_(pa.float32())})),
+    pa.map_(pa.string(), pa.list_(pa.int16())),
+    pa.list_(pa.dictionary(pa.int8(), pa.string())),
+]
+VALUES = [
+    [[[1, 2], [3]], [], None, [[4]]],
+    [[[1, 2], [3, 4]], [], None, [[5, 6]]],
+    [[{"word": "a", "at": [1.0]}, {"word": "bc", "at": []}], [], None, [{"word": "d", "at": None}]],
+    [[("a", [1]), ("bc", [])], [], None, [("d", None)]],
+    [["a", "bc"], [], None, ["d", "a"]],
+]
+
+
+@pytest.mark.parametrize(("kind", "values"), list(zip(KINDS, VALUES, strict=True)), ids=str)
+def test_a_slice_has_nothing_of_what_it_left_out(kind, values):
+    # Dictionaries stay whole.
+    whole = pa.array(values, kind)
+    for start in range(5):
+        for end in range(start, 5):
+            part, alone = whole[start:end], pa.array(values[start:end], kind)
+            found, wanted = ([x.to_pylist() for x in leaf_arrays(a)] for a in (part, alone))
+            assert found == wanted
+            sizes = [np.broadcast_to(cell_sizes(a), (len(a),)).tolist() for a in (part, alone)]
+            assert sizes[0] == sizes[1]
+            assert total_size(part) == sum(sizes[0])
 
 
 def test_schemas_come_back(tmp_path):

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from make import deep, finish, tokens_job, tokens_table
 
-from delaytool.batches.types import cell_sizes
+from delaytool.batches.sizes import cell_sizes
 from delaytool.jobs.apply import ApplyShard
 from delaytool.jobs.paths import Item
 from delaytool.shards.find import Shard
