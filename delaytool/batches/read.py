@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from delaytool.batches.bases import without_base
-from delaytool.batches.codes import Codes, TokenBatch
+from delaytool.batches.codes import Codes, TokenBatch, streams_of
 from delaytool.batches.fields import array_at
 from delaytool.batches.job import Job, segments_of_column
 from delaytool.batches.layouts import LIST, Column, Output
@@ -217,7 +217,8 @@ def read_rest(
             expected=f"{lengths[row]}, as in the output",
             place=Place(row=int(row), column=column.name),
         )
-    grid = codes.grid()
     if shifted:
-        return grid
-    return np.delete(grid, slice(column.start, column.start + column.count), axis=0)
+        return codes.grid()
+    used = range(column.start, column.start + column.count)
+    rest = [(codes, number) for number in range(size) if number not in used]
+    return streams_of(rest, True).grid()
