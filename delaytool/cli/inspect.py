@@ -93,7 +93,7 @@ from delaytool.cli.session import put_json, session
     "--labels",
     is_flag=True,
     heading=OUT,
-    help="Print kind and number of the frame, from 1, instead of ids; S for a filled cell.",
+    help="Print kind and number of the frame, from 1, instead of ids; S, O or P for a filled cell.",
 )
 @option(
     "--tokenizer",
@@ -121,11 +121,11 @@ def inspect(
 ) -> None:
     """Print one row of a shifted or an original SHARD as a grid.
 
-    Streams are rows and time runs to the right, in timesteps and seconds of the grid. Cells that
-    the pattern filled are dim, and stand in [brackets]; with --labels they are S. A long row is
-    shown by the pager (PAGER), as git does. The column options are for an original shard; a shifted
-    one says itself where its tokens are. Where more than one layout fits an original, each is
-    printed.
+    Streams are rows and time runs to the right, in timesteps and seconds of the grid. Filled cells
+    are dim: [id] by a delay, (id) by an offset, {id} to fill a window up; with --labels they are S,
+    O and P. A long row is shown by the pager (PAGER), as git does. The column options are for an
+    original shard; a shifted one says itself where its tokens are. Where more than one layout fits
+    an original, each is printed.
     """
     view.check(columns, show.as_json)
     with session(show.debug):
