@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from delaytool.batches.sizes import cell_sizes
+from delaytool.batches.sizes import column_sizes
 from delaytool.batches.types import (
     filtered,
     has_floats,
@@ -113,8 +113,7 @@ def _parts(array: pa.Array) -> Iterator[pa.Array]:
     """The rows of an array, few enough at a time where decoding a dictionary makes much of them."""
     kinds = (storage(kind) for _, kind in leaves(pa.field("", array.type)))
     has_dictionaries = len(array) > 1 and any(map(pa.types.is_dictionary, kinds))
-    sizes = np.broadcast_to(cell_sizes(array), (len(array),)) if has_dictionaries else np.zeros(1)
-    if sizes.sum() <= _DECODED_BYTES:
+    if not has_dictionaries or column_sizes(array).sum() <= _DECODED_BYTES:
         yield array
         return
     half = len(array) // 2

@@ -67,6 +67,11 @@ def cell_sizes(array: pa.Array) -> Any:
         return 0
 
 
+def column_sizes(array: pa.Array) -> Any:
+    """Decoded bytes of a column in each row, int64 [rows]."""
+    return np.broadcast_to(cell_sizes(array), (len(array),))
+
+
 def total_size(array: pa.Array) -> int:
     """Decoded bytes of all rows."""
     total = 0

@@ -255,9 +255,10 @@ def child_arrays(array: pa.Array) -> list[pa.Array]:
     if not parts or is_list_view(kind):
         return parts
     if pa.types.is_fixed_size_list(kind):
-        ends = array.offset, array.offset + len(array)
-        return [array.values[slice(*(end * kind.list_size for end in ends))]]
-    first, last = array.offsets[0].as_py(), array.offsets[len(array)].as_py()
+        first = array.offset * kind.list_size
+        last = first + len(array) * kind.list_size
+    else:
+        first, last = array.offsets[0].as_py(), array.offsets[len(array)].as_py()
     return [part[first:last] for part in parts]
 
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from delaytool.batches.fields import array_at, is_there
 from delaytool.batches.job import Job
-from delaytool.batches.sizes import cell_sizes, leaf_width
+from delaytool.batches.sizes import column_sizes, leaf_width
 
 MAX_CELLS = 1 << 18
 MAX_BYTES = 16 << 20
@@ -194,11 +194,6 @@ def byte_sizes(batch: pa.RecordBatch) -> Any:
     for array in batch.columns:
         sizes += column_sizes(array)
     return sizes
-
-
-def column_sizes(array: pa.Array) -> Any:
-    """Decoded bytes of a column in each row, int64 [rows]."""
-    return np.broadcast_to(cell_sizes(array), (len(array),))
 
 
 def _row_sizes(batch: pa.RecordBatch, job: Job, added: bool) -> tuple[Any, Any]:

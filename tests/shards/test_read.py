@@ -7,7 +7,6 @@ import os
 import resource
 import signal
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pyarrow.parquet.encryption as pe
@@ -15,7 +14,7 @@ import pytest
 from make import delaytool_process, files_in, tokens_job, tokens_table
 
 from delaytool.batches.figures import Counts, figures_of_nothing
-from delaytool.batches.sizes import cell_sizes, total_size
+from delaytool.batches.sizes import cell_sizes, column_sizes, total_size
 from delaytool.batches.types import as_stored, leaf_arrays
 from delaytool.errors import DataError
 from delaytool.shards.find import Shard, find_shards
@@ -198,7 +197,7 @@ def test_a_slice_has_nothing_of_what_it_left_out(kind, values):
             part, alone = whole[start:end], pa.array(values[start:end], kind)
             found, wanted = ([x.to_pylist() for x in leaf_arrays(a)] for a in (part, alone))
             assert found == wanted
-            sizes = [np.broadcast_to(cell_sizes(a), (len(a),)).tolist() for a in (part, alone)]
+            sizes = [column_sizes(a).tolist() for a in (part, alone)]
             assert sizes[0] == sizes[1]
             assert total_size(part) == sum(sizes[0])
 
