@@ -31,6 +31,8 @@ from delaytool.batches.types import (
 
 _DECODED_BYTES = 8 << 20
 """Of a dictionary's values that are decoded at a time."""
+_LONG_BYTES = 1 << 10
+"""Of each string of a dictionary on average, from which on they are hashed where they lie."""
 
 
 def levels(array: pa.Array, path: str = "") -> Iterator[tuple[str, bool, Any]]:
@@ -38,7 +40,8 @@ def levels(array: pa.Array, path: str = "") -> Iterator[tuple[str, bool, Any]]:
 
     [[1, 2], None, [3]] -> nulls [1], lengths [2, 1], values [1, 2, 3]
     """
-    array = _plain(array)
+    is_coded = _has_long_values(array)
+    array = array if is_coded else _plain(array)
     kind = array.type
     yield path + "#", True, np.int64(len(array)).tobytes()
     if pa.types.is_null(kind):
@@ -66,7 +69,7 @@ def levels(array: pa.Array, path: str = "") -> Iterator[tuple[str, bool, Any]]:
     elif pa.types.is_list(kind) or pa.types.is_large_list(kind):
         yield path + "l", False, _lengths(array.offsets)
         yield from levels(array.flatten(), path + "v")
-    elif is_bytes(kind):
+    elif is_coded or is_bytes(kind):
         yield from _bytes_levels(array, path)
     elif pa.types.is_boolean(kind):
         yield path + "v", False, array.cast(pa.uint8()).to_numpy()
@@ -99,6 +102,9 @@ def _lengths(offsets: pa.Array) -> Any:
 
 
 def _bytes_levels(array: pa.Array, path: str) -> Iterator[tuple[str, bool, Any]]:
+    if pa.types.is_dictionary(array.type):
+        yield from _coded_levels(array, path)
+        return
     large = pa.types.is_large_string(array.type) or pa.types.is_large_binary(array.type)
     offsets, data = array.buffers()[1:]
     if not len(array):
@@ -109,11 +115,34 @@ def _bytes_levels(array: pa.Array, path: str) -> Iterator[tuple[str, bool, Any]]
     yield path + "v", False, memoryview(data or b"").cast("B")[int(ends[0]) : int(ends[-1])]
 
 
+def _has_long_values(array: pa.Array) -> bool:
+    """Whether an array is a dictionary of strings or bytes so long that decoding them is slow."""
+    kind = array.type
+    if not len(array) or not pa.types.is_dictionary(kind) or not is_bytes(kind.value_type):
+        return False
+    long = int(column_sizes(array).sum()) > _LONG_BYTES * len(array)
+    return long and not array.dictionary.null_count
+
+
+def _coded_levels(array: pa.Array, path: str) -> Iterator[tuple[str, bool, Any]]:
+    """The lengths of a dictionary's values in each row, and the values one by one."""
+    (_, _, lengths), (_, _, data) = _bytes_levels(array.dictionary, path)
+    indices = array.indices.to_numpy()
+    yield path + "l", False, lengths[indices]
+    stops = np.cumsum(lengths)
+    starts, stops = (stops - lengths).tolist(), stops.tolist()
+    for index in indices.tolist():
+        yield path + "v", False, data[starts[index] : stops[index]]
+
+
 def _parts(array: pa.Array) -> Iterator[pa.Array]:
     """The rows of an array, few enough at a time where decoding a dictionary makes much of them."""
     kinds = (storage(kind) for _, kind in leaves(pa.field("", array.type)))
     has_dictionaries = len(array) > 1 and any(map(pa.types.is_dictionary, kinds))
-    if not has_dictionaries or column_sizes(array).sum() <= _DECODED_BYTES:
+    if not has_dictionaries or _has_long_values(array):
+        yield array
+        return
+    if column_sizes(array).sum() <= _DECODED_BYTES:
         yield array
         return
     half = len(array) // 2
@@ -191,10 +220,22 @@ def same_values(left: pa.Array, right: pa.Array) -> bool:
         return False
     if left.type == right.type and left.equals(right) and not has_floats(left.type):
         return True
+    if _have_same_codes(left, right):
+        return True
     ours, theirs = ColumnDigest(), ColumnDigest()
     ours.update(left)
     theirs.update(right)
     return ours.hexdigest() == theirs.hexdigest()
+
+
+def _have_same_codes(left: pa.Array, right: pa.Array) -> bool:
+    """Whether both are dictionaries of the same values, in any order, and their rows are equal."""
+    if not _has_long_values(left) or left.type != right.type or right.dictionary.null_count:
+        return False
+    # A value that is none of theirs is as null.
+    theirs = pc.index_in(left.dictionary, value_set=right.dictionary).take(left.indices)
+    same = left.null_count == right.null_count and theirs.equals(right.indices.cast(theirs.type))
+    return bool(same)
 
 
 def first_difference(left: pa.Array, right: pa.Array) -> int | None:

@@ -22,7 +22,7 @@ from delaytool.batches.read import read_rest, read_tokens, scan_once
 from delaytool.batches.schema import narrowest, overlap, shifted_schema
 from delaytool.batches.shifted import ShiftedColumn
 from delaytool.batches.structs import put_back, taken_out, taken_out_of_schema
-from delaytool.batches.types import depth_of
+from delaytool.batches.types import batch_of, depth_of
 from delaytool.batches.windows import (
     batches_of_windows,
     cut_codes,
@@ -67,7 +67,7 @@ class Shifted:
         if len(batches) == 1:
             return batches[0]
         arrays = [pa.concat_arrays(parts) for parts in zip(*batches, strict=True)]
-        return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
+        return batch_of(arrays, self.schema)
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """The output's rows; in several batches where windows repeat a lot of bytes."""
@@ -82,7 +82,7 @@ class Shifted:
             return
         source, made = self.source, self.made
         arrays = [made[n] if n in made else source.column(n) for n in schema.names]
-        yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+        yield batch_of(arrays, schema)
 
 
 def shift(batch: pa.RecordBatch, job: Job) -> pa.RecordBatch:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import pyarrow as pa
 
 from delaytool.batches.fields import Path, array_at, field_at, fields_in, path_of
+from delaytool.batches.types import batch_of
 
 Paths = Mapping[Path, str]
 """Fields of structs by where they are."""
@@ -148,7 +149,7 @@ def put_back(batch: pa.RecordBatch, schema: pa.Schema, names: Sequence[str]) -> 
     for number, field in enumerate(schema):
         rest = iter([arrays[field.name]]) if field.name in arrays else iter(())
         columns.append(_built(field, (number,), inside, arrays, rest))
-    return pa.RecordBatch.from_arrays(columns, schema=schema)
+    return batch_of(columns, schema)
 
 
 def _built(

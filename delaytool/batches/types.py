@@ -61,6 +61,20 @@ def is_bytes(kind: pa.DataType) -> bool:
     return any(test(kind) for test in (*texts, pa.types.is_binary, pa.types.is_large_binary))
 
 
+def stands_for(kind: pa.DataType, values: pa.DataType) -> bool:
+    """Whether an array of one type is a dictionary of values of the other."""
+    return bool(pa.types.is_dictionary(kind)) and kind.value_type == values
+
+
+def batch_of(arrays: Sequence[pa.Array], schema: pa.Schema) -> pa.RecordBatch:
+    """A batch of these columns, some of which may be dictionaries of the schema's values."""
+    for number, array in enumerate(arrays):
+        field = schema.field(number)
+        if array.type != field.type and stands_for(array.type, field.type):
+            schema = schema.set(number, field.with_type(array.type))
+    return pa.RecordBatch.from_arrays(list(arrays), schema=schema)
+
+
 def has_bytes(kind: pa.DataType) -> bool:
     """Whether any values in it are bytes of any length: struct<bytes: binary, path: string>"""
     kind = storage(kind)

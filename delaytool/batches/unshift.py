@@ -19,7 +19,7 @@ from delaytool.batches.structs import (
     taken_out,
     taken_out_of_schema,
 )
-from delaytool.batches.types import depth_of, filtered
+from delaytool.batches.types import batch_of, depth_of, filtered
 from delaytool.batches.windows import lost_tokens
 from delaytool.errors import DataError, Place
 from delaytool.pattern.flat import undelay_flat
@@ -101,7 +101,7 @@ def originals(
             rest = read_rest(batch, column, tokens.lengths, shifted=True)
         kind = target.field(column.name).type
         arrays[column.name] = _original(codes, column, job, kind, rest, kept)
-    made = pa.RecordBatch.from_arrays([arrays[name] for name in target.names], schema=target)
+    made = batch_of([arrays[name] for name in target.names], target)
     return put_back(made, schema, job.names)
 
 

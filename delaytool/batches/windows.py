@@ -11,7 +11,7 @@ import pyarrow as pa
 from delaytool.batches.codes import Codes, TokenBatch
 from delaytool.batches.job import WINDOW_COLUMNS, Job
 from delaytool.batches.sizes import cell_sizes
-from delaytool.batches.types import has_views
+from delaytool.batches.types import batch_of, has_views
 from delaytool.pattern.flat import undelay_flat, widened
 from delaytool.pattern.segments import Array, Index, Segments
 from delaytool.pattern.windows import Cuts, Mask
@@ -109,7 +109,7 @@ def batches_of_windows(
         stop = min(max(stop, start + 1), len(rows))
         arrays = {name: array.slice(start, stop - start) for name, array in made.items()}
         arrays |= {name: repeated(batch.column(name), rows[start:stop]) for name in others}
-        yield pa.RecordBatch.from_arrays([arrays[name] for name in schema.names], schema=schema)
+        yield batch_of([arrays[name] for name in schema.names], schema)
         if stop <= start:
             return
         start = stop

@@ -20,6 +20,7 @@ from delaytool.batches.metadata import ALIGN_ENTRY, ENTRY, QUARANTINE_ENTRY
 from delaytool.batches.problems import Problems
 from delaytool.batches.schema import already_shifted, mended_entries, quarantine_schema
 from delaytool.batches.sizes import cell_sizes, leaf_width
+from delaytool.batches.types import batch_of
 from delaytool.errors import DataError, Place, RecipeError
 from delaytool.jobs.dry_run import BadRows
 from delaytool.jobs.existing import Made, existing_of
@@ -162,7 +163,9 @@ class AlignWork(Work[AlignJob, AlignRecord]):
     def read(self) -> Iterator[pa.RecordBatch]:
         """The batches of the source, which leave room for the new column."""
         with reading(self.source.shard.name):
-            yield from bounded_by(self.source.small_batches(), self.source.schema, self._sizes)
+            yield from bounded_by(
+                self.source.small_batches(coded=True), self.source.schema, self._sizes
+            )
 
     def _sizes(self, batch: pa.RecordBatch) -> tuple[Any, Any]:
         """Cells and decoded bytes of each row."""
@@ -180,7 +183,7 @@ class AlignWork(Work[AlignJob, AlignRecord]):
     def make(self, batch: pa.RecordBatch) -> list[pa.RecordBatch]:
         """Add the column of tokens to a batch; counts and digests on the way."""
         aligned = align_batch(batch, self.job, self.encode)
-        made = pa.RecordBatch.from_arrays([*batch.columns, aligned.text], schema=self.schema)
+        made = batch_of([*batch.columns, aligned.text], self.schema)
         self.digest.update(made)
         for place in aligned.places:
             if sum(each.fate == place.fate for each in self.places) < NAMED:

@@ -20,7 +20,7 @@ from delaytool.batches.job import Job
 from delaytool.batches.metadata import STORED_SCHEMA
 from delaytool.batches.problems import placed
 from delaytool.batches.schema import restored_schema, shifted_schema
-from delaytool.batches.types import is_stored_as
+from delaytool.batches.types import batch_of, is_stored_as, stands_for
 from delaytool.batches.unshift import unshift
 from delaytool.errors import DataError, Place
 from delaytool.jobs.lossless import check_lossless, counts_of
@@ -265,13 +265,11 @@ class _Work:
             self.digest.update(restored)
             self.lost += sum(nulls_in(array_at(restored, name)) for name in self.job.names)
             arrays = [restored.column(name) for name in schema.names]
-            yield pa.RecordBatch.from_arrays(
-                [
-                    a.cast(f.type) if a.type != f.type else a
-                    for a, f in zip(arrays, schema, strict=True)
-                ],
-                schema=schema,
-            )
+            cast = [
+                a if a.type == f.type or stands_for(a.type, f.type) else a.cast(f.type)
+                for a, f in zip(arrays, schema, strict=True)
+            ]
+            yield batch_of(cast, schema)
 
     def _restored(self) -> Iterator[pa.RecordBatch]:
         batches = self.output.batches(self.job)

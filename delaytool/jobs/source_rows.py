@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from delaytool.batches.job import Job
-from delaytool.batches.types import filtered
+from delaytool.batches.types import batch_of, filtered
 from delaytool.pattern.windows import Mask
 from delaytool.shards.bounded import Rows
 from delaytool.shards.failures import reading
@@ -61,7 +61,7 @@ class SourceRows:
         schema = self.source.schema
         arrays = dict(zip(read.schema.names, read.columns, strict=True))
         arrays |= {name: filtered(part.column(name), kept) for name in self.missing}
-        return pa.RecordBatch.from_arrays([arrays[name] for name in schema.names], schema=schema)
+        return batch_of([arrays[name] for name in schema.names], schema)
 
     def _reader(self) -> Rows:
         """The rows of the missing columns, read by a reader of their own."""

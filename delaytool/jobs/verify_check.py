@@ -141,7 +141,7 @@ class Check:
             # Of bad rows every column is in quarantine.
             names = self.job.reads(self.original.schema)
         # As apply read them, so that what it could read can be read here.
-        for batch in self.original.small_batches(names):
+        for batch in self.original.small_batches(names, coded=True):
             quarantined = self.quarantined.of_rows(rows, batch.num_rows)
             if len(quarantined):
                 bad = bad_rows(batch, self.job)

@@ -14,6 +14,7 @@ import pyarrow as pa
 from delaytool.batches.fields import array_at, is_there
 from delaytool.batches.job import Job
 from delaytool.batches.sizes import column_sizes, leaf_width
+from delaytool.batches.types import batch_of
 
 MAX_CELLS = 1 << 18
 MAX_BYTES = 16 << 20
@@ -159,7 +160,7 @@ def joined(batches: list[pa.RecordBatch], schema: pa.Schema) -> pa.RecordBatch:
     if len(batches) == 1:
         return batches[0]
     arrays = [pa.concat_arrays([batch.column(i) for batch in batches]) for i in range(len(schema))]
-    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+    return batch_of(arrays, schema)
 
 
 def joined_where_possible(

@@ -13,6 +13,7 @@ from delaytool.batches.digest import first_difference
 from delaytool.batches.fields import tops_of
 from delaytool.batches.job import Job
 from delaytool.batches.metadata import joined_metadata
+from delaytool.batches.types import batch_of
 from delaytool.batches.values import value_of
 from delaytool.errors import DataError, Place
 from delaytool.shards.bounded import Rows, bounded, part_of
@@ -103,33 +104,38 @@ class PairedShard:
         """The rows of both in batches whose borders follow from the rows alone."""
         with reading(self.shard.name):
             schema = part_of(self.schema, names)
-            yield from bounded(self.small_batches(names), schema, job, added)
+            yield from bounded(self.small_batches(names, coded=True), schema, job, added)
 
-    def small_batches(self, names: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+    def small_batches(
+        self, names: Sequence[str] | None = None, *, coded: bool = False
+    ) -> Iterator[pa.RecordBatch]:
         """The rows of both, a few at a time; with these columns only, if they are given.
 
+        coded: whether columns of long strings that repeat may come as dictionaries of them
         Raises DataError for the first key that differs.
         """
         names = None if names is None else tops_of(self.schema, names)
         expected, row, of_text = self.rows, 0, set(self.text.schema.names)
         schema = part_of(self.schema, names)
-        codes = Rows(self._batches_of_codes(names))
-        for text in self.text.small_batches(self._read_of(self.text, names)):
+        codes = Rows(self._batches_of_codes(names, coded))
+        for text in self.text.small_batches(self._read_of(self.text, names), coded=coded):
             ends = row + text.num_rows
             for other in codes.parts(text.num_rows):
                 part = text.slice(row + text.num_rows - ends, other.num_rows)
                 self._check_keys(part, other, row)
                 both = [(part if name in of_text else other).column(name) for name in schema.names]
-                yield pa.RecordBatch.from_arrays(both, schema=schema)
+                yield batch_of(both, schema)
                 row += part.num_rows
             if row < ends:
                 raise DataError(
                     "rows-differ", f"the codes end at row {row}", expected=f"{expected} rows"
                 )
 
-    def _batches_of_codes(self, names: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
+    def _batches_of_codes(
+        self, names: Sequence[str] | None, coded: bool
+    ) -> Iterator[pa.RecordBatch]:
         with reading(f"the codes of {self.shard.name}"):
-            yield from self.codes.small_batches(self._read_of(self.codes, names))
+            yield from self.codes.small_batches(self._read_of(self.codes, names), coded=coded)
 
     def _read_of(self, part: OpenShard, names: Sequence[str] | None) -> list[str] | None:
         """Which columns to read of one of the two: the key too, and at least one to count rows."""

@@ -19,7 +19,7 @@ from delaytool.batches.fields import tops_of
 from delaytool.batches.job import Job
 from delaytool.batches.metadata import ENTRY, QUARANTINE_ENTRY, REASON, STORED_SCHEMA
 from delaytool.batches.schema import mended_entries, without_reason
-from delaytool.batches.types import leaf_arrays
+from delaytool.batches.types import batch_of, leaf_arrays
 from delaytool.errors import DataError, Place, ReaderDiedError
 from delaytool.shards import stores
 from delaytool.shards.bounded import Rows, ahead, bounded, joined, part_of
@@ -128,7 +128,7 @@ class OpenShard:
         """The digest of each of its columns; raises DataError when the file cannot be read."""
         digest = BatchDigest(self.schema.names)
         with reading(self.shard.name):
-            for batch in self.small_batches():
+            for batch in self.small_batches(coded=True):
                 digest.update(batch)
         return digest.hexdigests()
 
@@ -143,17 +143,42 @@ class OpenShard:
         """
         with reading(self.shard.name):
             schema = part_of(self.schema, names)
-            yield from bounded(self.small_batches(names), schema, job, added)
+            yield from bounded(self.small_batches(names, coded=True), schema, job, added)
 
     def small_batches(
-        self, names: Sequence[str] | None = None, groups: Sequence[int] | None = None
+        self,
+        names: Sequence[str] | None = None,
+        groups: Sequence[int] | None = None,
+        *,
+        coded: bool = False,
     ) -> Iterator[pa.RecordBatch]:
         """Its rows a few at a time; of these columns, and of these row groups, if given.
 
         Of fields of structs the whole columns are read.
+
+        coded: whether columns of long strings that repeat may come as dictionaries of them
         """
         names = None if names is None else tops_of(self.schema, names)
-        rows = self._bytes.rows_at_a_time(names)
+        asked = self.schema.names if names is None else names
+        repeated = self._bytes.repeated(asked) if coded else set()
+        rows = self._bytes.rows_at_a_time([name for name in asked if name not in repeated])
+        with contextlib.ExitStack() as stack:
+            file = self.file
+            if repeated:
+                file = stack.enter_context(self._reopened(read_dictionary=sorted(repeated)))
+            for batch in self._read(file, names, groups, rows):
+                _check_decimals(batch, self._decimals)
+                seen = self._as_seen(batch) if names is None else _with_columns(batch, names)
+                yield self._with_types(seen, repeated)
+
+    def _read(
+        self,
+        fine: pq.ParquetFile,
+        names: Sequence[str] | None,
+        groups: Sequence[int] | None,
+        rows: int,
+    ) -> Iterator[pa.RecordBatch]:
+        """So many rows at a time, of what is not read as microseconds from this file."""
         parts = [groups]
         if any(
             pa.types.is_dictionary(leaf.kind) and leaf.path != leaf.column for leaf in self._leaves
@@ -166,18 +191,28 @@ class OpenShard:
             for part in parts if file.metadata.num_row_groups else ():
                 yield from file.iter_batches(rows, part, columns, use_threads=False)
 
-        batches = read(self.file, names)
-        if self.coarse is not None:
-            file, columns = self.coarse
-            asked = self.schema.names if names is None else names
-            coarse = [name for name in asked if name in columns]
-            fine = [name for name in asked if name not in columns]
-            batches = read(file, coarse) if coarse else batches
-            if coarse and fine:
-                batches = self._put_together(read(self.file, fine), Rows(batches))
-        for batch in batches:
-            _check_decimals(batch, self._decimals)
-            yield self._as_seen(batch) if names is None else _with_columns(batch, names)
+        if self.coarse is None:
+            yield from read(fine, names)
+            return
+        file, columns = self.coarse
+        asked = self.schema.names if names is None else names
+        coarse = [name for name in asked if name in columns]
+        others = [name for name in asked if name not in columns]
+        if coarse and others:
+            yield from self._put_together(read(fine, others), Rows(read(file, coarse)))
+        else:
+            yield from read(file, coarse) if coarse else read(fine, names)
+
+    def _with_types(self, batch: pa.RecordBatch, coded: Collection[str]) -> pa.RecordBatch:
+        """A batch with values of the schema's own types in the dictionaries of some columns."""
+        for name in coded:
+            number = batch.schema.get_field_index(name)
+            column, kind = batch.column(number), self.schema.field(name).type
+            if column.type.value_type != kind:
+                values = column.dictionary.cast(kind)
+                column = pa.DictionaryArray.from_arrays(column.indices, values)
+                batch = batch.set_column(number, pa.field(name, column.type), column)
+        return batch
 
     def _as_seen(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """A batch of all the file's columns without the one that is not seen."""
@@ -185,7 +220,7 @@ class OpenShard:
             return batch
         pairs = zip(batch.schema.names, batch.columns, strict=True)
         seen = [array for name, array in pairs if name != REASON]
-        return pa.RecordBatch.from_arrays(seen, schema=self.schema)
+        return batch_of(seen, self.schema)
 
     def _put_together(
         self, batches: Iterator[pa.RecordBatch], others: Rows
@@ -201,7 +236,7 @@ class OpenShard:
                 fields = [field for field in self.schema if field.name in arrays]
                 schema = pa.schema(fields, metadata=self.schema.metadata)
                 columns = [arrays[name] for name in schema.names]
-                yield pa.RecordBatch.from_arrays(columns, schema=schema)
+                yield batch_of(columns, schema)
 
     def row_group(self, number: int, names: Sequence[str]) -> pa.RecordBatch:
         """The rows of one row group, with these columns.
@@ -226,7 +261,7 @@ class OpenShard:
         """
         with (
             reading(self.shard.name),
-            contextlib.closing(ahead(self.small_batches(), self.is_small)) as batches,
+            contextlib.closing(ahead(self.small_batches(coded=True), self.is_small)) as batches,
         ):
             yield from batches
 

@@ -12,7 +12,15 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-_KINDS = (pa.string(), pa.binary())
+from delaytool.batches.types import stands_for
+
+_KINDS = {
+    pa.string(): pa.string(),
+    pa.binary(): pa.binary(),
+    pa.large_string(): pa.string(),
+    pa.large_binary(): pa.binary(),
+}
+"""Types of columns, and of the values in their dictionaries, which Parquet has no large ones of."""
 _TIMES = 4
 """How many times as large as the distinct ones values are at least, to be kept in this way."""
 
@@ -42,15 +50,12 @@ class Repeats:
         for number, field in enumerate(self.schema):
             kind = field.type
             if pa.types.is_dictionary(kind):
-                if kind.value_type in _KINDS:
+                if kind.value_type in _KINDS.values():
                     self._values[number] = pa.array([], kind.value_type)
-            elif kind in _KINDS:
-                column = pa.chunked_array([batch.column(number) for batch in batches])
-                values = column.unique()
-                if _TIMES * values.nbytes <= column.nbytes:
-                    self._values[number] = values.slice(0, 0)
-                    coded = field.with_type(pa.dictionary(pa.int32(), kind))
-                    self.schema = self.schema.set(number, coded)
+            elif kind in _KINDS and _do_repeat([batch.column(number) for batch in batches]):
+                self._values[number] = pa.array([], kind)
+                coded = field.with_type(pa.dictionary(pa.int32(), _KINDS[kind]))
+                self.schema = self.schema.set(number, coded)
         return bool(self._values)
 
     def keep(self, batch: pa.RecordBatch) -> pa.RecordBatch | None:
@@ -79,13 +84,25 @@ class Repeats:
     def table(self, batches: Sequence[pa.RecordBatch]) -> pa.Table:
         """Rows that were kept, with their values, of the `schema`."""
         table = pa.Table.from_batches(batches)
-        for number, values in self._values.items():
-            field = self.schema.field(number)
-            indices = table.column(number).combine_chunks().cast(field.type.index_type)
-            array = pa.DictionaryArray.from_arrays(indices, values, ordered=field.type.ordered)
-            table = table.set_column(number, field, array)
+        for number, field in enumerate(self.schema):
+            column, kind = table.column(number), field.type
+            if number in self._values:
+                values = self._values[number].cast(kind.value_type)
+                indices = column.combine_chunks().cast(kind.index_type)
+                array = pa.DictionaryArray.from_arrays(indices, values, ordered=kind.ordered)
+                table = table.set_column(number, field, array)
+            elif stands_for(column.type, kind):
+                table = table.set_column(number, field, column.cast(kind))
         return table
 
     def forget(self) -> None:
         """Keep the columns, and none of their values: a row group is complete."""
         self._values = {number: values.slice(0, 0) for number, values in self._values.items()}
+
+
+def _do_repeat(parts: Sequence[pa.Array]) -> bool:
+    """Whether the values of a column are better kept once; those of a dictionary are."""
+    if pa.types.is_dictionary(parts[0].type):
+        return True
+    column = pa.chunked_array(parts)
+    return bool(_TIMES * column.unique().nbytes <= column.nbytes)

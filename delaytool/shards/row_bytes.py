@@ -28,6 +28,12 @@ _FEW_ROWS = 64
 """Rows decoded at a time where nobody knows which ones are long."""
 _MUCH_BYTES = 64 << 20
 """Bytes of strings in a row group from which on it matters which ones are long."""
+_LONG_BYTES, _TIMES = 1 << 10, 4
+"""Bytes of a string, and rows that it is in on average, from which on it is better read as a number
+that stands for it."""
+_HEADER_BYTES = 16 << 10
+"""More than the headers of a few pages take, with the least and the greatest value in them."""
+_CODED = {pa.string(), pa.binary(), pa.large_string(), pa.large_binary()}
 _DICTIONARY = {"RLE_DICTIONARY", "PLAIN_DICTIONARY"}
 _SHARED = "DELTA_BYTE_ARRAY"
 _WHOLE = {"PLAIN", "RLE", "BIT_PACKED", "DELTA_LENGTH_BYTE_ARRAY", "BYTE_STREAM_SPLIT"}
@@ -38,7 +44,7 @@ _WIDTHS = {"BOOLEAN": 1, "INT64": 8, "INT96": 8, "DOUBLE": 8}
 class _Chunk:
     """A leaf in one row group.
 
-    per_row:       values to a row, on average
+    per_row:       values to a row, on average; values: of all rows
     stored:        bytes of its values as they are stored
     decoded:       bytes that they take decoded, as far as the footer tells
     in_dictionary: whether values are stored in a dictionary
@@ -48,6 +54,7 @@ class _Chunk:
 
     leaf: Leaf
     per_row: float
+    values: int
     stored: int
     decoded: int
     in_dictionary: bool
@@ -64,6 +71,7 @@ class _Chunk:
         return cls(
             leaf,
             values / rows,
+            values,
             stored,
             max(values * width, stored),
             in_dictionary or not _DICTIONARY.isdisjoint(encodings),
@@ -80,6 +88,20 @@ class _Chunk:
     def most(self) -> float:
         """Bytes of a row, if all that is stored were one value."""
         return self.per_row * self.stored
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What was looked up of the values of a chunk.
+
+    longest:  bytes of the longest one
+    distinct: how many there are in its dictionary, which takes `nbytes` as it is stored; 0 where it
+              has none
+    """
+
+    longest: int
+    distinct: int = 0
+    nbytes: int = 0
 
 
 class RowBytes:
@@ -99,7 +121,41 @@ class RowBytes:
             if rows := int(group.num_rows):
                 chunks = [_Chunk.of(group.column(i), x, rows) for i, x in enumerate(leaves)]
                 self._groups[number] = rows, chunks
-        self._longest: dict[tuple[int, str], int] = {}
+        self._known: dict[tuple[int, str], _Known] = {}
+
+    def repeated(self, columns: Collection[str] | None = None) -> set[str]:
+        """The columns of long strings or bytes that are all in dictionaries, each in many rows.
+
+        columns: of these only, if they are given
+        """
+        every: dict[str, list[tuple[int, _Chunk]]] = {}
+        for number, (_, chunks) in self._groups.items():
+            for chunk in chunks:
+                if columns is None or chunk.leaf.column in columns:
+                    every.setdefault(chunk.leaf.column, []).append((number, chunk))
+        return {name for name, chunks in every.items() if self._do_repeat(chunks)}
+
+    def _do_repeat(self, chunks: Sequence[tuple[int, _Chunk]]) -> bool:
+        """Whether the values of a column are long ones that stand for many rows each.
+
+        Row groups of so few rows that they are small whatever repeats are not looked at.
+        """
+        leaf = chunks[0][1].leaf
+        if leaf.path != leaf.column or leaf.kind not in _CODED:
+            return False
+        values = distinct = 0
+        for number, chunk in chunks:
+            if chunk.stored * chunk.values <= _MOST_BYTES:
+                continue
+            if chunk.shared or not chunk.in_dictionary:
+                return False
+            known = self._look_up(number, chunk)
+            # Where a dictionary was given up, values are stored besides it.
+            is_all = chunk.stored <= known.nbytes + 9 * chunk.values + _HEADER_BYTES
+            if not is_all or known.longest < _LONG_BYTES or known.nbytes > _MOST_BYTES:
+                return False
+            values, distinct = values + chunk.values, distinct + known.distinct
+        return 0 < distinct * _TIMES <= values
 
     def rows_at_a_time(self, columns: Collection[str] | None = None) -> int:
         """How many rows to decode at a time, of these columns only if they are given."""
@@ -132,20 +188,20 @@ class RowBytes:
         if sum(sizes) * rows > room:
             for i, chunk in enumerate(repeated):
                 if sizes[i] * rows * len(sizes) > room:
-                    sizes[i] = chunk.per_row * self._longest_value(number, chunk)
+                    sizes[i] = chunk.per_row * self._look_up(number, chunk).longest
         return min(rows, int(room / max(1.0, sum(sizes))))
 
-    def _longest_value(self, number: int, chunk: _Chunk) -> int:
-        """Bytes of the longest value of a chunk: of those in its dictionary, else of all."""
+    def _look_up(self, number: int, chunk: _Chunk) -> _Known:
+        """What the values of a chunk are like: those in its dictionary, else all."""
         path = chunk.leaf.path
-        if (number, path) not in self._longest:
+        if (number, path) not in self._known:
             by_dictionary = [] if chunk.shared else [path]
             with self._reopen(read_dictionary=by_dictionary) as file:
-                self._longest[number, path] = _longest_value(file, number, chunk)
-        return self._longest[number, path]
+                self._known[number, path] = _look_up(file, number, chunk)
+        return self._known[number, path]
 
 
-def _longest_value(file: pq.ParquetFile, number: int, chunk: _Chunk) -> int:
+def _look_up(file: pq.ParquetFile, number: int, chunk: _Chunk) -> _Known:
     longest, rows = 1, max(1, min(_FEW_ROWS, int(_MOST_BYTES / max(1.0, chunk.most))))
     for batch in file.iter_batches(rows, [number], [chunk.leaf.path], use_threads=False):
         for array in (array for column in batch.columns for array in leaf_arrays(column)):
@@ -154,8 +210,8 @@ def _longest_value(file: pq.ParquetFile, number: int, chunk: _Chunk) -> int:
             longest = max(longest, pc.max(pc.binary_length(values)).as_py() or 0)
             if is_dictionary and len(values):
                 # The whole dictionary is there with the first row that is not null.
-                return longest
+                return _Known(longest, len(values), int(values.nbytes))
         fit = int(_MOST_BYTES / (max(1.0, chunk.per_row) * longest))
         rows = max(1, min(2 * rows, _FEW_ROWS, fit))
         file.reader.set_batch_size(rows)
-    return longest
+    return _Known(longest)

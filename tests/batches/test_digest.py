@@ -223,6 +223,41 @@ def test_the_order_and_spares_and_nulls_of_a_dictionary_change_nothing():
     assert digest(one) == digest(two) == digest(pa.array(["a", "b", None]))
 
 
+LONG = [pa.string(), pa.binary(), pa.large_string(), pa.large_binary()]
+
+
+@given(typed_values(LONG), places)
+@settings(max_examples=150, deadline=None)
+def test_long_strings_of_a_dictionary_are_hashed_where_they_lie(typed, places):
+    kind, values = typed
+    whole = pa.array(values, kind)
+    encoded = whole.dictionary_encode()
+    parts = [whole.slice(a, b - a).dictionary_encode() for a, b in cut_at(values, places)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("delaytool.batches.digest._LONG_BYTES", 0)
+        assert digest(*parts) == digest(whole)
+        assert digest(encoded) == digest(whole)
+
+
+def test_long_strings_are_compared_by_their_numbers():
+    long = [letter * 2000 for letter in "abc"]
+    known = pa.array(long)
+
+    def coded(*numbers, values=known):
+        return pa.DictionaryArray.from_arrays(pa.array(numbers, pa.int32()), values)
+
+    other = pa.array([long[2], long[0], "spare" * 500])
+    assert same_values(coded(0, 2, None), coded(1, 0, None, values=other))
+    assert same_values(coded(0, 2, None), coded(0, 2, None).cast(pa.string()))
+    # A value that the other has not is no null.
+    assert not same_values(coded(0, 1, None), coded(1, None, None, values=other))
+    assert not same_values(coded(0, 1, None), coded(1, None, 0, values=other))
+    assert not same_values(coded(0, None), coded(None, 1, values=other))
+    assert first_difference(coded(0, 2, 1, 2), coded(1, 0, 2, 0, values=other)) == 2
+    twice = pa.array([long[0], long[0]])
+    assert same_values(coded(0, 0), coded(0, 1, values=twice))
+
+
 def test_an_extension_has_the_digest_of_its_storage():
     storage = pa.array([[1], None, [2, 3]], pa.list_(pa.int16()))
     extension = pa.ExtensionArray.from_storage(Codes(), storage)

@@ -109,10 +109,10 @@ def test_dropped_columns_are_not_read(audio, monkeypatch):
     read = []
     batches = OpenShard.small_batches
 
-    def small_batches(self, names=None, groups=None):
+    def small_batches(self, names=None, groups=None, *, coded=False):
         if self.shard.path.endswith("data/a.parquet"):
             read.append(self.schema.names if names is None else names)
-        return batches(self, names, groups)
+        return batches(self, names, groups, coded=coded)
 
     def apply(output, *columns):
         read.clear()
