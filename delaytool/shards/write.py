@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -30,13 +30,18 @@ from delaytool.shards.repeats import Repeats
 _GROUP_BYTES = 48 << 20
 """Decoded bytes of rows from which on they are a row group. Each has dictionaries of its own, and
 in smaller ones that of the text takes more room than it saves."""
+_DIVERSE_BYTES = 128 << 20
+"""The same where some column has so many values that its dictionary is dear even then."""
 _OTHER_BYTES = 8 << 20
 """The same of columns that are no lists of numbers, for which waiting gains nothing."""
 _AHEAD_BYTES = 16 << 20
 """Decoded bytes of rows that may wait while the row group before them is being written."""
-_PAGE_BYTES = 2 << 20
-_LEVEL = 3
-"""Of zstd: codes and words of speech get 4% smaller than on level 1, in the same time."""
+_PAGE_BYTES, _DIVERSE_PAGE_BYTES = 2 << 20, 4 << 20
+_LEVEL, _OTHER_LEVEL = 3, 1
+"""Of zstd: codes and words of speech get 4% smaller than on level 1, in the same time; what is in
+no order at all may get larger."""
+_TRIED_CELLS = 1 << 21
+"""Cells of a column that are written on either level, to see which one suits it."""
 _FIRST_VALUES = 1 << 16
 """Values that mostly say already how often values repeat."""
 _LONG_RUN = 128
@@ -59,6 +64,7 @@ class ShardWriter:
         self._writer: pq.ParquetWriter | None = None
         self._thread = ThreadPoolExecutor(1)
         self._group: Future[None] | None = None
+        self._is_diverse: bool | None = None
         self._drop_waiting()
         # What Arrow would store is not what is handed to it: columns may be dictionaries there.
         arrows = {**(schema.metadata or {}), STORED_SCHEMA: encode_schema(schema).encode()}
@@ -70,16 +76,28 @@ class ShardWriter:
         if not batch.num_rows:
             return
         self._wait(batch)
-        if self._is_full and self._writer is None and not self._repeats.are_chosen:
-            waiting = self._waiting
-            if self._repeats.choose(waiting):
-                self._drop_waiting()
-                for one in waiting:
-                    self._wait(one)
+        if self._is_full and self._is_diverse is None:
+            self._look()
         if self._waiting_bytes > _AHEAD_BYTES:
             self._finish_group()
         if self._is_full:
             self._write_group()
+
+    def _look(self) -> None:
+        """Choose how to go on by the rows that wait, the first ones."""
+        waiting, schema = self._waiting, self._schema
+        columns = [[batch.column(i) for batch in waiting] for i in range(len(schema))]
+        pairs = zip(schema, columns, self._are_others, strict=True)
+        self._is_diverse = any(
+            _are_diverse(values)
+            for field, parts, is_other in pairs
+            if not is_other
+            for _, values in _leaves_of(field, parts)
+        )
+        if self._repeats.choose(waiting):
+            self._drop_waiting()
+            for one in waiting:
+                self._wait(one)
 
     def _wait(self, batch: pa.RecordBatch) -> None:
         kept = self._repeats.keep(batch)
@@ -100,7 +118,8 @@ class ShardWriter:
     def _is_full(self) -> bool:
         """Whether the rows that wait are a row group."""
         more = self._repeats.nbytes
-        return self._waiting_bytes + more > _GROUP_BYTES or self._other_bytes + more > _OTHER_BYTES
+        most = _DIVERSE_BYTES if self._is_diverse else _GROUP_BYTES
+        return self._waiting_bytes + more > most or self._other_bytes + more > _OTHER_BYTES
 
     def finish(self) -> None:
         """Write the footer."""
@@ -151,7 +170,7 @@ class ShardWriter:
     def _opened(self, first: pa.Table | None) -> pq.ParquetWriter:
         """The writer, made for rows like those of the first row group."""
         if self._writer is None:
-            self._writer = _writer(self._sink, self._repeats.schema, first)
+            self._writer = _writer(self._sink, self._repeats.schema, first, bool(self._is_diverse))
         return self._writer
 
 
@@ -191,35 +210,81 @@ def writing(
             raise
 
 
-def _writer(sink: Any, schema: pa.Schema, first: pa.Table | None) -> pq.ParquetWriter:
+def _writer(
+    sink: Any, schema: pa.Schema, first: pa.Table | None, is_diverse: bool
+) -> pq.ParquetWriter:
     """A writer that suits the columns: measured in tests/benchmarks.
 
     All is compressed with zstd, in pages so large that there is one for each column of tokens in a
     row group. Lists have no statistics, which nobody could use.
 
-    first: the first row group, by which a dictionary is chosen or not; None where there are none
+    first:      the first row group, by which a dictionary is chosen or not; None where there are
+                none
+    is_diverse: whether values of some column are so many that its dictionary is dear
     """
     with_dictionary = []
     for field, column in () if first is None else zip(schema, first.columns, strict=True):
-        chunks = zip(*map(leaf_arrays, column.chunks), strict=True)
-        pairs = zip(leaf_paths(field), chunks, strict=True)
-        with_dictionary += [path for path, parts in pairs if _suits_dictionary(list(parts))]
-    return pq.ParquetWriter(
-        sink,
-        schema.remove_metadata(),
-        store_schema=False,
-        compression="zstd",
-        compression_level=_LEVEL,
-        use_dictionary=with_dictionary,
-        write_statistics=[field.name for field in schema if not is_list(storage(field.type))],
-        data_page_size=_PAGE_BYTES,
-    )
+        pairs = _leaves_of(field, column.chunks)
+        with_dictionary += [path for path, parts in pairs if _suits_dictionary(parts)]
+    options = {
+        "store_schema": False,
+        "compression": "zstd",
+        "use_dictionary": with_dictionary,
+        "write_statistics": [f.name for f in schema if not is_list(storage(f.type))],
+        "data_page_size": _DIVERSE_PAGE_BYTES if is_diverse else _PAGE_BYTES,
+    }
+    level: int | dict[str, int] = _LEVEL
+    if is_diverse and first is not None:
+        level = {
+            path: _better_level(first.select([number]), options)
+            for number, field in enumerate(schema)
+            for path in leaf_paths(field)
+        }
+    return pq.ParquetWriter(sink, schema.remove_metadata(), compression_level=level, **options)
+
+
+def _better_level(column: pa.Table, options: Mapping[str, Any]) -> int:
+    """The level on which the first rows of a column get smaller."""
+    if not _holds_numbers(column.schema.field(0).type):
+        return _LEVEL
+    cells = sum(len(leaf) for part in column.column(0).chunks for leaf in leaf_arrays(part))
+    rows = max(1, _TRIED_CELLS * column.num_rows // max(1, cells))
+    sizes = {}
+    for level in (_LEVEL, _OTHER_LEVEL):
+        sink = pa.BufferOutputStream()
+        pq.write_table(column.slice(0, rows), sink, compression_level=level, **options)
+        sizes[level] = sink.tell()
+    return min(sizes, key=sizes.__getitem__)
+
+
+def _leaves_of(field: pa.Field, parts: Sequence[pa.Array]) -> Iterator[tuple[str, list[pa.Array]]]:
+    """The path of each leaf of a column that comes in several parts, and the leaf's own parts."""
+    leaves = zip(*map(leaf_arrays, parts), strict=True)
+    for path, values in zip(leaf_paths(field), leaves, strict=True):
+        yield path, list(values)
 
 
 def _holds_numbers(kind: pa.DataType) -> bool:
     """Whether a column is lists of numbers, as those of tokens and weights are."""
     depth, leaf = depth_of(kind)
     return bool(depth) and (pa.types.is_integer(leaf) or pa.types.is_floating(leaf))
+
+
+def _are_diverse(parts: list[pa.Array]) -> bool:
+    """Whether integers are so many different ones, few of them padding, that their dictionary is
+    dear: words in no order, say, or codes of a single codebook of 65,536.
+    """
+    if not pa.types.is_integer(parts[0].type):
+        return False
+    some = pa.chunked_array(parts)[:_FIRST_VALUES]
+    distinct, others = _counts(some)
+    return len(some) == _FIRST_VALUES and 2 * others > len(some) and 5 * distinct > others
+
+
+def _counts(values: pa.ChunkedArray) -> tuple[int, int]:
+    """How many values there are, and how often others than the most common one."""
+    counts = pc.value_counts(values).field("counts")
+    return len(counts), len(values) - (pc.max(counts).as_py() or 0)
 
 
 def _suits_dictionary(parts: list[pa.Array]) -> bool:
@@ -239,8 +304,7 @@ def _suits_dictionary(parts: list[pa.Array]) -> bool:
         return True
     values = pa.chunked_array(parts)
     for some in (values[:_FIRST_VALUES], values):
-        counts = pc.value_counts(some).field("counts")
-        others = len(some) - (pc.max(counts).as_py() or 0)
-        if others == 0 or 5 * len(counts) <= others:
+        distinct, others = _counts(some)
+        if others == 0 or 5 * distinct <= others:
             return True
     return False

@@ -5,11 +5,13 @@ yesterday: A and B run in turn, ROUNDS times, and the best time of each counts. 
 test.
 
 job      delaytool and what people do instead, as processes: see `job.py`, which comes first.
-speed    `engine.run` of one shard with one worker, in this process: open, read, shift, weigh,
-         encode, sync, rename. Python's start is not in it, the footer and the sync are. Beside it,
-         `pq.read_table` and `pq.write_table` of the same columns, all defaults, threads included,
-         without a sync; the columns may hold nulls, as pyarrow writes them. Processor time of all
-         cores, medians of ROUNDS. verify and revert likewise.
+speed    `engine.run` of one shard with one worker, in a process with the commands' allocator, see
+         `speed.py`: open, read, shift, weigh, encode, sync, rename. Python's start is not in it,
+         the footer and the sync are. Beside it, `pq.read_table` and `pq.write_table` of the same
+         columns, all defaults, threads included, without a sync; the columns may hold nulls, as
+         pyarrow writes them. Processor time of all cores, medians of ROUNDS. verify and revert
+         likewise. Two columns that are stacked, of which one stream passes through, stand beside
+         text and codes and a column of text that passes through, all of them int64.
 growth   The same for rows of few frames and of many, and for few streams and many; and commands on
          many shards, by the clock.
 bits     compressed bytes of a column in the file over its cells, beside pyarrow's defaults.
@@ -41,6 +43,7 @@ All tokens are synthetic, see `synthetic.py`; codes are uniform where nothing el
 
 import dataclasses
 import datetime
+import json
 import os
 import platform
 import shutil
@@ -197,6 +200,14 @@ def ratio(what, value, aim):
     return what, f"{aim:g} or less", f"{value:.2f}", value <= aim
 
 
+def in_own_process(part, folder):
+    """The figures of a part that is a script, too."""
+    script = Path(__file__).with_name(f"{part}.py")
+    command = [sys.executable, str(script), str(folder)]
+    ended = subprocess.run(command, stdout=subprocess.PIPE, env=COMPILED, check=True)
+    return json.loads(ended.stdout)
+
+
 def speed_figures(folder):
     source, output, plain = (folder / name for name in ("in.parquet", "out.parquet", "plain"))
     synthetic.write(source, TOKENS)
@@ -228,13 +239,16 @@ def speed_figures(folder):
 
 
 def stacked_figures(folder):
-    """Two columns of 9 streams taken as one grid, beside text and codes: all of them int64."""
+    """Two columns of 9 streams taken as one grid, beside text, codes and one more text: 18 streams
+    on either side, of which 17 are shifted, all of them int64.
+    """
     stacked, split = folder / "stacked", folder / "split"
     outputs = folder / "stacked.parquet", folder / "split.parquet"
     job_table.write_j_moshi(stacked, TOKENS // 2)
     wide = pa.schema({"text_tokens": pa.list_(pa.int64()), "audio_codes": BOOKS})
     synthetic.write(split, TOKENS // 2)
-    pq.write_table(pq.read_table(split).cast(wide), split)
+    columns = pq.read_table(split).cast(wide)
+    pq.write_table(columns.append_column("other_text", columns["text_tokens"]), split)
     first, other = (tuple(range(start, stop)) for start, stop in ((0, 9), (9, 17)))
     pair = Column("A", first, CODEBOOK, 9), Column("B", other, CODEBOOK, 9, 1)
     job = make_job(RECIPE, ColumnOptions(grid_column=("A", "B[1:]")), pair)
@@ -336,6 +350,19 @@ def skewed_figures(folder):
     apply(source, output)
     rewrite(output, plain)
     yield from bits_figures(output, plain, "skewed codes")
+
+
+def diverse_figures(folder):
+    """Size and memory where each row group's dictionary of text is as large as it can be."""
+    source, output, plain = (folder / name for name in ("diverse", "diverse.parquet", "plain"))
+    synthetic.write(source, 2 * TOKENS, padded=False)
+    command = (TOOL, "apply", str(source), str(output), "--workers", "1", "--quiet")
+    peak = peak_bytes(*command) / 1e6
+    rewrite(output, plain)
+    over = output.stat().st_size / plain.stat().st_size
+    what = f"{2 * TOKENS // 10**6} M tokens, text of words in no order"
+    yield f"size over pyarrow's defaults, {what}", "1 or less", f"{over:.4f}", over <= 1
+    yield f"peak memory of apply, {what}", "", f"{peak:.0f} MB", None
 
 
 def memory_figures(folder):
@@ -637,9 +664,10 @@ def main(module=None):
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         figures = [
-            *speed_figures(folder),
+            *in_own_process("speed", folder),
             *growth_figures(folder),
             *skewed_figures(folder),
+            *diverse_figures(folder),
             *batch_figures(folder),
             *memory_figures(folder),
             *window_figures(folder),

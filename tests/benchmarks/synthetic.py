@@ -40,25 +40,30 @@ def lists(lengths, values):
     return pa.ListArray.from_arrays(pa.array(offsets), values)
 
 
-def batch(random, lengths, skewed=False, n_q=N_Q):
+def batch(random, lengths, skewed=False, n_q=N_Q, padded=True):
     """A record batch with one row for each length in frames."""
     frames = int(lengths.sum())
     codes = code_table(skewed)[random.integers(0, 1 << 16, frames * n_q, dtype=np.uint16)]
     books = lists(np.repeat(lengths, n_q), pa.array(codes))
+    uniform = random.integers(4, TEXT_CARD, 0 if padded else frames, dtype=np.int32)
+    text = text_tokens(random, frames) if padded else uniform
     return pa.record_batch(
         {
-            "text_tokens": lists(lengths, pa.array(text_tokens(random, frames))),
+            "text_tokens": lists(lengths, pa.array(text)),
             "audio_codes": lists(np.full(len(lengths), n_q), books),
         }
     )
 
 
-def write(path, tokens, skewed=False):
-    """A shard of about so many tokens in one row group; rows are 10 to 120 seconds long."""
+def write(path, tokens, skewed=False, padded=True):
+    """A shard of about so many tokens in one row group; rows are 10 to 120 seconds long.
+
+    padded: whether text has pauses; without them it is 32,000 words in no order
+    """
     random = np.random.default_rng(2024)
     parts = []
     while sum(part.num_rows for part in parts) * 812 * STREAMS < tokens:
         rows = max(1, min(PART, tokens) // (812 * STREAMS))
-        parts.append(batch(random, random.integers(125, 1500, rows), skewed))
+        parts.append(batch(random, random.integers(125, 1500, rows), skewed, padded=padded))
     table = pa.Table.from_batches(parts)
     pq.write_table(table, path, row_group_size=table.num_rows)

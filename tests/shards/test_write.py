@@ -130,17 +130,45 @@ def test_no_column_is_larger_than_by_pyarrows_defaults(tmp_path, frames, padding
 
 @pytest.mark.parametrize(
     ("rows", "n_q", "padding", "most"),
-    [(900, 16, 0.7, 1), deep(900, 16, 0.0, 1), deep(5000, 2, 0.0, 1.003)],
+    [(900, 16, 0.7, 1), deep(2500, 16, 0.0, 1), deep(15_000, 2, 0.0, 1.002)],
 )
 def test_row_groups_are_no_larger_than_one_of_all_rows(tmp_path, rows, n_q, padding, most):
-    """Not even where text is nowhere padded, but as one of three streams."""
-    options = () if n_q == 16 else ("--n-q", n_q, "--delays", "0,0,1")
+    """Not even where text is nowhere padded, but as one of three streams without delays."""
+    options = () if n_q == 16 else ("--n-q", n_q, "--delays", ",".join("0" * (1 + n_q)))
     path, plain = tmp_path / "out.parquet", tmp_path / "plain.parquet"
     pq.write_table(spoken(rows, 600, n_q, padding), tmp_path / "in.parquet")
     delaytool("apply", tmp_path / "in.parquet", path, *options)
     pq.write_table(pq.read_table(path), plain)
     assert pq.read_metadata(path).num_row_groups > pq.read_metadata(plain).num_row_groups
     assert sizes_of(path).total() <= most * sizes_of(plain).total()
+
+
+@pytest.mark.parametrize(
+    ("values", "are_diverse"),
+    [
+        (np.arange(1 << 16) * 7919 % 32000, True),
+        (np.arange(1 << 16) * 40503 % 65536, True),
+        (np.where(np.arange(1 << 16) % 5 < 2, 3, np.arange(1 << 16)), True),
+        (np.where(np.arange(1 << 16) % 5 < 3, 3, np.arange(1 << 16)), False),
+        (np.arange(1 << 16) * 7919 % 2048, False),
+        (np.arange(1 << 16) / 7, False),
+        (np.zeros(9, dtype=np.int64), False),
+    ],
+)
+def test_row_groups_are_larger_where_a_dictionary_is_dear(
+    tmp_path, monkeypatch, values, are_diverse
+):
+    monkeypatch.setattr(write, "_GROUP_BYTES", 1 << 20)
+    monkeypatch.setattr(write, "_DIVERSE_BYTES", 3 << 20)
+    pieces = np.tile(values, 1 + (1 << 20) // len(values))
+    pieces = pieces[: len(pieces) // 1024 * 1024]
+    batch = pa.record_batch({"tokens": in_rows(pieces, 1024)})
+    write_all(tmp_path / "out.parquet", [batch.slice(i, 1) for i in range(batch.num_rows)])
+    footer = pq.read_metadata(tmp_path / "out.parquet")
+    sizes = [footer.row_group(i).num_rows * 8192 for i in range(footer.num_row_groups)]
+    aim = 3 << 20 if are_diverse else 1 << 20
+    assert aim <= max(sizes) <= aim + 8192
+    assert pq.read_table(tmp_path / "out.parquet").equals(pa.Table.from_batches([batch]))
 
 
 def test_a_dictionary_is_written_where_it_makes_a_column_smaller(tmp_path):
