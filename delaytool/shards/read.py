@@ -19,17 +19,18 @@ from delaytool.batches.fields import tops_of
 from delaytool.batches.job import Job
 from delaytool.batches.metadata import ENTRY, QUARANTINE_ENTRY, REASON, STORED_SCHEMA
 from delaytool.batches.schema import mended_entries, without_reason
-from delaytool.batches.types import batch_of, leaf_arrays
+from delaytool.batches.types import batch_of
 from delaytool.errors import DataError, Place, ReaderDiedError
 from delaytool.shards import stores
 from delaytool.shards.bounded import Rows, ahead, bounded, joined, part_of
 from delaytool.shards.deadly import NOTES
-from delaytool.shards.failures import first_line, reading
+from delaytool.shards.failures import reading
 from delaytool.shards.find import Shard
 from delaytool.shards.parquet_types import Leaf, changes, columns_in_microseconds, leaves_of
 from delaytool.shards.record import Record, Source, encode_schema
 from delaytool.shards.row_bytes import RowBytes
 from delaytool.shards.sources import base64_of, entries_in_schema
+from delaytool.shards.unchecked import check_decimals, check_indices
 
 _SMALL_BYTES = 1 << 20
 """Decoded bytes of shards that are read and written in one go."""
@@ -167,7 +168,8 @@ class OpenShard:
             if repeated:
                 file = stack.enter_context(self._reopened(read_dictionary=sorted(repeated)))
             for batch in self._read(file, names, groups, rows):
-                _check_decimals(batch, self._decimals)
+                check_decimals(batch, self._decimals)
+                check_indices(batch, self._dictionaries | repeated)
                 seen = self._as_seen(batch) if names is None else _with_columns(batch, names)
                 yield self._with_types(seen, repeated)
 
@@ -251,7 +253,8 @@ class OpenShard:
             else:
                 batches = self.small_batches(names, [number])
             group = joined(found := list(batches), found[0].schema)
-            _check_decimals(group, self._decimals)
+            check_decimals(group, self._decimals)
+            check_indices(group, self._dictionaries)
             return group
 
     def batches_ahead(self) -> Generator[pa.RecordBatch, None, None]:
@@ -285,6 +288,11 @@ class OpenShard:
         return {leaf.column for leaf in self._leaves if pa.types.is_decimal(leaf.kind)}
 
     @functools.cached_property
+    def _dictionaries(self) -> set[str]:
+        """The columns that have dictionaries in them."""
+        return {leaf.column for leaf in self._leaves if pa.types.is_dictionary(leaf.kind)}
+
+    @functools.cached_property
     def _bytes(self) -> RowBytes:
         """What its rows take decoded."""
         return RowBytes(self.file, self._leaves, self._reopened)
@@ -316,23 +324,6 @@ class OpenShard:
 def _with_columns(batch: pa.RecordBatch, names: Sequence[str]) -> pa.RecordBatch:
     """A batch with these columns: asked for `a`, pyarrow reads a column `a.b` too."""
     return batch if len(batch.schema) == len(names) else batch.select(list(names))
-
-
-def _check_decimals(batch: pa.RecordBatch, columns: Collection[str]) -> None:
-    """Raise DataError for a decimal of more digits than its type has: it would lose the others."""
-    for name in columns if batch.num_rows else ():
-        arrays = leaf_arrays(batch.column(name)) if name in batch.schema.names else ()
-        for leaf in arrays:
-            try:
-                if pa.types.is_decimal(leaf.type):
-                    leaf.validate(full=True)
-            except pa.ArrowInvalid as error:
-                raise DataError(
-                    "decimal",
-                    first_line(error),
-                    advice="store it as a decimal of more digits, or leave the column out",
-                    place=Place(column=name),
-                ) from None
 
 
 def footer_fingerprint(path: str) -> tuple[int, str]:

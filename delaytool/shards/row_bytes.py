@@ -131,9 +131,10 @@ class RowBytes:
         every: dict[str, list[tuple[int, _Chunk]]] = {}
         for number, (_, chunks) in self._groups.items():
             for chunk in chunks:
-                if columns is None or chunk.leaf.column in columns:
-                    every.setdefault(chunk.leaf.column, []).append((number, chunk))
-        return {name for name, chunks in every.items() if self._do_repeat(chunks)}
+                # A column `a.b` and a field b of a struct a have one path.
+                every.setdefault(chunk.leaf.path, []).append((number, chunk))
+        asked = every if columns is None else every.keys() & set(columns)
+        return {name for name in asked if self._do_repeat(every[name])}
 
     def _do_repeat(self, chunks: Sequence[tuple[int, _Chunk]]) -> bool:
         """Whether the values of a column are long ones that stand for many rows each.
@@ -141,7 +142,7 @@ class RowBytes:
         Row groups of so few rows that they are small whatever repeats are not looked at.
         """
         leaf = chunks[0][1].leaf
-        if leaf.path != leaf.column or leaf.kind not in _CODED:
+        if leaf.path != leaf.column or leaf.kind not in _CODED or len(chunks) > len(self._groups):
             return False
         values = distinct = 0
         for number, chunk in chunks:

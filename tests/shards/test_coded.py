@@ -170,6 +170,49 @@ def test_rows_in_quarantine_and_pairs_of_shards(tmp_path):
             assert found[name].equals(wanted[name].filter(pa.array(rows)))
 
 
+def test_columns_that_are_called_like_fields(tmp_path):
+    table = tokens_table(rows=ROWS).append_column("a.b", prompts())
+    fields = pa.StructArray.from_arrays([prompts(seed=1), pa.array(range(ROWS))], ["b", "c"])
+    for name, column in (("one", None), ("both", fields)):
+        whole = table if column is None else table.append_column("a", column)
+        source, output = tmp_path / f"{name}.parquet", tmp_path / f"{name}-out.parquet"
+        pq.write_table(whole, source)
+        kinds = [pa.dictionary(pa.int32(), pa.string()), pa.string()]
+        assert types_read(source, "a.b") == [kinds[name == "both"]]
+        delaytool("apply", source, output, *PLAIN)
+        delaytool("verify", output, "--source", source)
+        delaytool("revert", output, tmp_path / f"{name}-back.parquet")
+        assert pq.read_table(tmp_path / f"{name}-back.parquet").equals(pq.read_table(source))
+
+
+@pytest.mark.parametrize("stored", ["dictionary", "dictionary of Arrow", "nested", "plain"])
+def test_an_index_out_of_its_dictionary_is_an_error(tmp_path, stored):
+    """pyarrow looks at them where it looks the values up itself, not where they are left to us."""
+    few = ["A" * 2000, "B" * 2000, "C" * 2000] if stored != "plain" else list("ABC")
+    column = pa.array([few[row % 3] for row in range(ROWS)])
+    if stored == "nested":
+        starts = pa.array(range(ROWS + 1), pa.int32())
+        column = pa.ListArray.from_arrays(starts, column.dictionary_encode())
+    elif stored == "dictionary of Arrow":
+        column = column.dictionary_encode()
+    path = tmp_path / "a.parquet"
+    table = tokens_table(rows=ROWS).append_column("prompt", column)
+    pq.write_table(table, path, compression="none", write_statistics=False)
+    before = path.read_bytes()
+    # 0, 1, 2, 0, 1, 2, ... in two bits each; the last 3 is not there.
+    place = before.rindex(bytes([0b00100100, 0b01001001, 0b10010010]) * 20)
+    path.write_bytes(before[:place] + bytes([0b11100100]) + before[place + 1 :])
+    with (
+        open_shard(Shard("a.parquet", str(path))) as opened,
+        pytest.raises(pa.ArrowInvalid, match="dictionary"),
+    ):
+        list(opened.small_batches(coded=True))
+    done = delaytool("apply", path, tmp_path / "out.parquet", *PLAIN, status=1)
+    assert "a.parquet: cannot be read: " in done.stderr
+    assert "dictionary" in done.stderr
+    assert not (tmp_path / "out.parquet").exists()
+
+
 def test_a_changed_value_is_found(tmp_path):
     table = tokens_table(rows=ROWS).append_column("prompt", prompts())
     pq.write_table(table, tmp_path / "in.parquet")
