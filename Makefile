@@ -53,8 +53,9 @@ $(OLDEST)/installed: pyproject.toml tests/oldest.txt
 demo: $(VENV)/installed
 	@BIN=$(BIN) OUT=$(OUT) sh sample_data/demo.sh
 
+# One more than the cores of a small machine: some tests wait for a cluster, or for a signal.
 test: $(VENV)/installed-test
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadgroup
 
 test-deep: $(VENV)/installed-test
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --deep

@@ -50,16 +50,6 @@ def expected(data, tmp_path_factory):
     return files_in(out)
 
 
-@pytest.fixture
-def cluster():
-    """Two nodes of one processor each, on this machine."""
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
-    made.doomed = made.add_node(num_cpus=1)
-    made.wait_for_nodes(PATIENCE)
-    yield made
-    made.shutdown()
-
-
 def start(*arguments, **options):
     command = [sys.executable, "-m", "delaytool", *map(str, arguments), "--engine", "ray"]
     return subprocess.Popen(
@@ -79,39 +69,53 @@ def test_the_same_bytes_as_on_one_machine(data, expected, tmp_path):
     assert summary_of(done)["unchanged"] == SHARDS
 
 
-def test_align_makes_the_same_bytes(tmp_path):
-    for where in ((), ("--engine", "ray")):
-        out = tmp_path / str(len(where))
-        delaytool_process("align", SAMPLE_DATA / "words", out, *where)
-    assert files_in(tmp_path / "0") == files_in(tmp_path / "2") != {}
+class TestACluster:
+    """What a cluster that runs already does."""
 
+    @pytest.fixture(scope="class")
+    def cluster(self):
+        """Two nodes of one processor each, on this machine."""
+        made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+        made.doomed = made.add_node(num_cpus=1)
+        made.wait_for_nodes(PATIENCE)
+        yield made
+        made.shutdown()
 
-def test_a_node_that_dies_takes_nothing_along(data, expected, cluster, tmp_path):
-    out = tmp_path / "out"
-    process = start("apply", data, out, *PLAIN, "--ray-address", cluster.address, "--json")
-    while process.poll() is None and len(list(out.glob("*.parquet"))) < 3:
-        time.sleep(0.02)
-    assert process.poll() is None, "it is in the middle of it"
-    cluster.remove_node(cluster.doomed, allow_graceful=False)
-    printed, errors = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 0, errors
-    assert '"written": 40' in printed or '"unchanged"' in printed
-    assert files_in(out) == expected, "all shards, once, with nothing left over"
+    def test_align_makes_the_same_bytes(self, cluster, tmp_path):
+        on_ray = ("--engine", "ray", "--ray-address", cluster.address)
+        for number, where in enumerate(((), on_ray)):
+            delaytool_process("align", SAMPLE_DATA / "words", tmp_path / str(number), *where)
+        assert files_in(tmp_path / "0") == files_in(tmp_path / "1") != {}
 
+    def test_errors_come_home_with_their_place(self, cluster, tmp_path):
+        (tmp_path / "data").mkdir()
+        rows = tokens_table(rows=9).to_pylist()
+        rows[6]["audio_codes"][2][0] = 4000
+        table = pa.Table.from_pylist(rows, tokens_table().schema)
+        pq.write_table(table, tmp_path / "data" / "bad.parquet")
+        pq.write_table(tokens_table(), tmp_path / "data" / "good.parquet")
+        arguments = ("apply", tmp_path / "data", tmp_path / "out", *PLAIN, "--engine", "ray")
+        done = delaytool_process(*arguments, "--ray-address", cluster.address, status=1)
+        assert (
+            "Error: bad.parquet, row 6 (id 'utt-6'), column audio_codes, stream acoust"
+            in done.stderr
+        )
+        assert (
+            "bad.parquet" not in files_in(tmp_path / "out") if (tmp_path / "out").exists() else True
+        )
 
-def test_errors_come_home_with_their_place(data, tmp_path):
-    (tmp_path / "data").mkdir()
-    rows = tokens_table(rows=9).to_pylist()
-    rows[6]["audio_codes"][2][0] = 4000
-    table = pa.Table.from_pylist(rows, tokens_table().schema)
-    pq.write_table(table, tmp_path / "data" / "bad.parquet")
-    pq.write_table(tokens_table(), tmp_path / "data" / "good.parquet")
-    arguments = ("apply", tmp_path / "data", tmp_path / "out", *PLAIN, "--engine", "ray")
-    done = delaytool_process(*arguments, status=1)
-    assert (
-        "Error: bad.parquet, row 6 (id 'utt-6'), column audio_codes, stream acoust" in done.stderr
-    )
-    assert "bad.parquet" not in files_in(tmp_path / "out") if (tmp_path / "out").exists() else True
+    def test_a_node_that_dies_takes_nothing_along(self, data, expected, cluster, tmp_path):
+        """The last one here: the cluster has but one node then."""
+        out = tmp_path / "out"
+        process = start("apply", data, out, *PLAIN, "--ray-address", cluster.address, "--json")
+        while process.poll() is None and len(list(out.glob("*.parquet"))) < 3:
+            time.sleep(0.02)
+        assert process.poll() is None, "it is in the middle of it"
+        cluster.remove_node(cluster.doomed, allow_graceful=False)
+        printed, errors = process.communicate(timeout=PATIENCE)
+        assert process.returncode == 0, errors
+        assert '"written": 40' in printed or '"unchanged"' in printed
+        assert files_in(out) == expected, "all shards, once, with nothing left over"
 
 
 def test_a_shard_that_kills_its_worker_is_named_and_the_others_finish(data, expected, tmp_path):
