@@ -40,8 +40,9 @@ _PAGE_BYTES, _DIVERSE_PAGE_BYTES = 2 << 20, 4 << 20
 _LEVEL, _OTHER_LEVEL = 3, 1
 """Of zstd: codes and words of speech get 4% smaller than on level 1, in the same time; what is in
 no order at all may get larger."""
-_TRIED_CELLS = 1 << 21
-"""Cells of a column that are written on either level, to see which one suits it."""
+_TRIED_CELLS = 1 << 22
+"""Cells of a column that are written on either level, to see which one suits it: some pages, since
+one may be out of the common."""
 _FIRST_VALUES = 1 << 16
 """Values that mostly say already how often values repeat."""
 _LONG_RUN = 128
@@ -278,7 +279,7 @@ def _are_diverse(parts: list[pa.Array]) -> bool:
         return False
     some = pa.chunked_array(parts)[:_FIRST_VALUES]
     distinct, others = _counts(some)
-    return len(some) == _FIRST_VALUES and 2 * others > len(some) and 5 * distinct > others
+    return len(some) == _FIRST_VALUES and 4 * others > 3 * len(some) and 5 * distinct > others
 
 
 def _counts(values: pa.ChunkedArray) -> tuple[int, int]:
