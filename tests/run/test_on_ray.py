@@ -118,6 +118,7 @@ class TestACluster:
         assert files_in(out) == expected, "all shards, once, with nothing left over"
 
 
+@pytest.mark.deep
 def test_a_shard_that_kills_its_worker_is_named_and_the_others_finish(data, expected, tmp_path):
     out = tmp_path / "out"
     env = deadly(tmp_path / "site", "05.parquet", "SIGSEGV", among="default_worker")
@@ -238,6 +239,7 @@ def test_ray_is_imported_only_when_asked_for():
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ})
 
 
+@pytest.mark.deep
 def test_files_that_a_node_does_not_see_are_told(data, tmp_path):
     """A second node on which another disk lies over the folder of the data."""
     hide = f"mount -t tmpfs tmpfs {data} && exec"
