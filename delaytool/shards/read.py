@@ -167,11 +167,10 @@ class OpenShard:
             file = self.file
             if repeated:
                 file = stack.enter_context(self._reopened(read_dictionary=sorted(repeated)))
-            for batch in self._read(file, names, groups, rows):
+            for batch in self._read(file, names, groups, rows, repeated):
                 check_decimals(batch, self._decimals)
                 check_indices(batch, self._dictionaries | repeated)
-                seen = self._as_seen(batch) if names is None else _with_columns(batch, names)
-                yield self._with_types(seen, repeated)
+                yield self._as_seen(batch) if names is None else _with_columns(batch, names)
 
     def _read(
         self,
@@ -179,8 +178,12 @@ class OpenShard:
         names: Sequence[str] | None,
         groups: Sequence[int] | None,
         rows: int,
+        coded: Collection[str],
     ) -> Iterator[pa.RecordBatch]:
-        """So many rows at a time, of what is not read as microseconds from this file."""
+        """So many rows at a time, of what is not read as microseconds from this file.
+
+        coded: the columns that this file gives as dictionaries
+        """
         parts = [groups]
         if any(
             pa.types.is_dictionary(leaf.kind) and leaf.path != leaf.column for leaf in self._leaves
@@ -193,17 +196,20 @@ class OpenShard:
             for part in parts if file.metadata.num_row_groups else ():
                 yield from file.iter_batches(rows, part, columns, use_threads=False)
 
+        def read_fine(columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
+            return (self._with_types(batch, coded) for batch in read(fine, columns))
+
         if self.coarse is None:
-            yield from read(fine, names)
+            yield from read_fine(names)
             return
         file, columns = self.coarse
         asked = self.schema.names if names is None else names
         coarse = [name for name in asked if name in columns]
         others = [name for name in asked if name not in columns]
         if coarse and others:
-            yield from self._put_together(read(fine, others), Rows(read(file, coarse)))
+            yield from self._put_together(read_fine(others), Rows(read(file, coarse)))
         else:
-            yield from read(file, coarse) if coarse else read(fine, names)
+            yield from read(file, coarse) if coarse else read_fine(names)
 
     def _with_types(self, batch: pa.RecordBatch, coded: Collection[str]) -> pa.RecordBatch:
         """A batch with values of the schema's own types in the dictionaries of some columns."""
@@ -212,7 +218,7 @@ class OpenShard:
             column, kind = batch.column(number), self.schema.field(name).type
             if column.type.value_type != kind:
                 values = column.dictionary.cast(kind)
-                column = pa.DictionaryArray.from_arrays(column.indices, values)
+                column = pa.DictionaryArray.from_arrays(column.indices, values, safe=False)
                 batch = batch.set_column(number, pa.field(name, column.type), column)
         return batch
 

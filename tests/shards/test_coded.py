@@ -1,5 +1,6 @@
 """Long strings that repeat are read as numbers, and nothing shows of it."""
 
+import datetime
 import sys
 from pathlib import Path
 
@@ -168,6 +169,45 @@ def test_rows_in_quarantine_and_pairs_of_shards(tmp_path):
     for found, rows in ((pq.read_table(out), good), (pq.read_table(bad), ~good)):
         for name in ("prompt", "note"):
             assert found[name].equals(wanted[name].filter(pa.array(rows)))
+
+
+@pytest.mark.parametrize("kind", TYPES, ids=str)
+def test_beside_times_that_are_read_apart(tmp_path, kind):
+    days = [datetime.datetime(1, 1, 1) + datetime.timedelta(days=row) for row in range(ROWS)]
+    table = tokens_table(rows=ROWS).append_column("prompt", prompts(kind))
+    table = table.append_column("when", pa.array(days, pa.timestamp("us")))
+    source, out, back = (tmp_path / f"{name}.parquet" for name in ("in", "out", "back"))
+    pq.write_table(table, source, use_deprecated_int96_timestamps=True, row_group_size=250)
+    assert types_read(source, "prompt") == [pa.dictionary(pa.int32(), kind)]
+    delaytool("apply", source, out, *PLAIN)
+    delaytool("verify", out, "--source", source)
+    delaytool("revert", out, back)
+    assert pq.read_table(back)["prompt"].cast(kind).equals(table["prompt"])
+    assert pq.read_table(out)["when"].equals(table["when"])
+
+
+@pytest.mark.parametrize("kind", TYPES, ids=str)
+def test_rows_of_quarantine_that_are_data_again(tmp_path, kind):
+    table = tokens_table(rows=ROWS).append_column("prompt", prompts(kind))
+    text = table["text_tokens"].to_pylist()
+    for tokens in text[::2]:
+        tokens[0] = 99_999
+    table = table.set_column(1, "text_tokens", pa.array(text, pa.list_(pa.int32())))
+    pq.write_table(table, tmp_path / "in.parquet")
+    bad = tmp_path / "bad" / "in.parquet"
+    delaytool(
+        "apply",
+        tmp_path / "in.parquet",
+        tmp_path / "out.parquet",
+        *PLAIN,
+        "--quarantine",
+        bad.parent,
+    )
+    assert types_read(bad, "prompt") == [pa.dictionary(pa.int32(), kind)]
+    with open_shard(Shard(bad.name, str(bad))) as opened:
+        batches = list(opened.small_batches(coded=True))
+    found = pa.chunked_array([batch.column("prompt") for batch in batches]).cast(kind)
+    assert found.equals(pa.chunked_array([table["prompt"].combine_chunks()[::2]]))
 
 
 def test_columns_that_are_called_like_fields(tmp_path):
