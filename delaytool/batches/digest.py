@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from delaytool.batches.sizes import column_sizes
+from delaytool.batches.sizes import total_size
 from delaytool.batches.types import (
     filtered,
     has_floats,
@@ -120,8 +120,8 @@ def _has_long_values(array: pa.Array) -> bool:
     kind = array.type
     if not len(array) or not pa.types.is_dictionary(kind) or not is_bytes(kind.value_type):
         return False
-    long = int(column_sizes(array).sum()) > _LONG_BYTES * len(array)
-    return long and not array.dictionary.null_count
+    is_long = total_size(array) > _LONG_BYTES * len(array)
+    return is_long and not array.dictionary.null_count
 
 
 def _coded_levels(array: pa.Array, path: str) -> Iterator[tuple[str, bool, Any]]:
@@ -139,10 +139,8 @@ def _parts(array: pa.Array) -> Iterator[pa.Array]:
     """The rows of an array, few enough at a time where decoding a dictionary makes much of them."""
     kinds = (storage(kind) for _, kind in leaves(pa.field("", array.type)))
     has_dictionaries = len(array) > 1 and any(map(pa.types.is_dictionary, kinds))
-    if not has_dictionaries or _has_long_values(array):
-        yield array
-        return
-    if column_sizes(array).sum() <= _DECODED_BYTES:
+    is_fine = not has_dictionaries or _has_long_values(array)
+    if is_fine or total_size(array) <= _DECODED_BYTES:
         yield array
         return
     half = len(array) // 2

@@ -70,7 +70,7 @@ def batch_of(arrays: Sequence[pa.Array], schema: pa.Schema) -> pa.RecordBatch:
     """A batch of these columns, some of which may be dictionaries of the schema's values."""
     for number, array in enumerate(arrays):
         field = schema.field(number)
-        if array.type != field.type and stands_for(array.type, field.type):
+        if stands_for(array.type, field.type):
             schema = schema.set(number, field.with_type(array.type))
     return pa.RecordBatch.from_arrays(list(arrays), schema=schema)
 

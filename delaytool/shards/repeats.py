@@ -36,11 +36,6 @@ class Repeats:
         self._values: dict[int, pa.Array] = {}
 
     @property
-    def are_chosen(self) -> bool:
-        """Whether there are such columns."""
-        return bool(self._values)
-
-    @property
     def nbytes(self) -> int:
         """Bytes of the values."""
         return sum(int(values.nbytes) for values in self._values.values())

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from delaytool.batches.types import leaf_arrays
+from delaytool.batches.types import is_bytes, leaf_arrays
 from delaytool.shards.parquet_types import Leaf
 
 READ_ROWS, READ_BYTES = 4096, 4 << 20
@@ -33,7 +33,6 @@ _LONG_BYTES, _TIMES = 1 << 10, 4
 that stands for it."""
 _HEADER_BYTES = 16 << 10
 """More than the headers of a few pages take, with the least and the greatest value in them."""
-_CODED = {pa.string(), pa.binary(), pa.large_string(), pa.large_binary()}
 _DICTIONARY = {"RLE_DICTIONARY", "PLAIN_DICTIONARY"}
 _SHARED = "DELTA_BYTE_ARRAY"
 _WHOLE = {"PLAIN", "RLE", "BIT_PACKED", "DELTA_LENGTH_BYTE_ARRAY", "BYTE_STREAM_SPLIT"}
@@ -142,7 +141,7 @@ class RowBytes:
         Row groups of so few rows that they are small whatever repeats are not looked at.
         """
         leaf = chunks[0][1].leaf
-        if leaf.path != leaf.column or leaf.kind not in _CODED or len(chunks) > len(self._groups):
+        if leaf.path != leaf.column or not is_bytes(leaf.kind) or len(chunks) > len(self._groups):
             return False
         values = distinct = 0
         for number, chunk in chunks:

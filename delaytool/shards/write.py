@@ -86,14 +86,12 @@ class ShardWriter:
 
     def _look(self) -> None:
         """Choose how to go on by the rows that wait, the first ones."""
-        waiting, schema = self._waiting, self._schema
-        columns = [[batch.column(i) for batch in waiting] for i in range(len(schema))]
-        pairs = zip(schema, columns, self._are_others, strict=True)
+        waiting = self._waiting
         self._is_diverse = any(
             _are_diverse(values)
-            for field, parts, is_other in pairs
-            if not is_other
-            for _, values in _leaves_of(field, parts)
+            for number, field in enumerate(self._schema)
+            if not self._are_others[number]
+            for _, values in _leaves_of(field, [batch.column(number) for batch in waiting])
         )
         if self._repeats.choose(waiting):
             self._drop_waiting()

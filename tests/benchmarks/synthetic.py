@@ -45,8 +45,10 @@ def batch(random, lengths, skewed=False, n_q=N_Q, padded=True):
     frames = int(lengths.sum())
     codes = code_table(skewed)[random.integers(0, 1 << 16, frames * n_q, dtype=np.uint16)]
     books = lists(np.repeat(lengths, n_q), pa.array(codes))
-    uniform = random.integers(4, TEXT_CARD, 0 if padded else frames, dtype=np.int32)
-    text = text_tokens(random, frames) if padded else uniform
+    if padded:
+        text = text_tokens(random, frames)
+    else:
+        text = random.integers(4, TEXT_CARD, frames, dtype=np.int32)
     return pa.record_batch(
         {
             "text_tokens": lists(lengths, pa.array(text)),
